@@ -1,0 +1,24 @@
+// Three lanes: unit (no process), mesh (broker, database, control plane from the environment), e2e (the services as
+// processes). `npm test` runs them in this order and gives the last two their own stack.
+const lane = (displayName, testMatch, more = {}) => ({
+  displayName,
+  testMatch,
+  testEnvironment: 'node',
+  // Resolves '#lib/x.js' to the TypeScript source; with `exportConditions` jest would silently take a stale dist.
+  testEnvironmentOptions: { customExportConditions: ['source', 'node', 'node-addons'] },
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest'] },
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  ...more,
+});
+
+export default {
+  maxWorkers: 2,
+  coverageProvider: 'v8',
+  projects: [
+    lane('unit', ['<rootDir>/{apps,libs,deploy,test}/**/*.spec.ts']),
+    lane('mesh', ['<rootDir>/{apps,libs,deploy,test}/**/*.mesh-spec.ts'], { testTimeout: 60_000 }),
+    lane('e2e', ['<rootDir>/test/**/*.e2e-spec.ts'], { testTimeout: 180_000 }),
+  ],
+};
