@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import { type ClusterApi, readManifests } from './cluster-api.js';
+import { waitUntil } from './wait.js';
+
+interface Conditioned {
+  metadata: { name: string; annotations?: Record<string, string> };
+  spec?: { taints?: { key: string }[] };
+  status?: { conditions?: { type: string; status: string }[] };
+}
+
+const hasCondition = (object: Conditioned, type: string) =>
+  object.status?.conditions?.some((condition) => condition.type === type && condition.status === 'True') ?? false;
+
+/** Installs the CustomResourceDefinitions of the files and waits until the server serves them. */
+export async function applyDefinitions(api: ClusterApi, files: readonly string[]): Promise<void> {
+  const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+  const names: string[] = [];
+  for (const definition of files.flatMap(readManifests)) {
+    await api.apply(`${path}/${definition.name}`, definition);
+    names.push(definition.name);
+  }
+  await waitUntil(
+    'the custom resources are not served',
+    async () => {
+      const definitions = await Promise.all(names.map((name) => api.get<Conditioned>(`${path}/${name}`)));
+      return definitions.every((definition) => hasCondition(definition, 'Established'));
+    },
+    { withinMs: 60_000 },
+  );
+}
+
+/** The class `mesh-local`: binds at once, retains, expands. */
+export async function applyStorageClass(api: ClusterApi, kwokFolder: string): Promise<void> {
+  for (const storageClass of readManifests(join(kwokFolder, 'storage-class.yaml')))
+    await api.apply(`/apis/storage.k8s.io/v1/storageclasses/${storageClass.name}`, storageClass);
+}
+
+/** Simulated nodes `sim-001` to `sim-<count>`: resolves when all of them are Ready and take pods. */
+export async function applySimulatedNodes(api: ClusterApi, count: number): Promise<void> {
+  const present = new Set((await nodes(api)).map((node) => node.metadata.name));
+  for (const node of simulatedNodes(count))
+    if (!present.has(node.metadata.name)) await api.create('/api/v1/nodes', node);
+  await waitUntil('the simulated nodes are not Ready', async () => simulatedNodesReady(api, count), {
+    withinMs: 60_000,
+  });
+}
+
+async function simulatedNodesReady(api: ClusterApi, count: number): Promise<boolean> {
+  const ready = (await nodes(api)).filter(
+    (node) =>
+      node.metadata.annotations?.['kwok.x-k8s.io/node'] === 'fake' &&
+      hasCondition(node, 'Ready') &&
+      !node.spec?.taints?.some((taint) => taint.key.startsWith('node.kubernetes.io/')),
+  );
+  return ready.length >= count;
+}
+
+async function nodes(api: ClusterApi): Promise<Conditioned[]> {
+  return (await api.get<{ items: Conditioned[] }>('/api/v1/nodes')).items;
+}
+
+/** Large nodes: what an instance asks for is to be found out by the planner, not by a full cluster on a laptop. */
+export function simulatedNodes(count: number) {
+  const resources = { cpu: '32', memory: '256Gi', pods: '250', 'ephemeral-storage': '1Ti' };
+  return Array.from({ length: count }, (_, index) => {
+    const name = `sim-${String(index + 1).padStart(3, '0')}`;
+    return {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: {
+        name,
+        annotations: { 'kwok.x-k8s.io/node': 'fake' },
+        labels: {
+          'kubernetes.io/hostname': name,
+          'kubernetes.io/os': 'linux',
+          'kubernetes.io/arch': 'amd64',
+          'mesh.odoo/node': 'simulated',
+        },
+      },
+      status: { allocatable: resources, capacity: resources },
+    };
+  });
+}

@@ -1,0 +1,110 @@
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ClusterApi } from './cluster-api.js';
+import { applyDefinitions, applySimulatedNodes, applyStorageClass } from './cluster-objects.js';
+import type { LocalConfig } from './config.js';
+import { run } from './run.js';
+import type { Component } from './rungs.js';
+import type { State } from './state.js';
+import { waitUntil } from './wait.js';
+
+/** The engine's version, or why there is none. */
+export async function findDocker(config: LocalConfig): Promise<{ version: string } | { missing: string }> {
+  const answer = run('docker', ['info', '--format', '{{.ServerVersion}}'], { env: config.environment });
+  const timeout = new Promise<never>((_, reject) => setTimeout(reject, 4_000, new Error('too slow')).unref());
+  const version = await Promise.race([answer, timeout]).catch(() => '');
+  if (version.trim() === '') return { missing: 'no Docker engine answers' };
+  return { version: version.trim() };
+}
+
+const services: Record<Component, readonly string[]> = {
+  broker: ['rabbitmq'],
+  database: ['postgres'],
+  cluster: ['k3s', 'kwok'],
+};
+
+/** One `docker compose` project per state folder, with the ports and passwords of that folder. */
+export class Compose {
+  constructor(
+    private readonly config: LocalConfig,
+    private readonly state: State,
+  ) {}
+
+  async startBroker(): Promise<{ url: string; managementUrl: string }> {
+    await this.up('broker');
+    const user = `admin:${this.state.secret('broker')}`;
+    return {
+      url: `amqp://${user}@127.0.0.1:${this.state.keptPort('broker')}`,
+      managementUrl: `http://${user}@127.0.0.1:${this.state.keptPort('broker-management')}`,
+    };
+  }
+
+  async startDatabase(): Promise<string> {
+    await this.up('database');
+    const user = `mesh_admin:${this.state.secret('database')}`;
+    return `postgres://${user}@127.0.0.1:${this.state.keptPort('database')}/postgres`;
+  }
+
+  /** K3s as a control plane without an agent, and kwok beside it: the same shape as the own processes have. */
+  async startCluster(kwokFolder: string, definitions: readonly string[]): Promise<string> {
+    mkdirSync(this.state.path('cluster'), { recursive: true, mode: 0o700 });
+    await this.up('cluster');
+    const kubeconfig = this.state.path('cluster', 'kubeconfig');
+    const written = this.state.path('cluster', 'k3s.yaml');
+    await waitUntil('K3s wrote no kubeconfig', async () => readFileSync(written).length > 0, { withinMs: 120_000 });
+    const port = this.state.keptPort('kube-apiserver');
+    writeFileSync(kubeconfig, readFileSync(written, 'utf8').replace('127.0.0.1:6443', `127.0.0.1:${port}`));
+    chmodSync(kubeconfig, 0o600);
+
+    const api = await ClusterApi.open(kubeconfig);
+    try {
+      await waitUntil('K3s does not answer', () => api.ready(), { withinMs: 120_000 });
+      await applyDefinitions(api, definitions);
+      await applyStorageClass(api, kwokFolder);
+      await applySimulatedNodes(api, this.config.nodes);
+    } finally {
+      await api.close();
+    }
+    return kubeconfig;
+  }
+
+  async stop(options: { wipe: boolean }): Promise<void> {
+    await this.compose('down', ...(options.wipe ? ['--volumes'] : []));
+  }
+
+  private async up(component: Component): Promise<void> {
+    const variables = {
+      MESH_STATE: this.state.folder,
+      RABBITMQ_PASSWORD: this.state.secret('broker'),
+      RABBITMQ_PORT: await this.port('broker'),
+      RABBITMQ_MANAGEMENT_PORT: await this.port('broker-management'),
+      POSTGRES_PASSWORD: this.state.secret('database'),
+      POSTGRES_PORT: await this.port('database'),
+      K3S_PORT: await this.port('kube-apiserver'),
+      JAEGER_PORT: await this.port('jaeger'),
+      OTLP_PORT: await this.port('otlp'),
+    };
+    const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`);
+    writeFileSync(this.state.path('compose.env'), lines.join(''), { mode: 0o600 });
+    await this.compose('up', '--detach', '--wait', ...services[component]);
+  }
+
+  /** A port that a container of ours holds already is not free, and right. */
+  private async port(name: string): Promise<number> {
+    try {
+      return this.state.keptPort(name);
+    } catch {
+      return await this.state.port(name);
+    }
+  }
+
+  private async compose(...args: string[]): Promise<void> {
+    const project = this.state.folder
+      .replace(/[^a-z0-9]+/gi, '-')
+      .replace(/^-/, '')
+      .toLowerCase();
+    const options = ['--project-name', project, '--env-file', this.state.path('compose.env')];
+    const file = join(this.config.root, 'docker-compose.yml');
+    await run('docker', ['compose', ...options, '--file', file, ...args], { env: this.config.environment });
+  }
+}

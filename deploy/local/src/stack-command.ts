@@ -1,0 +1,33 @@
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { LocalConfig } from './config.js';
+import { formatEnv } from './env-file.js';
+import { Stack } from './stack.js';
+import { State } from './state.js';
+import { say } from './terminal.js';
+
+export const stack = {
+  help: `npm run stack [-- --yes]
+
+Starts broker, database and cluster, prints their environment file and leaves them running in the background.
+Running it again starts only what does not run.
+
+  --yes    install and build what is missing without asking
+  --help   this text
+
+MESH_STATE moves the state folder, MESH_CACHE the build cache, MESH_KWOK_NODES sets the number of simulated nodes.
+MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL and MESH_KUBECONFIG name servers to use instead.`,
+
+  async run(config: LocalConfig, args: readonly string[]): Promise<number> {
+    const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
+    const state = new State(config.state);
+    const env = await new Stack(config, state).start({ sure: values.yes, durable: true });
+    // Whoever asked for the stack by name keeps it, also when `npm run up` had started it.
+    writeFileSync(state.path('owner'), 'stack');
+    say(`\n${state.envFile}\n`);
+    say(formatEnv(env));
+    say(`Use it with:  set -a; . ${state.envFile}; set +a`);
+    say('Stop it with: npm run down');
+    return 0;
+  },
+};

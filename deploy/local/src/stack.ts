@@ -1,0 +1,193 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type BrokerAddress, startBroker, stopBroker } from './broker.js';
+import { ensureCached } from './build-cache.js';
+import { startCluster, stopCluster } from './cluster.js';
+import { Compose, findDocker } from './compose.js';
+import type { GivenAddresses, LocalConfig } from './config.js';
+import { startDatabase, stopDatabase } from './database.js';
+import { readEnvFile, type StackEnv, writeEnvFile } from './env-file.js';
+import { controlPlane, definitions, kwok } from './go.js';
+import { lock } from './lock.js';
+import { findBroker, findDatabase, installPackages } from './packages.js';
+import { preflight } from './preflight.js';
+import { type Choice, type Component, chooseRungs, components, type Rung } from './rungs.js';
+import type { State } from './state.js';
+import { type Progress, say, step } from './terminal.js';
+
+export interface StackOptions {
+  /** Install and build without asking. */
+  readonly sure: boolean;
+  /** False: no fsync, for data that nobody needs after a crash. */
+  readonly durable: boolean;
+}
+
+/** Broker, database and cluster of one state folder. */
+export class Stack {
+  private readonly compose: Compose;
+  private readonly kwokFolder: string;
+
+  constructor(
+    private readonly config: LocalConfig,
+    readonly state: State,
+  ) {
+    this.compose = new Compose(config, state);
+    this.kwokFolder = join(config.root, 'deploy/local/kwok');
+  }
+
+  /** The addresses when everything that is ours runs; undefined when something does not. Looks at processes only. */
+  running(): StackEnv | undefined {
+    const kept = this.keptRungs();
+    const mine = components.filter((component) => kept[component] === 'own');
+    return mine.every((component) => this.alive(component)) ? readEnvFile(this.state.envFile) : undefined;
+  }
+
+  /**
+   * Starts what does not run and resolves when everything answers. Running it again changes nothing. When it throws,
+   * what was started still runs: `stop` ends it.
+   */
+  async start(options: StackOptions): Promise<StackEnv> {
+    const unlock = await this.lock('starting the stack');
+    try {
+      const choices = await this.choose();
+      const plan = await preflight(this.config, choices, options);
+      if (plan.packages.length > 0)
+        await step('packages', (progress) =>
+          installPackages(this.config, plan.packages, progress).then(() => undefined),
+        );
+      for (const entry of plan.builds)
+        await step(entry.name, (progress) => ensureCached(this.config.cache, entry, progress).then(() => 'built'));
+
+      this.keepRungs(choices);
+      let broker: BrokerAddress | undefined;
+      let database = '';
+      let kubeconfig = '';
+      await step('database', async () => {
+        database = await this.startDatabase(choices.database.rung, options);
+        return hostOf(database);
+      });
+      await step('broker', async () => {
+        broker = await this.startBroker(choices.broker.rung);
+        return hostOf(broker.url);
+      });
+      await step('cluster', async (progress) => {
+        kubeconfig = await this.startCluster(choices.cluster.rung, options, progress);
+        return choices.cluster.rung === 'given' ? kubeconfig : `${this.config.nodes} simulated nodes`;
+      });
+      const env: StackEnv = {
+        MESH_RABBITMQ_URL: broker?.url ?? '',
+        MESH_RABBITMQ_MANAGEMENT_URL: broker?.managementUrl ?? '',
+        MESH_POSTGRES_URL: database,
+        MESH_KUBECONFIG: kubeconfig,
+        MESH_STATE: this.state.folder,
+        MESH_STORAGE_CLASS: 'mesh-local',
+        MESH_NODES: choices.cluster.rung === 'given' ? 'own' : 'kwok',
+      };
+      writeEnvFile(this.state.envFile, env);
+      return env;
+    } finally {
+      unlock();
+    }
+  }
+
+  /** Stops everything of this state folder, services first. Resolves to the names of what ran, when all is gone. */
+  async stop(options = { wipe: false }): Promise<string[]> {
+    const unlock = await this.lock('stopping the stack');
+    try {
+      const { processes } = this.state;
+      const ran = processes.names().filter((name) => processes.alive(name));
+      const infrastructure = /^(broker|broker-epmd|database|etcd|kwok|kube-.*)$/;
+      await Promise.all(ran.filter((name) => !infrastructure.test(name)).map((name) => processes.stop(name)));
+      await stopCluster(this.state);
+      await Promise.all([stopBroker(this.state), stopDatabase(this.state)]);
+      if (Object.values(this.keptRungs()).includes('docker')) await this.compose.stop(options);
+      rmSync(this.rungsFile, { force: true });
+      rmSync(this.state.envFile, { force: true });
+      return ran;
+    } finally {
+      unlock();
+    }
+  }
+
+  private async choose(): Promise<Record<Component, Choice>> {
+    const kept = this.keptRungs();
+    const running: Partial<Record<Component, Rung>> = {};
+    for (const component of components)
+      if (kept[component] === 'docker' || (kept[component] === 'own' && this.alive(component)))
+        running[component] = kept[component];
+    return chooseRungs({ given: this.givenByOthers(), running, docker: await findDocker(this.config) });
+  }
+
+  /** A shell that read our own environment file names no foreign servers. */
+  private givenByOthers(): GivenAddresses {
+    const { given } = this.config;
+    const ours = new Set<string | undefined>(Object.values(readEnvFile(this.state.envFile) ?? {}));
+    const foreign = (address: string | undefined) => (ours.has(address) ? undefined : address);
+    return {
+      brokerUrl: foreign(given.brokerUrl),
+      brokerManagementUrl: foreign(given.brokerManagementUrl),
+      databaseUrl: foreign(given.databaseUrl),
+      kubeconfig: foreign(given.kubeconfig),
+    };
+  }
+
+  private async startBroker(rung: Rung): Promise<BrokerAddress> {
+    const { brokerUrl, brokerManagementUrl } = this.config.given;
+    if (rung === 'given' && brokerUrl && brokerManagementUrl)
+      return { url: brokerUrl, managementUrl: brokerManagementUrl };
+    if (rung === 'docker') return await this.compose.startBroker();
+    const tools = findBroker();
+    if (!tools) throw new Error('RabbitMQ was installed, but rabbitmq-server and epmd are not where Debian puts them');
+    return await startBroker(this.state, tools);
+  }
+
+  private async startDatabase(rung: Rung, options: StackOptions): Promise<string> {
+    if (rung === 'given' && this.config.given.databaseUrl) return this.config.given.databaseUrl;
+    if (rung === 'docker') return await this.compose.startDatabase();
+    const tools = findDatabase();
+    if (!tools) throw new Error('PostgreSQL was installed, but its programs are not where Debian puts them');
+    return await startDatabase(this.state, tools, options.durable);
+  }
+
+  private async startCluster(rung: Rung, options: StackOptions, progress: Progress): Promise<string> {
+    if (rung === 'given' && this.config.given.kubeconfig) return this.config.given.kubeconfig;
+    const folder = await ensureCached(this.config.cache, definitions(this.config), progress);
+    const files = readdirSync(folder).map((file) => join(folder, file));
+    if (rung === 'docker') return await this.compose.startCluster(this.kwokFolder, files);
+    const tools = {
+      bin: await ensureCached(this.config.cache, controlPlane(this.config), progress),
+      kwok: join(await ensureCached(this.config.cache, kwok(this.config), progress), 'kwok'),
+      kwokFolder: this.kwokFolder,
+      definitions: files,
+    };
+    return await startCluster(this.state, tools, { nodes: this.config.nodes, durable: options.durable }, progress);
+  }
+
+  private alive(component: Component): boolean {
+    const process = { broker: 'broker', database: 'database', cluster: 'kube-apiserver' }[component];
+    return this.state.processes.alive(process);
+  }
+
+  private get rungsFile(): string {
+    return this.state.path('rungs.json');
+  }
+
+  private keptRungs(): Partial<Record<Component, Rung>> {
+    return existsSync(this.rungsFile) ? JSON.parse(readFileSync(this.rungsFile, 'utf8')) : {};
+  }
+
+  private keepRungs(choices: Record<Component, Choice>): void {
+    const rungs = Object.fromEntries(components.map((component) => [component, choices[component].rung]));
+    writeFileSync(this.rungsFile, JSON.stringify(rungs));
+  }
+
+  private lock(purpose: string): Promise<() => void> {
+    return lock(this.state.path('lock'), purpose, (holder) =>
+      say(`Waiting for pid ${holder.pid}, which is ${holder.purpose}.`),
+    );
+  }
+}
+
+function hostOf(url: string): string {
+  return new URL(url).host;
+}
