@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { lock } from './lock.js';
+import { claimFolder } from './state.js';
 import type { Progress } from './terminal.js';
 
 /** Something that is made once and then only used: binaries, files taken from a package, a Python environment. */
@@ -36,6 +37,7 @@ export async function ensureCached(cache: string, entry: CacheEntry, progress: P
   const folder = cachedFolder(cache, entry);
   if (existsSync(folder)) return folder;
 
+  claimFolder(cache);
   const unlock = await lock(join(cache, `${entry.name}.lock`), `building ${entry.name}`, (holder) =>
     progress(`waiting for pid ${holder.pid}, which is ${holder.purpose}`),
   );

@@ -35,13 +35,17 @@ export async function applyStorageClass(api: ClusterApi, kwokFolder: string): Pr
     await api.apply(`/apis/storage.k8s.io/v1/storageclasses/${storageClass.name}`, storageClass);
 }
 
-/** Simulated nodes `sim-001` to `sim-<count>`: resolves when all of them are Ready and take pods. */
-export async function applySimulatedNodes(api: ClusterApi, count: number): Promise<void> {
+/**
+ * Simulated nodes `sim-001` to `sim-<count>`: resolves when all of them are Ready and take pods. `stillHopeful` throws
+ * when that cannot come true any more.
+ */
+export async function applySimulatedNodes(api: ClusterApi, count: number, stillHopeful?: () => void): Promise<void> {
   const present = new Set((await nodes(api)).map((node) => node.metadata.name));
   for (const node of simulatedNodes(count))
     if (!present.has(node.metadata.name)) await api.create('/api/v1/nodes', node);
-  await waitUntil('the simulated nodes are not Ready', async () => simulatedNodesReady(api, count), {
+  await waitUntil('the simulated nodes are not Ready', () => simulatedNodesReady(api, count), {
     withinMs: 60_000,
+    stillHopeful,
   });
 }
 

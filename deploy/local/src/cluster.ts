@@ -6,7 +6,7 @@ import { ensurePki } from './pki.js';
 import type { ProcessSpec } from './processes.js';
 import type { State } from './state.js';
 import type { Progress } from './terminal.js';
-import { waitForServer } from './wait.js';
+import { expectAlive, waitForServer } from './wait.js';
 
 /** The built programs and files of a cluster. */
 export interface ClusterTools {
@@ -71,7 +71,9 @@ export async function startCluster(
     await applyDefinitions(api, tools.definitions);
     await applyStorageClass(api, tools.kwokFolder);
     progress('nodes');
-    await applySimulatedNodes(api, options.nodes);
+    await applySimulatedNodes(api, options.nodes, () => {
+      for (const name of programs) expectAlive(processes, name);
+    });
   } finally {
     await api.close();
   }

@@ -69,7 +69,7 @@ export class Compose {
   }
 
   async stop(options: { wipe: boolean }): Promise<void> {
-    await this.compose('down', ...(options.wipe ? ['--volumes'] : []));
+    await this.compose(['down', ...(options.wipe ? ['--volumes'] : [])], { finishFirst: true });
   }
 
   private async up(component: Component): Promise<void> {
@@ -86,7 +86,7 @@ export class Compose {
     };
     const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`);
     writeFileSync(this.state.path('compose.env'), lines.join(''), { mode: 0o600 });
-    await this.compose('up', '--detach', '--wait', ...services[component]);
+    await this.compose(['up', '--detach', '--wait', ...services[component]]);
   }
 
   /** A port that a container of ours holds already is not free, and right. */
@@ -98,13 +98,13 @@ export class Compose {
     }
   }
 
-  private async compose(...args: string[]): Promise<void> {
+  private async compose(args: readonly string[], how: { finishFirst?: boolean } = {}): Promise<void> {
     const project = this.state.folder
       .replace(/[^a-z0-9]+/gi, '-')
       .replace(/^-/, '')
       .toLowerCase();
     const options = ['--project-name', project, '--env-file', this.state.path('compose.env')];
     const file = join(this.config.root, 'docker-compose.yml');
-    await run('docker', ['compose', ...options, '--file', file, ...args], { env: this.config.environment });
+    await run('docker', ['compose', ...options, '--file', file, ...args], { env: this.config.environment, ...how });
   }
 }

@@ -5,6 +5,9 @@ import { findBroker, findDatabase, hasOpenssl, whyNotInstallable } from './packa
 import type { Choice, Component } from './rungs.js';
 import { confirm, say } from './terminal.js';
 
+/** Something that only a person can mend; the message says how. */
+export class Obstacle extends Error {}
+
 /** One thing that has to be fetched or made before the stack can start. */
 export interface Work {
   readonly what: string;
@@ -82,7 +85,7 @@ export async function preflight(
   say();
 
   const obstacle = plan.packages.length > 0 ? whyNotInstallable(config, plan.packages) : undefined;
-  if (obstacle) throw new Error(`${plan.packages.join(' and ')} is missing, and ${obstacle}`);
+  if (obstacle) throw new Obstacle(`${plan.packages.join(' and ')} is missing, and ${obstacle}`);
   if (work.length > 0 && !options.sure && !config.ci) {
     if (!process.stdin.isTTY) throw new Error('nobody is there to be asked: run it again with  -- --yes');
     if (!(await confirm('Go ahead?'))) throw new Error('nothing was installed, built or started');

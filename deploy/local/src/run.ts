@@ -19,7 +19,7 @@ export interface RunOptions {
  * it fails or cannot be found. An interruption ends it.
  */
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
-  throwIfInterrupted();
+  if (!options.finishFirst) throwIfInterrupted();
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env as NodeJS.ProcessEnv | undefined,
@@ -48,8 +48,34 @@ export async function run(command: string, args: readonly string[], options: Run
     throwIfInterrupted();
     throw new Error(`${command} cannot be run: ${error.message}`);
   });
-  throwIfInterrupted();
+  if (!options.finishFirst) throwIfInterrupted();
   if (status !== 0)
     throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n    ${errorLines.join('\n    ')}`);
   return output;
+}
+
+/**
+ * Runs a command that talks to the person directly (its output is ours) and resolves to its exit code. An interruption
+ * ends it and throws.
+ */
+export async function show(
+  command: string,
+  args: readonly string[],
+  options: { cwd: string; env: Readonly<Record<string, string | undefined>> },
+): Promise<number> {
+  throwIfInterrupted();
+  const child = spawn(command, args, {
+    cwd: options.cwd,
+    env: options.env as NodeJS.ProcessEnv,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    signal: interruption,
+  });
+  const status = await new Promise<number>((resolve, reject) => {
+    child.once('error', (error) => {
+      if (!interruption.aborted) reject(new Error(`${command} cannot be run: ${error.message}`));
+    });
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+  throwIfInterrupted();
+  return status;
 }

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
 import { formatEnv } from './env-file.js';
+import { setOwner } from './owner.js';
 import { Stack } from './stack.js';
 import { State } from './state.js';
 import { say } from './terminal.js';
@@ -22,12 +22,11 @@ MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL and MESH_
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
     const state = new State(config.state);
     const env = await new Stack(config, state).start({ sure: values.yes, durable: true });
-    // Whoever asked for the stack by name keeps it, also when `npm run up` had started it.
-    writeFileSync(state.path('owner'), 'stack');
+    setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
     say(`\n${state.envFile}\n`);
     say(formatEnv(env));
-    say(`Use it with:  set -a; . ${state.envFile}; set +a`);
-    say('Stop it with: npm run down');
+    say(`Use it with:   set -a; . ${state.envFile}; set +a`);
+    say('Stop it with:  npm run down');
     return 0;
   },
 };

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Processes } from './processes.js';
@@ -11,8 +20,10 @@ import { Processes } from './processes.js';
 export class State {
   readonly processes: Processes;
 
+  /** Throws when the folder is somebody else's or holds something else. */
   constructor(readonly folder: string) {
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    claimFolder(folder);
+    chmodSync(folder, 0o711);
     this.processes = new Processes(folder);
   }
 
@@ -73,6 +84,22 @@ export class State {
     writeFileSync(`${path}.new`, JSON.stringify(values, null, 2), { mode: 0o600 });
     renameSync(`${path}.new`, path);
   }
+}
+
+const mark = '.odoo-mesh';
+
+/** Makes the folder ours, so that it may be deleted later. Throws when it holds what is not. */
+export function claimFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  if (statSync(folder).uid !== process.getuid?.()) throw new Error(`${folder} belongs to another user`);
+  if (isOurs(folder)) return;
+  if (readdirSync(folder).length > 0) throw new Error(`${folder} holds other things; name an empty or a new folder`);
+  writeFileSync(join(folder, mark), '');
+}
+
+/** True for a folder that `claimFolder` made ours. */
+export function isOurs(folder: string): boolean {
+  return existsSync(join(folder, mark));
 }
 
 function isFree(port: number): Promise<boolean> {

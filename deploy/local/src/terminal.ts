@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { interruption, throwIfInterrupted } from './interruption.js';
 
 /** Seconds with one digit below a minute, else `4m 05s`. */
 export function duration(ms: number): string {
@@ -19,6 +20,7 @@ export type Progress = (note: string) => void;
  * behind. A step that throws is shown with ✗ and throws on.
  */
 export async function step(name: string, run: (progress: Progress) => Promise<string | undefined>): Promise<void> {
+  throwIfInterrupted();
   const start = Date.now();
   const terminal = process.stdout.isTTY;
   let lastPlainLine = start;
@@ -45,7 +47,11 @@ export async function step(name: string, run: (progress: Progress) => Promise<st
 export async function confirm(question: string): Promise<boolean> {
   const dialogue = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    return /^(y(es)?)?$/i.test((await dialogue.question(`${question} [Y/n] `)).trim());
+    const answer = await dialogue.question(`${question} [Y/n] `, { signal: interruption });
+    return /^(y(es)?)?$/i.test(answer.trim());
+  } catch (error) {
+    throwIfInterrupted();
+    throw error;
   } finally {
     dialogue.close();
   }

@@ -1,7 +1,140 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
+import { Interrupted } from './interruption.js';
+import { type Filter, type LaneName, laneNames, lanesOnStack, reportFile, runLane } from './lanes.js';
+import { Obstacle } from './preflight.js';
+import { startTimeOf } from './processes.js';
+import { pythonForTests } from './python.js';
+import { Stack } from './stack.js';
+import { State } from './state.js';
+import { type LaneResult, summaryLines } from './summary.js';
+import { duration, say, step } from './terminal.js';
+
+/** Each run has a stack of its own, so that two runs and a running `npm run up` do not meet. */
+const stateParent = '/var/tmp';
+const statePrefix = `odoo-mesh-test-${userInfo().uid}-`;
+
 export const test = {
-  help: '',
-  async run(_c: LocalConfig, _a: readonly string[]): Promise<number> {
-    return 0;
+  help: `npm test [-- [--lane NAME]… [--grep PATTERN] [PATH]…]
+
+Runs all lanes in this order: ${laneNames.join(', ')}.
+mesh and e2e get a stack of their own, which is stopped and deleted at the end.
+The last line says:  N passed, N failed, N skipped
+
+  --lane NAME      only this lane; may be given again
+  --grep PATTERN   only tests whose name matches
+  PATH             only test files whose path holds it
+  --help           this text`,
+
+  async run(config: LocalConfig, args: readonly string[]): Promise<number> {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { lane: { type: 'string', multiple: true }, grep: { type: 'string' } },
+      allowPositionals: true,
+    });
+    const filter: Filter = { grep: values.grep, paths: positionals };
+    const narrowed = filter.grep !== undefined || filter.paths.length > 0;
+    const lanes = chosenLanes(values.lane, narrowed);
+    const reports = mkdtempSync(join(tmpdir(), 'odoo-mesh-test-'));
+    const start = Date.now();
+    try {
+      const results: LaneResult[] = [];
+      for (const lane of lanes.filter((name) => !lanesOnStack.has(name)))
+        results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
+      const onStack = lanes.filter((name) => lanesOnStack.has(name));
+      if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
+
+      say(`\n${'─'.repeat(72)}`);
+      for (const { lane, ms } of results) say(`  ${lane.padEnd(12)}${duration(ms).padStart(9)}`);
+      say(`  ${'together'.padEnd(12)}${duration(Date.now() - start).padStart(9)}\n`);
+      for (const line of summaryLines(results)) say(line);
+      return results.some(({ failed }) => failed.length > 0) ? 1 : 0;
+    } finally {
+      rmSync(reports, { recursive: true, force: true });
+    }
   },
 };
+
+/** A filter by name or path is for tests; then the checks of the whole repository are left out. */
+function chosenLanes(asked: readonly string[] | undefined, narrowed: boolean): LaneName[] {
+  const unknown = asked?.filter((name) => !laneNames.includes(name as LaneName)) ?? [];
+  if (unknown.length > 0) throw new Error(`no such lane: ${unknown.join(', ')}. There are ${laneNames.join(', ')}`);
+  if (asked) return laneNames.filter((name) => asked.includes(name));
+  return narrowed ? ['unit', 'mesh', 'e2e'] : [...laneNames];
+}
+
+async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {
+  say(`\n── ${lane} ${'─'.repeat(68 - lane.length)}`);
+  const result = await run();
+  say(`   ${lane}: ${duration(result.ms)}`);
+  return result;
+}
+
+async function runOnStack(
+  config: LocalConfig,
+  lanes: readonly LaneName[],
+  filter: Filter,
+  reports: string,
+): Promise<LaneResult[]> {
+  await sweep(config);
+  const state = new State(join(stateParent, `${statePrefix}${process.pid}`));
+  const stack = new Stack(config, state);
+  const start = Date.now();
+  try {
+    say(`\n── stack ${'─'.repeat(63)}`);
+    const env = { ...(await stack.start({ sure: true, durable: false })), ...(await pythonEnv(config)) };
+    const results: LaneResult[] = [];
+    for (const lane of lanes)
+      results.push(await titled(lane, () => runLane(config, lane, filter, env, reportFile(reports, lane))));
+    return results;
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    say(`\n${reason}`);
+    return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
+  } finally {
+    await stack.stop({ wipe: true });
+    rmSync(state.folder, { recursive: true, force: true });
+  }
+}
+
+/** A machine that cannot have the stack skips the lane, loudly; a stack that fails to start is a failure. */
+function withoutStack(lane: LaneName, ms: number, error: unknown): LaneResult {
+  const reason = firstLine(error);
+  if (error instanceof Obstacle)
+    return { lane, ms, passed: 0, failed: [], skipped: [{ what: 'the whole lane', reason }] };
+  return { lane, ms, passed: 0, failed: [`the stack did not start: ${reason}`], skipped: [] };
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
+}
+
+/** Without it the tests of foreign publishers skip themselves and say so. */
+async function pythonEnv(config: LocalConfig): Promise<Record<string, string>> {
+  const env: Record<string, string> = {};
+  await step('python', async (progress) => {
+    const folder = await ensureCached(config.cache, pythonForTests(config), progress);
+    env.MESH_PYTHON = join(folder, 'bin', 'python');
+    return undefined;
+  }).catch((error) => {
+    if (error instanceof Interrupted) throw error;
+    say(`  No Python with pika for foreign publishers: ${error.message}`);
+  });
+  return env;
+}
+
+/** Ends the stacks of earlier runs that were killed. */
+async function sweep(config: LocalConfig): Promise<void> {
+  for (const name of readdirSync(stateParent).filter((entry) => entry.startsWith(statePrefix))) {
+    if (startTimeOf(Number(name.slice(statePrefix.length))) !== undefined) continue; // its runner's pid is its name
+    const state = new State(join(stateParent, name));
+    say(`Ending what a killed run left in ${state.folder}.`);
+    await new Stack(config, state).stop({ wipe: true });
+    rmSync(state.folder, { recursive: true, force: true });
+  }
+}

@@ -1,7 +1,103 @@
+import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
+import type { StackEnv } from './env-file.js';
+import { untilInterrupted } from './interruption.js';
+import { tryLock } from './lock.js';
+import { ownerOf, setOwner, upLock } from './owner.js';
+import { Stack } from './stack.js';
+import { State } from './state.js';
+import { duration, say } from './terminal.js';
+
+/** What the phases of `npm run up` hand on to each other. */
+export interface UpContext {
+  readonly config: LocalConfig;
+  readonly state: State;
+  readonly sure: boolean;
+  /** The addresses, from the first phase on. */
+  env: StackEnv | undefined;
+  /** Lines for the end of the start: what there is and what to try next. */
+  readonly summary: string[];
+  /** What undoes a phase; done in reverse order when `up` ends, however it ends. */
+  readonly atEnd: { readonly name: string; readonly undo: () => Promise<void> }[];
+}
+
+/** One part of the start, shown under its title. */
+export interface Phase {
+  readonly title: string;
+  run(context: UpContext): Promise<void>;
+}
+
+const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }];
+
 export const up = {
-  help: '',
-  async run(_c: LocalConfig, _a: readonly string[]): Promise<number> {
-    return 0;
+  help: `npm run up [-- --once] [--yes]
+
+Starts the local stack, then the mesh on it, and stays until Ctrl-C. What it started it stops at the end; a stack that
+ran before (npm run stack) is used and left running.
+
+  --once   stop as soon as everything was seen to work; the exit code says whether it did
+  --yes    install and build what is missing without asking
+  --help   this text
+
+MESH_STATE, MESH_CACHE and the addresses of servers to use instead are as for npm run stack.`,
+
+  async run(config: LocalConfig, args: readonly string[]): Promise<number> {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { once: { type: 'boolean', default: false }, yes: { type: 'boolean', default: false } },
+    });
+    const state = new State(config.state);
+    const unlock = tryLock(upLock(state), 'npm run up');
+    if (typeof unlock !== 'function')
+      throw new Error(`npm run up already runs with this state folder (pid ${unlock.pid}); end it with: npm run down`);
+
+    const context: UpContext = { config, state, sure: values.yes, env: undefined, summary: [], atEnd: [] };
+    const start = Date.now();
+    let allStopped = true;
+    try {
+      for (const phase of phases) {
+        say(`\n${phase.title}\n`);
+        await phase.run(context);
+      }
+      say(`\nReady after ${duration(Date.now() - start)}.\n`);
+      for (const line of context.summary) say(line);
+      if (!values.once) {
+        say('\nCtrl-C stops it.');
+        await untilInterrupted();
+      }
+    } finally {
+      say('\nStopping\n');
+      for (const { name, undo } of context.atEnd.reverse()) allStopped = (await stopPart(name, undo)) && allStopped;
+      unlock();
+    }
+    return allStopped ? 0 : 1;
   },
 };
+
+async function startStack(context: UpContext): Promise<void> {
+  const { config, state } = context;
+  const stack = new Stack(config, state);
+  if (ownerOf(state) !== 'stack') setOwner(state, 'up'); // also what an `up` left that was killed
+  context.atEnd.push({
+    name: 'stack',
+    async undo() {
+      if (ownerOf(state) === 'stack') say('  The stack was started by npm run stack and stays; npm run down stops it.');
+      else await stack.stop();
+    },
+  });
+  context.env = await stack.start({ sure: context.sure, durable: true });
+  context.summary.push(`Addresses    ${state.envFile}`, `Logs         ${state.path('logs')}`);
+}
+
+/** One part that fails to stop must not keep the others running. */
+async function stopPart(name: string, undo: () => Promise<void>): Promise<boolean> {
+  const start = Date.now();
+  try {
+    await undo();
+    say(`✓ ${name.padEnd(16)} ${duration(Date.now() - start).padStart(7)}`);
+    return true;
+  } catch (error) {
+    say(`✗ ${name.padEnd(16)} ${error instanceof Error ? error.message : error}`);
+    return false;
+  }
+}

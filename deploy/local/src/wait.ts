@@ -34,15 +34,20 @@ export async function waitForServer(
   withinMs: number,
   answers: () => Promise<boolean>,
 ): Promise<void> {
-  try {
-    await waitUntil(`${name} does not answer`, answers, {
-      withinMs,
-      stillHopeful: () => {
-        if (!processes.alive(name)) throw new Error(`${name} ended right after its start`);
-      },
-    });
-  } catch (error) {
-    const log = processes.lastLines(name).replace(/^/gm, '    ');
-    throw new Error(`${(error as Error).message}\n  Last lines of ${processes.logFile(name)}:\n${log}`);
-  }
+  await waitUntil(`${name} does not answer`, answers, {
+    withinMs,
+    stillHopeful: () => expectAlive(processes, name),
+  }).catch((error) => {
+    if (!processes.alive(name)) throw error;
+    throw new Error(`${error.message}\n${logOf(processes, name)}`);
+  });
+}
+
+/** Throws with the last lines of its log when the process has ended. */
+export function expectAlive(processes: Processes, name: string): void {
+  if (!processes.alive(name)) throw new Error(`${name} ended right after its start.\n${logOf(processes, name)}`);
+}
+
+function logOf(processes: Processes, name: string): string {
+  return `Last lines of ${processes.logFile(name)}:\n${processes.lastLines(name).replace(/^/gm, '    ')}`;
 }

@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CacheEntry } from './build-cache.js';
+import type { LocalConfig } from './config.js';
+import { run } from './run.js';
+
+/** A Python environment with the pinned packages that the tests of foreign publishers use. */
+export function pythonForTests(config: LocalConfig): CacheEntry {
+  const requirements = join(config.root, 'deploy/local/python/requirements.txt');
+  return {
+    name: 'python',
+    inputs: [readFileSync(requirements, 'utf8')],
+    cost: { minutes: 0.2, megabytes: 20 },
+    async make(folder, progress) {
+      const options = { env: config.environment };
+      progress('virtual environment');
+      await run('python3', ['-m', 'venv', folder], options);
+      progress('packages');
+      const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--require-hashes'];
+      await run(join(folder, 'bin', 'python'), [...pip, '-r', requirements], options);
+    },
+  };
+}
