@@ -33,8 +33,9 @@ export async function startBroker(state: State, tools: BrokerTools): Promise<Bro
   return brokerAddress(state);
 }
 
-export async function stopBroker(state: State): Promise<void> {
-  await state.processes.stop('broker', 30_000);
+/** An orderly end takes the broker six seconds, which its data is worth unless it is deleted next. */
+export async function stopBroker(state: State, { wipe }: { wipe: boolean }): Promise<void> {
+  await (wipe ? state.processes.kill('broker') : state.processes.stop('broker', 30_000));
   await state.processes.stop('broker-epmd', 5_000);
 }
 

@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 /** What the local stack takes from the environment; the only place of `deploy/local` that reads it. */
 export interface LocalConfig {
@@ -57,7 +58,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
 
   if (faults.length > 0) throw new Error(`The environment cannot be used:\n  ${faults.join('\n  ')}`);
   return Object.freeze({
-    root: resolve(import.meta.dirname, '../../../..'),
+    root: checkout(import.meta.dirname),
     state,
     cache: resolve(set('MESH_CACHE') ?? join(set('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'odoo-mesh')),
     given,
@@ -67,4 +68,9 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     isRoot: uid === 0,
     environment,
   });
+}
+
+/** This file runs from `deploy/local/src` (jest) and from `dist/deploy/local/src`. */
+function checkout(folder: string): string {
+  return existsSync(join(folder, 'package-lock.json')) ? folder : checkout(dirname(folder));
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stripVTControlCharacters } from 'node:util';
 
 /** How to start a process, so that it can be started again in exactly the same way. Holds no secret. */
 export interface ProcessSpec {
@@ -119,7 +120,8 @@ export class Processes {
   /** The last lines of a process' log, for the message of a failure. */
   lastLines(name: string, count = 15): string {
     try {
-      return readFileSync(this.logFile(name), 'utf8').trimEnd().split('\n').slice(-count).join('\n');
+      const log = stripVTControlCharacters(readFileSync(this.logFile(name), 'utf8'));
+      return log.trimEnd().split('\n').slice(-count).join('\n');
     } catch {
       return '(no log)';
     }

@@ -90,7 +90,10 @@ export class Stack {
     }
   }
 
-  /** Stops everything of this state folder, services first. Resolves to the names of what ran, when all is gone. */
+  /**
+   * Stops everything of this state folder, services first. Resolves to the names of what ran, when all is gone. With
+   * `wipe` the data is nobody's any more: containers lose their volumes too, and no server takes its time.
+   */
   async stop(options = { wipe: false }): Promise<string[]> {
     const unlock = await this.lock('stopping the stack');
     try {
@@ -98,8 +101,7 @@ export class Stack {
       const ran = processes.names().filter((name) => processes.alive(name));
       const infrastructure = /^(broker|broker-epmd|database|etcd|kwok|kube-.*)$/;
       await Promise.all(ran.filter((name) => !infrastructure.test(name)).map((name) => processes.stop(name)));
-      await stopCluster(this.state);
-      await Promise.all([stopBroker(this.state), stopDatabase(this.state)]);
+      await Promise.all([stopCluster(this.state), stopBroker(this.state, options), stopDatabase(this.state)]);
       if (Object.values(this.keptRungs()).includes('docker')) await this.compose.stop(options);
       rmSync(this.rungsFile, { force: true });
       rmSync(this.state.envFile, { force: true });

@@ -1,5 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureCached } from './build-cache.js';
@@ -7,16 +7,11 @@ import type { LocalConfig } from './config.js';
 import { Interrupted } from './interruption.js';
 import { type Filter, type LaneName, laneNames, lanesOnStack, reportFile, runLane } from './lanes.js';
 import { Obstacle } from './preflight.js';
-import { startTimeOf } from './processes.js';
 import { pythonForTests } from './python.js';
 import { Stack } from './stack.js';
-import { State } from './state.js';
 import { type LaneResult, summaryLines } from './summary.js';
 import { duration, say, step } from './terminal.js';
-
-/** Each run has a stack of its own, so that two runs and a running `npm run up` do not meet. */
-const stateParent = '/var/tmp';
-const statePrefix = `odoo-mesh-test-${userInfo().uid}-`;
+import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
 
 export const test = {
   help: `npm test [-- [--lane NAME]… [--grep PATTERN] [PATH]…]
@@ -80,8 +75,8 @@ async function runOnStack(
   filter: Filter,
   reports: string,
 ): Promise<LaneResult[]> {
-  await sweep(config);
-  const state = new State(join(stateParent, `${statePrefix}${process.pid}`));
+  await sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
+  const state = newTestState();
   const stack = new Stack(config, state);
   const start = Date.now();
   try {
@@ -97,8 +92,7 @@ async function runOnStack(
     say(`\n${reason}`);
     return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
   } finally {
-    await stack.stop({ wipe: true });
-    rmSync(state.folder, { recursive: true, force: true });
+    await removeTestState(config, state);
   }
 }
 
@@ -126,15 +120,4 @@ async function pythonEnv(config: LocalConfig): Promise<Record<string, string>> {
     say(`  No Python with pika for foreign publishers: ${error.message}`);
   });
   return env;
-}
-
-/** Ends the stacks of earlier runs that were killed. */
-async function sweep(config: LocalConfig): Promise<void> {
-  for (const name of readdirSync(stateParent).filter((entry) => entry.startsWith(statePrefix))) {
-    if (startTimeOf(Number(name.slice(statePrefix.length))) !== undefined) continue; // its runner's pid is its name
-    const state = new State(join(stateParent, name));
-    say(`Ending what a killed run left in ${state.folder}.`);
-    await new Stack(config, state).stop({ wipe: true });
-    rmSync(state.folder, { recursive: true, force: true });
-  }
 }

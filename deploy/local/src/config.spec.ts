@@ -1,0 +1,23 @@
+import { describe, expect, test } from '@jest/globals';
+import { readConfig } from './config.js';
+
+describe('the configuration of the local stack', () => {
+  test('has defaults outside the checkout', () => {
+    const { root, state, cache, nodes } = readConfig({});
+    expect(state).toMatch(/^\/var\/tmp\/odoo-mesh-\d+$/);
+    expect(cache.endsWith('/.cache/odoo-mesh')).toBe(true);
+    expect(cache.startsWith(root)).toBe(false);
+    expect(nodes).toBe(10);
+  });
+
+  test('keeps an ambient KUBECONFIG apart from a given one', () => {
+    const { given, ambientKubeconfig } = readConfig({ KUBECONFIG: '/home/me/production' });
+    expect(given.kubeconfig).toBeUndefined();
+    expect(ambientKubeconfig).toBe('/home/me/production');
+  });
+
+  test('names every fault at once', () => {
+    const wrong = { MESH_STATE: `/${'long'.repeat(20)}`, MESH_KWOK_NODES: 'many', MESH_RABBITMQ_URL: 'amqp://x' };
+    expect(() => readConfig(wrong)).toThrow(/MESH_STATE.*MESH_KWOK_NODES.*MESH_RABBITMQ_MANAGEMENT_URL/s);
+  });
+});

@@ -1,0 +1,33 @@
+import { describe, expect, test } from '@jest/globals';
+import { formatEnv, parseEnv, type StackEnv } from './env-file.js';
+
+const env: StackEnv = {
+  MESH_RABBITMQ_URL: 'amqp://admin:s3cret@127.0.0.1:20001',
+  MESH_RABBITMQ_MANAGEMENT_URL: 'http://admin:s3cret@127.0.0.1:20002',
+  MESH_POSTGRES_URL: 'postgres://mesh_admin:s3cret@127.0.0.1:20003/postgres',
+  MESH_KUBECONFIG: '/var/tmp/x/cluster/kubeconfig',
+  MESH_STATE: '/var/tmp/x',
+  MESH_STORAGE_CLASS: 'mesh-local',
+  MESH_NODES: 'kwok',
+};
+
+describe('the environment file', () => {
+  test('gives back what was written', () => {
+    expect(parseEnv(formatEnv(env))).toEqual(env);
+  });
+
+  test('has one assignment a line, as a shell reads it', () => {
+    expect(formatEnv(env).split('\n')[0]).toBe('MESH_RABBITMQ_URL=amqp://admin:s3cret@127.0.0.1:20001');
+  });
+
+  test.each(['a b', '$(id)', 'a;b', '`id`', "it's", 'a\nb'])(
+    'refuses %j, which a shell would not take as it is',
+    (value) => {
+      expect(() => formatEnv({ ...env, MESH_POSTGRES_URL: value })).toThrow('MESH_POSTGRES_URL');
+    },
+  );
+
+  test('names what is missing', () => {
+    expect(() => parseEnv('MESH_NODES=kwok\n')).toThrow(/MESH_RABBITMQ_URL.*MESH_STORAGE_CLASS/);
+  });
+});

@@ -1,0 +1,26 @@
+import { describe, expect, test } from '@jest/globals';
+import { preflightText, workOf } from './preflight.js';
+import type { Choice, Component } from './rungs.js';
+
+const own: Choice = { rung: 'own', why: 'no Docker engine answers' };
+const choices: Record<Component, Choice> = {
+  broker: own,
+  database: { rung: 'given', why: 'MESH_POSTGRES_URL is set' },
+  cluster: own,
+};
+const build = { name: 'kwok', inputs: [], cost: { minutes: 1.2, megabytes: 65 }, make: async () => {} };
+
+describe('the preflight', () => {
+  test('says for each component where it comes from and why', () => {
+    const lines = preflightText(choices, []).split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toMatch(/database +given address +MESH_POSTGRES_URL is set/);
+  });
+
+  test('lists what has to be done first, with minutes and megabytes and their sums', () => {
+    const text = preflightText(choices, workOf({ packages: ['rabbitmq-server'], builds: [build] }));
+    expect(text).toMatch(/install rabbitmq-server .* 1 min +100 MB/);
+    expect(text).toMatch(/build kwok .* 2 min +65 MB/);
+    expect(text).toMatch(/together +3 min +165 MB/);
+  });
+});
