@@ -1,0 +1,55 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+export class Gateway1764000000020 implements MigrationInterface {
+  readonly name = 'Gateway1764000000020';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE instance_view (
+        instance_id uuid PRIMARY KEY,
+        customer_id text,
+        slug text,
+        host text,
+        url text,
+        verified text,
+        plan text,
+        odoo_version text,
+        state text NOT NULL,
+        rank smallint NOT NULL,
+        reason text,
+        message text,
+        step text,
+        operation_id text,
+        footprint_id uuid,
+        cell text,
+        timings jsonb,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        updated_at timestamptz NOT NULL DEFAULT now()
+      ) WITH (fillfactor = 80)`);
+    await runner.query('CREATE INDEX instance_view_order ON instance_view (created_at, instance_id)');
+    await runner.query('CREATE INDEX instance_view_customer ON instance_view (customer_id, created_at, instance_id)');
+    await runner.query('CREATE INDEX instance_view_slug ON instance_view (slug)');
+    await runner.query(`
+      CREATE TABLE parked_message (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        queue text NOT NULL,
+        service text,
+        message_id text,
+        type text,
+        routing_key text NOT NULL,
+        publisher text,
+        reason text NOT NULL,
+        error text NOT NULL,
+        attempts integer NOT NULL,
+        traceparent text,
+        body bytea NOT NULL,
+        body_bytes integer NOT NULL,
+        parked_at timestamptz NOT NULL DEFAULT now()
+      )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE instance_view');
+    await runner.query('DROP TABLE parked_message');
+  }
+}

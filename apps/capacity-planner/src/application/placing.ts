@@ -1,0 +1,109 @@
+import { Injectable } from '@nestjs/common';
+import { InstancePlaced, InstanceRefused, newId } from '#contracts/index.js';
+import type { PublishContext } from '#messaging/index.js';
+import { findPlan } from '#odoo/index.js';
+import { JobQueue } from '#persistence/index.js';
+import { nextCell } from '../domain/cell-name.js';
+import type { Placement } from '../domain/placement.js';
+import { templatesFor } from '../domain/template-choice.js';
+import { Cells, DatabaseShards, HostNames, Placements, PlannerSettings, Templates } from './ports.js';
+
+/** Why there is no place just now, and when it is worth looking again. */
+export interface Lack {
+  readonly reason: string;
+  readonly message: string;
+  readonly retryAt: string;
+}
+
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** How old the figures of a cell may be that others hear of. */
+const reportWithinMs = 1_000;
+
+/** Finds a place for a request that was accepted. All of it in the caller's transaction. */
+@Injectable()
+export class PlacingService {
+  constructor(
+    private readonly placements: Placements,
+    private readonly hosts: HostNames,
+    private readonly cells: Cells,
+    private readonly shards: DatabaseShards,
+    private readonly templates: Templates,
+    private readonly jobs: JobQueue,
+    private readonly settings: PlannerSettings,
+  ) {}
+
+  /**
+   * Publishes the answer and returns undefined, or returns what is lacking. The order of the locks is the same for
+   * everybody: cell, then shard.
+   */
+  async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
+    const { specification, instanceId, host } = waiting;
+    const known = await this.templates.all(ctx);
+    if (known.length === 0) return lack('NoTemplate', 'no template has been published yet', 15);
+    const choice = templatesFor(specification, known);
+    if ('code' in choice) return await this.refuse(ctx, waiting, choice);
+
+    const cell = await this.cells.reservePlace(ctx);
+    if (!cell) return await this.askForCell(ctx, waiting);
+    const serving = [...new Set(choice.templates.map((one) => one.databaseShard))];
+    const shard = await this.shards.reserveDatabase(ctx, serving);
+    if (!shard) {
+      await this.cells.givePlaceBack(ctx, cell.id);
+      return lack('DatabaseShardsFull', 'no database shard with this template has room', 60);
+    }
+
+    const footprintId = newId();
+    const { image, version, bundle, language, database } = choice.templates.find((one) => one.databaseShard === shard)!;
+    await this.placements.save(ctx, { ...waiting, state: 'placed', footprintId, cell: cell.id, databaseShard: shard });
+    const plan = findPlan(specification.plan)!;
+    await ctx.publish(InstancePlaced, {
+      instanceId,
+      requestId: waiting.requestId,
+      specification,
+      footprintId,
+      claim: 'new',
+      cell: cell.id,
+      namespace: cell.namespace,
+      databaseShard: shard,
+      template: { image, version, bundle, language, database },
+      host,
+      plan: { name: plan.name, version: plan.version },
+      reasons: [`cell ${cell.id} has the most free places`, `shard ${shard} has the most free databases`],
+    });
+    await this.jobs.ask(ctx, { kind: 'cell-report', key: cell.id, inMs: reportWithinMs });
+    return undefined;
+  }
+
+  /** One cell is opened at a time; whoever waits is placed when it is open. */
+  private async askForCell(ctx: PublishContext, waiting: Placement): Promise<Lack> {
+    const cells = await this.cells.all(ctx);
+    const opening = cells.find((cell) => cell.state === 'opening');
+    if (!opening && cells.length >= this.settings.maxCells)
+      return lack('AllCellsFull', `all ${cells.length} cells are full; raise the limit of cells or of places`, 300);
+    const next = opening ?? nextCell(this.settings.meshName, cells);
+    await this.cells.add(ctx, { ...next, state: 'opening', places: this.settings.placesPerCell, reserved: 0 });
+    await this.jobs.ask(ctx, {
+      kind: 'cell',
+      key: next.id,
+      priority: 'interactive',
+      traceparent: waiting.traceparent ?? undefined,
+    });
+    return lack('CellOpening', `cell ${next.id} is being opened`, 5);
+  }
+
+  /** A request that had to wait for the first template turns out to wish for what does not exist. */
+  private async refuse(ctx: PublishContext, waiting: Placement, refusal: Refusal): Promise<undefined> {
+    const { instanceId, requestId, host } = waiting;
+    await this.placements.remove(ctx, instanceId);
+    await this.hosts.release(ctx, host, instanceId);
+    await ctx.publish(InstanceRefused, { requestId, instanceId, fault: 'user', ...refusal });
+  }
+}
+
+function lack(reason: string, message: string, inSeconds: number): Lack {
+  return { reason, message, retryAt: new Date(Date.now() + inSeconds * 1000).toISOString() };
+}

@@ -1,0 +1,60 @@
+import type { PayloadOf, TemplatePublished } from '#contracts/index.js';
+import type { Transaction } from '#persistence/index.js';
+import type { Cell, Placement } from '../domain/placement.js';
+import type { Template } from '../domain/template-choice.js';
+
+/** Everything the planner holds: all of it in one database, so that a request is decided in one transaction. */
+export abstract class Placements {
+  /** Nobody else decides about this instance until the transaction ends. */
+  abstract lock(tx: Transaction, instanceId: string): Promise<Placement | undefined>;
+  abstract save(tx: Transaction, placement: Placement): Promise<void>;
+  /** The request was refused after all. */
+  abstract remove(tx: Transaction, instanceId: string): Promise<void>;
+  /** Those without a place, longest waiting first. */
+  abstract waiting(limit: number): Promise<Placement[]>;
+}
+
+export abstract class HostNames {
+  /** False: another instance has it, or it rests after one. */
+  abstract take(tx: Transaction, host: string, instanceId: string): Promise<boolean>;
+  abstract rest(tx: Transaction, host: string, instanceId: string, days: number): Promise<void>;
+  /** It was never used: anybody may have it at once. */
+  abstract release(tx: Transaction, host: string, instanceId: string): Promise<void>;
+}
+
+export abstract class Cells {
+  abstract all(tx: Transaction): Promise<Cell[]>;
+  abstract get(id: string): Promise<Cell | undefined>;
+  /** Does nothing when there is one of this id already. */
+  abstract add(tx: Transaction, cell: Cell): Promise<void>;
+  abstract open(tx: Transaction, id: string): Promise<void>;
+  /** The emptiest open cell loses a place; undefined: all are full. */
+  abstract reservePlace(tx: Transaction): Promise<Cell | undefined>;
+  abstract givePlaceBack(tx: Transaction, id: string): Promise<void>;
+}
+
+export abstract class DatabaseShards {
+  abstract all(tx: Transaction): Promise<{ name: string }[]>;
+  /** The emptiest of `names` loses a place for a database; undefined: all are full. */
+  abstract reserveDatabase(tx: Transaction, names: readonly string[]): Promise<string | undefined>;
+  abstract giveDatabaseBack(tx: Transaction, name: string): Promise<void>;
+}
+
+export abstract class Templates {
+  abstract all(tx: Transaction): Promise<Template[]>;
+  abstract add(tx: Transaction, template: PayloadOf<typeof TemplatePublished>): Promise<void>;
+}
+
+export abstract class Cluster {
+  /** Namespace, policies, quota and rights of the cell, as libs/odoo describes them. Safe to repeat. */
+  abstract applyCell(cell: Cell): Promise<void>;
+}
+
+/** What the operator decided; see config.ts. */
+export abstract class PlannerSettings {
+  abstract readonly meshName: string;
+  /** Instances are `<slug>.<domain>`. */
+  abstract readonly domain: string;
+  abstract readonly placesPerCell: number;
+  abstract readonly maxCells: number;
+}

@@ -1,0 +1,31 @@
+import { Injectable } from '@nestjs/common';
+import { HostReleased, InstanceTerminated, type PayloadOf } from '#contracts/index.js';
+import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
+import { JobQueue } from '#persistence/index.js';
+import { restDays } from '../domain/host-name.js';
+import { Cells, DatabaseShards, HostNames, Placements } from './ports.js';
+
+/** An instance came to its end: its place is free, and its host name rests. */
+@Injectable()
+export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTerminated> {
+  constructor(
+    private readonly placements: Placements,
+    private readonly hosts: HostNames,
+    private readonly cells: Cells,
+    private readonly shards: DatabaseShards,
+    private readonly jobs: JobQueue,
+  ) {
+    super();
+  }
+
+  async handle({ instanceId }: PayloadOf<typeof InstanceTerminated>, ctx: ConsumeContext): Promise<void> {
+    const placement = await this.placements.lock(ctx, instanceId);
+    if (placement?.state !== 'placed') return;
+    await this.placements.save(ctx, { ...placement, state: 'ended' });
+    await this.cells.givePlaceBack(ctx, placement.cell!);
+    await this.shards.giveDatabaseBack(ctx, placement.databaseShard!);
+    await this.hosts.rest(ctx, placement.host, instanceId, restDays);
+    await ctx.publish(HostReleased, { host: placement.host, instanceId });
+    await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements' });
+  }
+}

@@ -1,0 +1,42 @@
+import type { InstanceRequested, PayloadOf } from '#contracts/index.js';
+
+export type Specification = PayloadOf<typeof InstanceRequested>;
+
+/** A request that was accepted: its host name is held, and it has, or waits for, a place. */
+export interface Placement {
+  readonly instanceId: string;
+  readonly requestId: string;
+  readonly specification: Specification;
+  /** `waiting` for a place, `placed`, or `ended`: everything was given back. */
+  readonly state: 'waiting' | 'placed' | 'ended';
+  readonly host: string;
+  readonly footprintId: string | null;
+  readonly cell: string | null;
+  readonly databaseShard: string | null;
+  readonly traceparent: string | null;
+  readonly correlationId: string;
+}
+
+/** A namespace on the cluster with database shards, room for `places` instances. */
+export interface Cell {
+  readonly id: string;
+  readonly namespace: string;
+  /** `opening`: its objects are being made; only an open one takes instances. */
+  readonly state: 'opening' | 'open' | 'closed';
+  readonly places: number;
+  readonly reserved: number;
+}
+
+/** Whether two requests ask for the same: the order of fields does not matter. */
+export function sameSpecification(a: Specification, b: Specification): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  const fields = Object.entries(value)
+    .filter(([, field]) => field !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`).join(',')}}`;
+}

@@ -1,0 +1,12 @@
+import { InstanceRequested, InstanceTerminated, TemplatePublished } from '#contracts/index.js';
+import { on } from '#messaging/index.js';
+import { LearnTemplateHandler } from '../application/learn-template.handler.js';
+import { PlaceInstanceHandler } from '../application/place-instance.handler.js';
+import { ReleasePlacementHandler } from '../application/release-placement.handler.js';
+
+/** All that the planner hears. */
+export const subscriptions = [
+  on(InstanceRequested, PlaceInstanceHandler),
+  on(TemplatePublished, LearnTemplateHandler),
+  on(InstanceTerminated, ReleasePlacementHandler),
+];

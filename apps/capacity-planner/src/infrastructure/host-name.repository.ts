@@ -1,0 +1,28 @@
+import { Injectable } from '@nestjs/common';
+import type { Transaction } from '#persistence/index.js';
+import { HostNames } from '../application/ports.js';
+
+@Injectable()
+export class HostNameRepository extends HostNames {
+  async take(tx: Transaction, host: string, instanceId: string): Promise<boolean> {
+    const taken = await tx.query(
+      `INSERT INTO host_name AS h (host, instance_id) VALUES ($1, $2)
+       ON CONFLICT (host) DO UPDATE SET instance_id = excluded.instance_id, rests_until = NULL
+         WHERE h.instance_id = excluded.instance_id OR h.rests_until < now()
+       RETURNING 1`,
+      [host, instanceId],
+    );
+    return taken.length > 0;
+  }
+
+  async rest(tx: Transaction, host: string, instanceId: string, days: number): Promise<void> {
+    await tx.query(
+      `UPDATE host_name SET rests_until = now() + $3 * interval '1 day' WHERE host = $1 AND instance_id = $2`,
+      [host, instanceId, days],
+    );
+  }
+
+  async release(tx: Transaction, host: string, instanceId: string): Promise<void> {
+    await tx.query('DELETE FROM host_name WHERE host = $1 AND instance_id = $2', [host, instanceId]);
+  }
+}

@@ -1,0 +1,52 @@
+import { Injectable } from '@nestjs/common';
+import { EntitySchema } from 'typeorm';
+import { Database, type Transaction } from '#persistence/index.js';
+import { Placements } from '../application/ports.js';
+import type { Placement } from '../domain/placement.js';
+
+export const PlacementEntity = new EntitySchema<Placement & { acceptedAt: Date }>({
+  name: 'Placement',
+  tableName: 'placement',
+  columns: {
+    instanceId: { name: 'instance_id', type: 'uuid', primary: true },
+    requestId: { name: 'request_id', type: 'text' },
+    specification: { type: 'jsonb' },
+    state: { type: 'text' },
+    host: { type: 'text' },
+    footprintId: { name: 'footprint_id', type: 'uuid', nullable: true },
+    cell: { type: 'text', nullable: true },
+    databaseShard: { name: 'database_shard', type: 'text', nullable: true },
+    traceparent: { type: 'text', nullable: true },
+    correlationId: { name: 'correlation_id', type: 'text' },
+    acceptedAt: { name: 'accepted_at', type: 'timestamptz', createDate: true },
+  },
+});
+
+@Injectable()
+export class PlacementRepository extends Placements {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async lock(tx: Transaction, instanceId: string): Promise<Placement | undefined> {
+    // The lock also holds where there is no row yet: two first requests for one instance come one after the other.
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended('placement ' || $1, 0))`, [instanceId]);
+    return (await tx.manager.findOneBy(PlacementEntity, { instanceId })) ?? undefined;
+  }
+
+  async save(tx: Transaction, placement: Placement): Promise<void> {
+    await tx.manager.upsert(PlacementEntity, placement, ['instanceId']);
+  }
+
+  async remove(tx: Transaction, instanceId: string): Promise<void> {
+    await tx.manager.delete(PlacementEntity, { instanceId });
+  }
+
+  async waiting(limit: number): Promise<Placement[]> {
+    return await this.database.dataSource.manager.find(PlacementEntity, {
+      where: { state: 'waiting' },
+      order: { acceptedAt: 'ASC' },
+      take: limit,
+    });
+  }
+}

@@ -1,0 +1,90 @@
+import { Injectable } from '@nestjs/common';
+import { Database, type Transaction } from '#persistence/index.js';
+import { Cells, DatabaseShards } from '../application/ports.js';
+import type { Cell } from '../domain/placement.js';
+
+const cellColumns = 'id, namespace, state, places, reserved';
+
+@Injectable()
+export class CellRepository extends Cells {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async all(tx: Transaction): Promise<Cell[]> {
+    return await tx.query<Cell>(`SELECT ${cellColumns} FROM cell ORDER BY made_at`);
+  }
+
+  async get(id: string): Promise<Cell | undefined> {
+    return (await this.database.query<Cell>(`SELECT ${cellColumns} FROM cell WHERE id = $1`, [id]))[0];
+  }
+
+  async add(tx: Transaction, cell: Cell): Promise<void> {
+    await tx.query('INSERT INTO cell (id, namespace, state, places) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING', [
+      cell.id,
+      cell.namespace,
+      cell.state,
+      cell.places,
+    ]);
+  }
+
+  async open(tx: Transaction, id: string): Promise<void> {
+    await tx.query(`UPDATE cell SET state = 'open' WHERE id = $1 AND state = 'opening'`, [id]);
+  }
+
+  async reservePlace(tx: Transaction): Promise<Cell | undefined> {
+    // Those who come at the same time wait for each other at the row lock. A row that was filled meanwhile drops out of
+    // the answer, so the question is put again until nobody has room.
+    while (true) {
+      const [found] = await tx.query<{ id: string }>(
+        `SELECT id FROM cell WHERE state = 'open' AND reserved < places ORDER BY reserved, id LIMIT 1`,
+      );
+      if (!found) return undefined;
+      const [cell] = await tx.query<Cell>(
+        `UPDATE cell SET reserved = reserved + 1 WHERE id = $1 AND state = 'open' AND reserved < places
+         RETURNING ${cellColumns}`,
+        [found.id],
+      );
+      if (cell) return cell;
+    }
+  }
+
+  async givePlaceBack(tx: Transaction, id: string): Promise<void> {
+    await tx.query('UPDATE cell SET reserved = reserved - 1 WHERE id = $1', [id]);
+  }
+}
+
+@Injectable()
+export class DatabaseShardRepository extends DatabaseShards {
+  async all(tx: Transaction): Promise<{ name: string }[]> {
+    return await tx.query<{ name: string }>('SELECT name FROM database_shard ORDER BY name');
+  }
+
+  async set(tx: Transaction, shards: readonly { name: string; databases: number }[]): Promise<void> {
+    for (const { name, databases } of shards)
+      await tx.query(
+        `INSERT INTO database_shard (name, databases) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET databases = excluded.databases`,
+        [name, databases],
+      );
+  }
+
+  async reserveDatabase(tx: Transaction, names: readonly string[]): Promise<string | undefined> {
+    while (true) {
+      const [found] = await tx.query<{ name: string }>(
+        `SELECT name FROM database_shard WHERE name = ANY($1) AND reserved < databases ORDER BY reserved, name LIMIT 1`,
+        [names],
+      );
+      if (!found) return undefined;
+      const [shard] = await tx.query<{ name: string }>(
+        `UPDATE database_shard SET reserved = reserved + 1 WHERE name = $1 AND reserved < databases RETURNING name`,
+        [found.name],
+      );
+      if (shard) return shard.name;
+    }
+  }
+
+  async giveDatabaseBack(tx: Transaction, name: string): Promise<void> {
+    await tx.query('UPDATE database_shard SET reserved = reserved - 1 WHERE name = $1', [name]);
+  }
+}

@@ -1,0 +1,46 @@
+import type { Transaction } from '#persistence/index.js';
+import type { Footprint } from '../domain/footprint.js';
+import type { Observed } from '../domain/next-action.js';
+import type { Remains } from '../domain/next-removal.js';
+
+/** What the provisioner keeps of each footprint. */
+export abstract class Footprints {
+  abstract get(footprintId: string): Promise<Footprint | undefined>;
+  /** The row stays locked until the transaction ends. */
+  abstract lock(tx: Transaction, footprintId: string): Promise<Footprint | undefined>;
+  abstract save(tx: Transaction, footprint: Footprint): Promise<void>;
+  /** The namespaces of all footprints that are not removed: where there is something to watch. */
+  abstract namespaces(): Promise<string[]>;
+}
+
+export type OnCluster = Pick<Observed, 'secret' | 'volumeClaim' | 'deployment' | 'routed'>;
+export type OnShard = Pick<Observed, 'role' | 'database'>;
+
+/** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent". */
+export abstract class Cluster {
+  /** Changes in this namespace hurry the footprint they belong to. Safe to repeat. */
+  abstract watch(namespace: string): void;
+  abstract observe(footprint: Footprint): Promise<OnCluster>;
+  /** Made once: when there is one already, it stays as it is. */
+  abstract createSecret(footprint: Footprint): Promise<void>;
+  /** The database password in the footprint's Secret. */
+  abstract passwordOf(footprint: Footprint): Promise<string>;
+  abstract applyVolume(footprint: Footprint): Promise<void>;
+  abstract applyWorkload(footprint: Footprint): Promise<void>;
+  abstract remains(footprint: Footprint): Promise<Remains['cluster']>;
+  /** Takes the workload down; the pod ends in its own time. */
+  abstract removeWorkload(footprint: Footprint): Promise<void>;
+  /** The claim, its volume (whose class says Retain) and the Secret. */
+  abstract removeVolume(footprint: Footprint): Promise<void>;
+}
+
+/** The footprint's role and database on its shard. Throws when the shard cannot be reached. */
+export abstract class TenantShards {
+  abstract observe(footprint: Footprint): Promise<OnShard>;
+  abstract ensureRole(footprint: Footprint, password: string): Promise<void>;
+  abstract copyTemplate(footprint: Footprint): Promise<void>;
+  /** @returns the database's uuid. */
+  abstract personalise(footprint: Footprint): Promise<void>;
+  abstract uuidOf(footprint: Footprint): Promise<string>;
+  abstract remove(footprint: Footprint): Promise<void>;
+}

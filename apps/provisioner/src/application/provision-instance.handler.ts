@@ -1,0 +1,38 @@
+import { Injectable } from '@nestjs/common';
+import { InstancePlaced, InstanceProvisioningStarted, type PayloadOf } from '#contracts/index.js';
+import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
+import { JobQueue } from '#persistence/index.js';
+import { steps } from '../domain/next-action.js';
+import { Footprints } from './ports.js';
+
+/** An instance has its place: make its footprint there. */
+@Injectable()
+export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlaced> {
+  constructor(
+    private readonly footprints: Footprints,
+    private readonly jobs: JobQueue,
+  ) {
+    super();
+  }
+
+  async handle(placed: PayloadOf<typeof InstancePlaced>, ctx: ConsumeContext): Promise<void> {
+    const { footprintId, instanceId } = placed;
+    if (await this.footprints.lock(ctx, footprintId)) return;
+    const { traceparent, correlationId } = ctx.message;
+    await this.footprints.save(ctx, {
+      footprintId,
+      instanceId,
+      placed,
+      state: 'making',
+      epoch: 1,
+      timings: {},
+      condition: null,
+      approval: null,
+      startedAt: new Date(),
+      traceparent: traceparent ?? null,
+      correlationId,
+    });
+    await this.jobs.ask(ctx, { kind: 'footprint', key: footprintId, priority: 'interactive', traceparent });
+    await ctx.publish(InstanceProvisioningStarted, { instanceId, footprintId, steps: [...steps] });
+  }
+}

@@ -1,0 +1,154 @@
+import { Injectable } from '@nestjs/common';
+import { InstanceProvisioningFailed, InstanceProvisioningProgressed, InstanceReady } from '#contracts/index.js';
+import { Outbox, type PublishContext } from '#messaging/index.js';
+import type { Lease, Outcome } from '#persistence/index.js';
+import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
+import { type Action, nextAction, type Step, steps } from '../domain/next-action.js';
+import { Cluster, Footprints, TenantShards } from './ports.js';
+import { readyFact } from './ready-fact.js';
+import { RemoveFootprint } from './remove-footprint.js';
+
+/** The watch hurries us; this is how long a change may go unseen when the watch is down. */
+const lookAgainMs = 5_000;
+
+/**
+ * Makes a footprint: looks at the world, takes the next step, tells it, and looks again, until the instance is Ready.
+ * Every step may be repeated, so a run that dies anywhere is taken up by the next one.
+ */
+@Injectable()
+export class ReconcileFootprint {
+  constructor(
+    private readonly footprints: Footprints,
+    private readonly cluster: Cluster,
+    private readonly shards: TenantShards,
+    private readonly outbox: Outbox,
+    private readonly removal: RemoveFootprint,
+  ) {}
+
+  async reconcile(lease: Lease): Promise<Outcome> {
+    while (!lease.signal.aborted) {
+      const footprint = await this.footprints.get(lease.key);
+      if (footprint?.state === 'removing') return await this.removal.reconcile(lease, footprint);
+      if (footprint?.state !== 'making') return 'done';
+      this.cluster.watch(footprint.placed.namespace);
+
+      const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
+      const action = nextAction({ ...onCluster, ...onShard });
+      if (!action) return await this.announceReady(lease, footprint);
+      if (action.kind === 'fail') return await this.giveUp(lease, footprint, action.code, action.message);
+      if (Date.now() - footprint.startedAt.getTime() > provisioningDeadlineMs)
+        return await this.giveUp(lease, footprint, 'DEADLINE_EXCEEDED', `not ready in time: ${describe(action)}`);
+      if (action.kind === 'wait') {
+        await this.noteCondition(lease, footprint, action);
+        return { again: lookAgainMs };
+      }
+      const begun = performance.now();
+      await this.act(lease, footprint, action.step);
+      await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
+    }
+    return { again: 0 };
+  }
+
+  private async act(lease: Lease, footprint: Footprint, step: Step): Promise<void> {
+    await lease.check();
+    switch (step) {
+      case 'secret':
+        return await this.cluster.createSecret(footprint);
+      case 'volume':
+        return await this.cluster.applyVolume(footprint);
+      case 'role':
+        return await this.shards.ensureRole(footprint, await this.cluster.passwordOf(footprint));
+      case 'database':
+        return await this.shards.copyTemplate(footprint);
+      case 'tenant':
+        return await this.shards.personalise(footprint);
+      case 'workload':
+        return await this.cluster.applyWorkload(footprint);
+      case 'ready':
+        throw new Error('ready is seen, not made');
+    }
+  }
+
+  private async noteProgress(lease: Lease, footprint: Footprint, step: Step, durationMs: number): Promise<void> {
+    const { instanceId, footprintId } = footprint;
+    await this.change(lease, footprint, async (ctx, current) => {
+      await this.footprints.save(ctx, {
+        ...current,
+        timings: { ...current.timings, [step]: durationMs },
+        condition: null,
+      });
+      await ctx.publish(InstanceProvisioningProgressed, {
+        instanceId,
+        footprintId,
+        step,
+        steps: [...steps],
+        durationMs,
+      });
+    });
+  }
+
+  /** Said once per reason, so that a long wait is one line of the timeline. */
+  private async noteCondition(
+    lease: Lease,
+    footprint: Footprint,
+    { step, reason, message }: Extract<Action, { kind: 'wait' }>,
+  ): Promise<void> {
+    if (footprint.condition?.reason === reason) return;
+    const condition: Condition = { reason, message, since: new Date().toISOString(), fault: 'platform' };
+    const { instanceId, footprintId } = footprint;
+    await this.change(lease, footprint, async (ctx, current) => {
+      await this.footprints.save(ctx, { ...current, condition });
+      await ctx.publish(InstanceProvisioningProgressed, {
+        instanceId,
+        footprintId,
+        step,
+        steps: [...steps],
+        condition,
+      });
+    });
+  }
+
+  private async announceReady(lease: Lease, footprint: Footprint): Promise<Outcome> {
+    const timings = { ...footprint.timings, ready: Date.now() - footprint.startedAt.getTime() };
+    const uuid = await this.shards.uuidOf(footprint);
+    await this.change(lease, footprint, async (ctx, current) => {
+      await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
+      await ctx.publish(InstanceReady, readyFact({ ...current, timings }, uuid));
+    });
+    return 'done';
+  }
+
+  private async giveUp(lease: Lease, footprint: Footprint, code: string, message: string): Promise<Outcome> {
+    const { instanceId, footprintId } = footprint;
+    const condition: Condition = { reason: code, message, since: new Date().toISOString(), fault: 'platform' };
+    await this.change(lease, footprint, async (ctx, current) => {
+      await this.footprints.save(ctx, { ...current, state: 'failed', condition });
+      await ctx.publish(InstanceProvisioningFailed, {
+        instanceId,
+        footprintId,
+        code,
+        message,
+        fault: 'platform',
+        retryable: code === 'DEADLINE_EXCEEDED',
+      });
+    });
+    return 'done';
+  }
+
+  /** Writes only while the lease is held and the footprint is still being made. */
+  private async change(
+    lease: Lease,
+    { footprintId, correlationId, traceparent }: Footprint,
+    work: (ctx: PublishContext, current: Footprint) => Promise<void>,
+  ): Promise<void> {
+    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
+      await lease.hold(ctx);
+      const current = await this.footprints.lock(ctx, footprintId);
+      if (current?.state === 'making') await work(ctx, current);
+    });
+  }
+}
+
+function describe(action: Action): string {
+  return action.kind === 'act' ? `step ${action.step} was next` : action.message;
+}

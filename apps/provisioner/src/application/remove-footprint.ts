@@ -1,0 +1,55 @@
+import { Injectable } from '@nestjs/common';
+import { InstanceTerminated } from '#contracts/index.js';
+import { Outbox } from '#messaging/index.js';
+import type { Lease, Outcome } from '#persistence/index.js';
+import type { Footprint } from '../domain/footprint.js';
+import { nextRemoval } from '../domain/next-removal.js';
+import { Cluster, Footprints, TenantShards } from './ports.js';
+
+const lookAgainMs = 1_000;
+
+/** Destroys a footprint whose removal was approved, in an order that never leaves a writer without its data. */
+@Injectable()
+export class RemoveFootprint {
+  constructor(
+    private readonly footprints: Footprints,
+    private readonly cluster: Cluster,
+    private readonly shards: TenantShards,
+    private readonly outbox: Outbox,
+  ) {}
+
+  async reconcile(lease: Lease, footprint: Footprint): Promise<Outcome> {
+    this.cluster.watch(footprint.placed.namespace);
+    while (!lease.signal.aborted) {
+      const [cluster, onShard] = await Promise.all([this.cluster.remains(footprint), this.shards.observe(footprint)]);
+      const shard = { role: onShard.role === 'ours', database: !['absent', 'foreign'].includes(onShard.database) };
+      const removal = nextRemoval({ cluster, shard });
+      if (!removal) return await this.announceRemoved(lease, footprint);
+      if (removal.kind === 'wait') return { again: lookAgainMs };
+      await lease.check();
+      if (removal.what === 'workload') await this.cluster.removeWorkload(footprint);
+      if (removal.what === 'database') await this.shards.remove(footprint);
+      if (removal.what === 'volume') {
+        await this.cluster.removeVolume(footprint);
+        return { again: lookAgainMs };
+      }
+    }
+    return { again: 0 };
+  }
+
+  private async announceRemoved(lease: Lease, footprint: Footprint): Promise<Outcome> {
+    const { instanceId, footprintId, traceparent, correlationId, approval } = footprint;
+    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
+      await lease.hold(ctx);
+      const current = await this.footprints.lock(ctx, footprintId);
+      if (current?.state !== 'removing') return;
+      await this.footprints.save(ctx, { ...current, state: 'removed' });
+      await ctx.publish(InstanceTerminated, {
+        instanceId,
+        approvalId: approval!.approvalId,
+        removed: ['deployment', 'service', 'route', 'database', 'role', 'volume', 'secret'],
+      });
+    });
+    return 'done';
+  }
+}

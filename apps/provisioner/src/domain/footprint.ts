@@ -1,0 +1,39 @@
+import type { InstancePlaced, PayloadOf } from '#contracts/index.js';
+import type { Step } from './next-action.js';
+
+export type Placed = PayloadOf<typeof InstancePlaced>;
+
+/** Everything one Odoo needs on the cluster and on a shard, on its way from nothing to Ready and, one day, to nothing. */
+export interface Footprint {
+  readonly footprintId: string;
+  readonly instanceId: string;
+  /** What the planner accepted; never changed. */
+  readonly placed: Placed;
+  /** `making` → `ready` → `removing` → `removed`; `making` → `failed`, from where it may be made again. */
+  readonly state: 'making' | 'ready' | 'failed' | 'removing' | 'removed';
+  /** Stands on every object and in the database's comment. Grows when the footprint is made over again. */
+  readonly epoch: number;
+  readonly timings: Partial<Record<Step, number>>;
+  readonly condition: Condition | null;
+  readonly approval: Approval | null;
+  readonly startedAt: Date;
+  readonly traceparent: string | null;
+  readonly correlationId: string;
+}
+
+export interface Condition {
+  readonly reason: string;
+  readonly message: string;
+  /** RFC 3339. */
+  readonly since: string;
+  readonly fault: 'user' | 'platform' | 'provider';
+}
+
+/** Lifecycle's word that this footprint may be destroyed. */
+export interface Approval {
+  readonly approvalId: string;
+  readonly expiresAt: string;
+}
+
+/** Made within this time, or given up with a reason. */
+export const provisioningDeadlineMs = 15 * 60_000;

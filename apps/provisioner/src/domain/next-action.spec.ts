@@ -1,0 +1,55 @@
+import { expect, test } from '@jest/globals';
+import { nextAction, type Observed } from './next-action.js';
+
+const nothing: Observed = {
+  secret: 'absent',
+  volumeClaim: 'absent',
+  role: 'absent',
+  database: 'absent',
+  deployment: 'absent',
+  routed: false,
+};
+const everything: Observed = {
+  secret: 'present',
+  volumeClaim: 'bound',
+  role: 'ours',
+  database: 'personal',
+  deployment: { ready: true },
+  routed: true,
+};
+
+test.each<[string, Observed, string]>([
+  ['nothing', nothing, 'act secret'],
+  ['a secret', { ...nothing, secret: 'present' }, 'act volume'],
+  ['a claim that is not bound', { ...nothing, secret: 'present', volumeClaim: 'pending' }, 'act role'],
+  ['a role', { ...nothing, secret: 'present', volumeClaim: 'pending', role: 'ours' }, 'act database'],
+  ['half a copy', { ...everything, database: 'copying', deployment: 'absent' }, 'act database'],
+  ['a copy', { ...everything, database: 'open', deployment: 'absent' }, 'act tenant'],
+  ['a database, but no volume', { ...everything, volumeClaim: 'pending', deployment: 'absent' }, 'wait VolumePending'],
+  ['all that a pod needs', { ...everything, deployment: 'absent', routed: false }, 'act workload'],
+  ['a deployment without route', { ...everything, routed: false }, 'act workload'],
+  ['a pod that starts', { ...everything, deployment: { ready: false } }, 'wait PodNotReady'],
+  ['a deployment that goes away', { ...everything, deployment: 'terminating' }, 'wait DeploymentTerminating'],
+  ['a claim that goes away', { ...everything, volumeClaim: 'terminating' }, 'wait VolumeTerminating'],
+  ["somebody else's role", { ...nothing, role: 'foreign' }, 'fail FOREIGN_ROLE'],
+  ["somebody else's database", { ...nothing, database: 'foreign' }, 'fail FOREIGN_DATABASE'],
+  [
+    'a quota that is used up',
+    {
+      ...everything,
+      deployment: { ready: false, refusal: { reason: 'FailedCreate', message: 'exceeded quota: cell' } },
+    },
+    'wait CELL_FULL',
+  ],
+  ['everything', everything, 'nothing to do'],
+])('seeing %s', (_, observed, expected) => {
+  const action = nextAction(observed);
+  const said = !action
+    ? 'nothing to do'
+    : action.kind === 'act'
+      ? `act ${action.step}`
+      : action.kind === 'wait'
+        ? `wait ${action.reason}`
+        : `fail ${action.code}`;
+  expect(said).toBe(expected);
+});

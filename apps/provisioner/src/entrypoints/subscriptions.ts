@@ -1,0 +1,10 @@
+import { InstancePlaced, InstancePurgeApproved } from '#contracts/index.js';
+import { on } from '#messaging/index.js';
+import { ProvisionInstanceHandler } from '../application/provision-instance.handler.js';
+import { RemoveFootprintHandler } from '../application/remove-footprint.handler.js';
+
+/** All that the provisioner hears. */
+export const subscriptions = [
+  on(InstancePlaced, ProvisionInstanceHandler),
+  on(InstancePurgeApproved, RemoveFootprintHandler),
+];

@@ -1,0 +1,180 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
+import type { Service } from '#contracts/index.js';
+import { isContention, isUnavailable } from '#persistence/index.js';
+import type { BrokerConnection, ManagedChannel } from './broker.js';
+import { type Delivery, headers, type ParkReason, readDelivery, Unreadable } from './delivery.js';
+import { TerminalError } from './handler.js';
+import { propertiesOf } from './outbox.js';
+import { namesOf, type RetryLevel } from './topology.js';
+
+export interface ConsumerOptions {
+  readonly service: Service;
+  readonly queue: string;
+  readonly prefetch: number;
+  readonly levels: readonly RetryLevel[];
+  /** The broker user of this service. */
+  readonly user: string;
+  /** Declares what the queue needs; runs on every new channel. */
+  readonly declare: (channel: ConfirmChannel) => Promise<void>;
+  /** Resolves when the effect is committed. */
+  readonly process: (delivery: Delivery) => Promise<void>;
+  readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
+}
+
+const quickTries = 2;
+const headerTextLimit = 2_000;
+
+/**
+ * Takes messages from one queue and brings each to exactly one end:
+ * - `process` resolves: acknowledged;
+ * - Unreadable or TerminalError: parked at once, with the reason;
+ * - anything else: tried twice more in place, then a copy waits in a delay queue, a level longer each time; after the
+ *   last level it is parked;
+ * - the service's own database is away: the message is held until it is back. That says nothing about the message, so
+ *   it costs no attempt.
+ * A copy is confirmed by the broker before the original is acknowledged, so a crash in between doubles a message (the
+ * inbox knows it) and never loses one. Nothing is requeued at once, ever.
+ */
+export class Consumer {
+  private readonly running = new Set<Promise<void>>();
+  private readonly draining = new AbortController();
+  private readonly channel: ManagedChannel;
+  private tag: string | undefined;
+
+  constructor(
+    private readonly connection: BrokerConnection,
+    private readonly options: ConsumerOptions,
+  ) {
+    this.channel = connection.channel(options.queue, (channel) => this.consume(channel));
+  }
+
+  /** Resolves when the first messages can come. */
+  get started(): Promise<void> {
+    return this.channel.opened;
+  }
+
+  get trouble(): string | undefined {
+    return this.connection.trouble ?? (this.channel.current ? undefined : `${this.options.queue} is not consumed`);
+  }
+
+  /** No new message is taken; those at work are finished and acknowledged. */
+  async drain(): Promise<void> {
+    this.draining.abort();
+    if (this.tag) await this.channel.current?.cancel(this.tag).catch(() => {});
+    await Promise.allSettled(this.running);
+    await this.channel.close();
+  }
+
+  private async consume(channel: ConfirmChannel): Promise<void> {
+    if (this.draining.signal.aborted) return;
+    await this.options.declare(channel);
+    await channel.prefetch(this.options.prefetch);
+    const { consumerTag } = await channel.consume(this.options.queue, (message) => {
+      if (message === null) {
+        // The broker took the queue or the consumer away; a new channel declares and consumes again.
+        this.options.onTrouble('consumer cancelled by the broker', new Error(this.options.queue));
+        this.channel.reopen();
+        return;
+      }
+      const work = this.finish(channel, message).finally(() => this.running.delete(work));
+      this.running.add(work);
+    });
+    this.tag = consumerTag;
+  }
+
+  /** Never rejects: an escaping error would end the process. */
+  private async finish(channel: ConfirmChannel, message: ConsumeMessage): Promise<void> {
+    // A cancelled consumer still gets what was on its way; left alone it goes back to the queue when the channel ends.
+    if (this.draining.signal.aborted) return;
+    const delivery = readDelivery(message, this.options.queue, this.options.user);
+    try {
+      await this.bringToAnEnd(channel, delivery);
+    } catch (error) {
+      // Neither handled nor copied: unacknowledged, it comes again when this channel is given up.
+      this.options.onTrouble('delivery left to the broker', error, { queue: delivery.queue });
+      if (this.channel.current === channel && !this.draining.signal.aborted) this.channel.reopen();
+      return;
+    }
+    // The channel may be gone: then the broker delivers again, and the inbox knows the message.
+    if (this.channel.current === channel) channel.ack(message);
+  }
+
+  private async bringToAnEnd(channel: ConfirmChannel, delivery: Delivery): Promise<void> {
+    let error: unknown;
+    for (let failures = 0; failures <= quickTries; ) {
+      try {
+        await this.options.process(delivery);
+        return;
+      } catch (caught) {
+        error = caught;
+        if (caught instanceof Unreadable) return await this.park(channel, delivery, caught.reason);
+        if (caught instanceof TerminalError)
+          return await this.park(channel, delivery, { code: 'terminal', text: caught.message });
+        if (this.draining.signal.aborted) throw caught;
+        if (isUnavailable(caught)) {
+          this.options.onTrouble('message held: the database is away', caught, { queue: delivery.queue });
+          await pause(500 + Math.random() * 1_000, undefined, { signal: this.draining.signal }).catch(() => {});
+          continue;
+        }
+        failures += 1;
+        if (failures <= quickTries) await pause((isContention(caught) ? 20 : 50) + Math.random() * 150);
+      }
+    }
+    const text = error instanceof Error ? error.message : String(error);
+    const level = this.options.levels[delivery.attempt - 1];
+    if (!level)
+      return await this.park(channel, delivery, {
+        code: 'exhausted',
+        text: `failed ${delivery.attempt} times, last: ${text}`,
+      });
+    this.options.onTrouble('message failed, waits for its next try', error, {
+      queue: delivery.queue,
+      attempt: delivery.attempt,
+      waitMs: level.ms,
+    });
+    await this.copy(channel, delivery, namesOf(this.options.service).delay(level), delivery.queue, {
+      [headers.attempt]: delivery.attempt + 1,
+      [headers.error]: text.slice(0, headerTextLimit),
+    });
+  }
+
+  private async park(channel: ConfirmChannel, delivery: Delivery, reason: ParkReason): Promise<void> {
+    this.options.onTrouble('message parked', new Error(reason.text), { queue: delivery.queue, code: reason.code });
+    await this.copy(channel, delivery, namesOf(this.options.service).parked, delivery.queue, {
+      [headers.attempt]: delivery.attempt,
+      [headers.reason]: reason.code,
+      [headers.error]: reason.text.slice(0, headerTextLimit),
+    });
+  }
+
+  /** Resolves when the broker has confirmed the copy. */
+  private async copy(
+    channel: ConfirmChannel,
+    delivery: Delivery,
+    exchange: string,
+    routingKey: string,
+    more: Record<string, string | number>,
+  ): Promise<void> {
+    const { messageId, headers: found } = delivery.message.properties;
+    const kept = Object.entries(found ?? {}).filter(([name]) => name === 'traceparent' || name === 'tracestate');
+    await new Promise<void>((resolve, reject) => {
+      channel.publish(
+        exchange,
+        routingKey,
+        delivery.message.content,
+        {
+          ...propertiesOf({ id: messageId ?? '', userId: this.options.user }),
+          headers: {
+            ...Object.fromEntries(kept),
+            ...(delivery.publisher && { [headers.publisher]: delivery.publisher }),
+            [headers.firstSeen]: delivery.firstSeen,
+            [headers.queue]: delivery.queue,
+            ...more,
+          },
+        },
+        (error) => (error ? reject(error as Error) : resolve()),
+      );
+    });
+  }
+}

@@ -1,0 +1,44 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** Outbox, inbox and the two counters of order; every service that hears or says anything lists it. */
+export class Messaging1764000000001 implements MigrationInterface {
+  readonly name = 'Messaging1764000000001';
+
+  async up(runner: QueryRunner): Promise<void> {
+    // Rows go as soon as the broker has confirmed them, so the table stays near empty and is vacuumed often.
+    await runner.query(`
+      CREATE TABLE outbox (
+        seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        message_id uuid NOT NULL,
+        routing_key text NOT NULL,
+        body text NOT NULL,
+        traceparent text,
+        created_at timestamptz NOT NULL DEFAULT now()
+      ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000)`);
+    await runner.query(`
+      CREATE TABLE inbox (
+        source text NOT NULL,
+        message_id text NOT NULL,
+        handled_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (source, message_id)
+      )`);
+    await runner.query('CREATE INDEX inbox_age ON inbox (handled_at)');
+    await runner.query(`
+      CREATE TABLE said (
+        subject text PRIMARY KEY,
+        sequence bigint NOT NULL
+      ) WITH (fillfactor = 70)`);
+    await runner.query(`
+      CREATE TABLE heard (
+        source text NOT NULL,
+        subject text NOT NULL,
+        type text NOT NULL,
+        sequence bigint NOT NULL,
+        PRIMARY KEY (source, subject, type)
+      ) WITH (fillfactor = 70)`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    for (const table of ['outbox', 'inbox', 'said', 'heard']) await runner.query(`DROP TABLE ${table}`);
+  }
+}

@@ -1,0 +1,121 @@
+import { type DynamicModule, Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
+import type { Service } from '#contracts/index.js';
+import { Database } from '#persistence/index.js';
+import { BrokerConnection } from './broker.js';
+import { MessageHandler, type Subscription } from './handler.js';
+import { Outbox } from './outbox.js';
+import { OutboxRelay } from './outbox-relay.js';
+import { checkSubscriptions } from './subscription-check.js';
+import { defaultRetryLevels, type RetryLevel } from './topology.js';
+import { RabbitTransport } from './transport.js';
+
+export interface MessagingOptions {
+  readonly service: Service;
+  readonly subscriptions: readonly Subscription[];
+  /** `amqp://<mesh>-<service>:password@host:port/<vhost>`; the user's name is how others know who speaks. */
+  readonly url: string;
+  readonly levels?: readonly RetryLevel[];
+  readonly prefetch?: number;
+  readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
+}
+
+const optionsToken = Symbol('messaging options');
+
+/** Two connections, because a publisher that the broker blocks must not stall acknowledgements. */
+@Injectable()
+export class Messaging implements OnModuleInit {
+  private readonly publishing: BrokerConnection;
+  private readonly consuming: BrokerConnection;
+  private readonly relay: OutboxRelay;
+  readonly transport: RabbitTransport;
+
+  constructor(
+    @Inject(optionsToken) private readonly options: MessagingOptions,
+    private readonly discovery: DiscoveryService,
+    database: Database,
+    outbox: Outbox,
+    modules: ModuleRef,
+  ) {
+    const { service, url, onTrouble } = options;
+    const user = decodeURIComponent(new URL(url).username);
+    const userOf = usersOfTheMesh(user, service);
+    const connect = (purpose: string) => new BrokerConnection({ url, name: `${service} ${purpose}`, onTrouble });
+    this.publishing = connect('publishing');
+    this.consuming = connect('consuming');
+    this.relay = new OutboxRelay(database, outbox, this.publishing, user, onTrouble);
+    this.transport = new RabbitTransport(
+      {
+        service,
+        subscriptions: options.subscriptions,
+        levels: options.levels ?? defaultRetryLevels,
+        userOf,
+        prefetch: options.prefetch ?? 20,
+        onTrouble,
+      },
+      modules,
+      database,
+      outbox,
+      this.consuming,
+    );
+  }
+
+  async onModuleInit(): Promise<void> {
+    const handlers = this.discovery
+      .getProviders()
+      .map((provider) => provider.metatype as unknown)
+      .filter((type): type is new () => MessageHandler => isHandler(type));
+    checkSubscriptions(this.options.service, this.options.subscriptions, handlers);
+    await Promise.all([this.publishing.start(), this.consuming.start()]);
+    this.relay.start();
+  }
+
+  /** Why messages are not sent or handled just now; empty: all is well. */
+  get troubles(): string[] {
+    return [this.publishing.trouble, this.relay.trouble, ...this.transport.troubles].filter((one) => one !== undefined);
+  }
+
+  async drainConsumers(): Promise<void> {
+    await this.transport.drain();
+  }
+
+  /** Last of all: what handlers and reconcilers said until now leaves, as far as the broker takes it. */
+  async drainOutbox(): Promise<void> {
+    await this.relay.drain();
+    await Promise.all([this.publishing.close(), this.consuming.close()]);
+  }
+}
+
+/** Outbox and consumers of one service. The handlers themselves are providers of the service's own module. */
+@Module({})
+export class MessagingModule {
+  static forService(options: MessagingOptions): DynamicModule {
+    return {
+      module: MessagingModule,
+      global: true,
+      imports: [DiscoveryModule],
+      providers: [
+        { provide: optionsToken, useValue: options },
+        {
+          provide: Outbox,
+          useFactory: (database: Database) => new Outbox(database, options.service),
+          inject: [Database],
+        },
+        Messaging,
+      ],
+      exports: [Outbox, Messaging],
+    };
+  }
+}
+
+function isHandler(type: unknown): boolean {
+  return typeof type === 'function' && type.prototype instanceof MessageHandler;
+}
+
+/** `<mesh>-<service>` for every service, read off the own one. */
+export function usersOfTheMesh(user: string, service: Service): (other: Service) => string {
+  if (!user.endsWith(`-${service}`))
+    throw new Error(`the broker user of ${service} must be called <mesh>-${service}; the configured one is ${user}`);
+  const mesh = user.slice(0, -service.length);
+  return (other) => `${mesh}${other}`;
+}

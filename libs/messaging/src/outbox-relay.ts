@@ -1,0 +1,172 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Span, SpanKind, trace } from '@opentelemetry/api';
+import type { ConfirmChannel } from 'amqplib';
+import type { Client } from 'pg';
+import type { Database } from '#persistence/index.js';
+import type { BrokerConnection, ManagedChannel } from './broker.js';
+import { type Outbox, propertiesOf } from './outbox.js';
+import { eventsExchange } from './topology.js';
+import { contextOf } from './traceparent.js';
+
+interface Row {
+  readonly seq: string;
+  readonly message_id: string;
+  readonly routing_key: string;
+  readonly body: string;
+  readonly traceparent: string | null;
+}
+
+const batchSize = 500;
+const pollMs = 250;
+const confirmLimitMs = 10_000;
+
+/**
+ * Sends what the outbox holds, in order, and deletes what the broker has confirmed. At least once: a relay that dies
+ * between the confirm and its COMMIT sends the batch again, under the same ids. One process of a service relays at a
+ * time (a session lock); the others stand by. Rows are found by being there, never by a cursor, so that a transaction
+ * that commits late is not skipped.
+ */
+export class OutboxRelay {
+  private readonly stopping = new AbortController();
+  private readonly channel: ManagedChannel;
+  private loop: Promise<void> = Promise.resolve();
+  private session: Client | undefined;
+  private holding = false;
+  private wakeUp = new AbortController();
+  trouble: string | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly outbox: Outbox,
+    private readonly connection: BrokerConnection,
+    private readonly userId: string,
+    private readonly onTrouble: (what: string, error: unknown) => void,
+  ) {
+    this.channel = connection.channel('relay', async () => {});
+  }
+
+  start(): void {
+    this.outbox.onCommit = () => this.wakeUp.abort();
+    this.loop = this.relay();
+  }
+
+  /** Sends what is there, if the broker takes it, and stops. */
+  async drain(): Promise<void> {
+    this.stopping.abort();
+    this.wakeUp.abort();
+    await this.loop;
+    await this.channel.close();
+  }
+
+  private async relay(): Promise<void> {
+    let failures = 0;
+    while (true) {
+      const last = this.stopping.signal.aborted;
+      try {
+        const full = await this.relayBatch();
+        failures = 0;
+        this.trouble = undefined;
+        if (last && !full) break;
+        if (!full) await this.rest(pollMs);
+      } catch (error) {
+        failures += 1;
+        this.trouble = `outbox not sent: ${(error as Error).message}`;
+        this.onTrouble('outbox not sent', error);
+        if (last) break;
+        await this.rest(Math.random() * Math.min(5_000, 100 * 2 ** failures));
+      }
+    }
+    await this.session?.end().catch(() => {});
+  }
+
+  private async rest(ms: number): Promise<void> {
+    if (this.wakeUp.signal.aborted && !this.stopping.signal.aborted) this.wakeUp = new AbortController();
+    await pause(ms, undefined, { signal: this.wakeUp.signal }).catch(() => {});
+    if (!this.stopping.signal.aborted) this.wakeUp = new AbortController();
+  }
+
+  /** @returns whether there may be more. */
+  private async relayBatch(): Promise<boolean> {
+    const channel = this.channel.current;
+    if (!channel || this.connection.trouble) return false;
+    if (!(await this.holdsLock())) return false;
+    return await this.database.transaction(async (tx) => {
+      const rows = await tx.query<Row>(
+        `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
+         RETURNING seq, message_id, routing_key, body, traceparent`,
+        [batchSize],
+      );
+      if (rows.length === 0) return false;
+      rows.sort((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? -1 : 1));
+      await this.send(channel, rows);
+      return rows.length === batchSize;
+    });
+  }
+
+  private async send(channel: ConfirmChannel, rows: readonly Row[]): Promise<void> {
+    const confirmed = rows.map(
+      (row) =>
+        new Promise<void>((resolve, reject) => {
+          const properties = propertiesOf({ id: row.message_id, userId: this.userId, traceparent: row.traceparent });
+          const span = startSend(row);
+          channel.publish(eventsExchange, row.routing_key, Buffer.from(row.body), properties, (error) => {
+            span?.end();
+            if (error) reject(error instanceof Error ? error : new Error('the broker refused the message'));
+            else resolve();
+          });
+        }),
+    );
+    const limit = new AbortController();
+    try {
+      await Promise.race([
+        Promise.all(confirmed),
+        pause(confirmLimitMs, undefined, { signal: limit.signal, ref: false }).then(() => {
+          throw new Error(`no confirm from the broker within ${confirmLimitMs} ms`);
+        }),
+      ]);
+    } finally {
+      limit.abort();
+      for (const one of confirmed) one.catch(() => {});
+    }
+  }
+
+  private async holdsLock(): Promise<boolean> {
+    if (this.holding) return true;
+    const session = this.session ?? (await this.openSession());
+    const { rows } = await session.query(
+      `SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(current_schema())) AS held`,
+    );
+    this.holding = rows[0].held;
+    return this.holding;
+  }
+
+  private async openSession(): Promise<Client> {
+    const session = await this.database.connect();
+    // The lock ends with its session.
+    session.once('end', () => {
+      this.session = undefined;
+      this.holding = false;
+    });
+    this.session = session;
+    return session;
+  }
+}
+
+function startSend(row: Row): Span | undefined {
+  if (!row.traceparent) return undefined;
+  return trace.getTracer('mesh.messaging').startSpan(
+    `send ${eventsExchange}`,
+    {
+      kind: SpanKind.PRODUCER,
+      attributes: {
+        'messaging.system': 'rabbitmq',
+        'messaging.operation.name': 'send',
+        'messaging.operation.type': 'send',
+        'messaging.destination.name': eventsExchange,
+        'messaging.rabbitmq.destination.routing_key': row.routing_key,
+        'messaging.message.id': row.message_id,
+      },
+    },
+    contextOf(row.traceparent),
+  );
+}

@@ -1,0 +1,115 @@
+import type { Channel, Options } from 'amqplib';
+import type { Contract, Service } from '#contracts/index.js';
+
+export const eventsExchange = 'mesh.events';
+export const unroutedQueue = 'mesh.unrouted';
+
+/** One level of waiting: its name stands in the queue's name, so a level whose time changes gets a new queue. */
+export interface RetryLevel {
+  readonly name: string;
+  readonly ms: number;
+}
+
+/** Then a message is parked: seven deliveries in all. */
+export const defaultRetryLevels: readonly RetryLevel[] = [
+  { name: '1s', ms: 1_000 },
+  { name: '5s', ms: 5_000 },
+  { name: '30s', ms: 30_000 },
+  { name: '2m', ms: 120_000 },
+  { name: '10m', ms: 600_000 },
+  { name: '1h', ms: 3_600_000 },
+];
+
+/** The names of what belongs to one service. */
+export function namesOf(service: Service) {
+  return {
+    requests: `${service}.requests`,
+    facts: `${service}.facts`,
+    parked: `${service}.parked`,
+    /** A direct exchange: what waited in a delay queue comes back through it, under the name of its queue. */
+    retry: `${service}.retry`,
+    delay: (level: RetryLevel) => `${service}.delay.${level.name}`,
+  };
+}
+
+export function queueFor(service: Service, contract: Contract): string {
+  return namesOf(service)[contract.kind === 'request' ? 'requests' : 'facts'];
+}
+
+const quorum = (more: Record<string, unknown> = {}): Options.AssertQueue => ({
+  durable: true,
+  arguments: { 'x-queue-type': 'quorum', ...more },
+});
+
+/**
+ * Deliveries after which the broker itself gives a message up: only a message that kills its consumer gets there, all
+ * other failures are counted by us (see consumer.ts) and come to an end long before.
+ */
+const crashGuard = 20;
+
+/**
+ * The exchange all events go to, and the queue that keeps what nobody binds. The installation declares them, and the
+ * gateway, which reads that queue; the other services have no right to.
+ */
+export async function declareShared(channel: Channel): Promise<void> {
+  await channel.assertExchange(unroutedQueue, 'fanout', { durable: true });
+  await channel.assertQueue(unroutedQueue, quorum());
+  await channel.bindQueue(unroutedQueue, unroutedQueue, '');
+  await channel.assertExchange(eventsExchange, 'topic', { durable: true, alternateExchange: unroutedQueue });
+}
+
+/** The parking queue of one service: an exchange of its own, so that nobody needs the right to the default exchange. */
+export async function declareParked(channel: Channel, service: Service): Promise<void> {
+  const { parked } = namesOf(service);
+  await channel.assertExchange(parked, 'fanout', { durable: true });
+  await channel.assertQueue(parked, quorum());
+  await channel.bindQueue(parked, parked, '');
+}
+
+/**
+ * Declares what belongs to `service` and binds its queues to the keys it hears. Idempotent; an existing queue with
+ * other arguments fails loudly (406), because silently keeping the old ones would lose the guarantees. Bindings that
+ * are no longer wanted are not removed here: the broker cannot list them for us.
+ */
+export async function declareService(
+  channel: Channel,
+  service: Service,
+  contracts: readonly Contract[],
+  levels: readonly RetryLevel[],
+): Promise<void> {
+  const names = namesOf(service);
+  await declareParked(channel, service);
+  await channel.assertExchange(names.retry, 'direct', { durable: true });
+
+  for (const queue of [names.requests, names.facts]) {
+    await channel.assertQueue(
+      queue,
+      quorum({
+        'x-delivery-limit': crashGuard,
+        'x-dead-letter-exchange': names.parked,
+        'x-dead-letter-strategy': 'at-least-once',
+        'x-overflow': 'reject-publish',
+      }),
+    );
+    await channel.bindQueue(queue, names.retry, queue);
+  }
+
+  for (const level of levels) {
+    // Fanout, so that the routing key stays free to carry the queue to come back to. One queue per level: a time-out
+    // per message would block at the queue's head.
+    const delay = names.delay(level);
+    await channel.assertExchange(delay, 'fanout', { durable: true });
+    await channel.assertQueue(
+      delay,
+      quorum({
+        'x-message-ttl': level.ms,
+        'x-dead-letter-exchange': names.retry,
+        'x-dead-letter-strategy': 'at-least-once',
+        'x-overflow': 'reject-publish',
+      }),
+    );
+    await channel.bindQueue(delay, delay, '');
+  }
+
+  for (const contract of contracts) await channel.bindQueue(queueFor(service, contract), eventsExchange, contract.key);
+}

@@ -1,0 +1,134 @@
+import { Client } from 'pg';
+import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
+
+/** One open transaction. Everything that must be true together goes through the same one. */
+export interface Transaction {
+  /** Rows of a SELECT, or of the RETURNING of a write. */
+  query<Row = Record<string, unknown>>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  readonly manager: EntityManager;
+  /**
+   * Runs once COMMIT succeeded, never after a rollback. Only for wake-ups: the process may die before it runs, so
+   * nothing may depend on it.
+   */
+  afterCommit(callback: () => void): void;
+}
+
+export interface DatabaseOptions {
+  /** The service's own login role, which owns `schema`. */
+  readonly url: string;
+  readonly schema: string;
+  readonly applicationName: string;
+  readonly entities?: readonly EntitySchema[];
+  /** In order; each runs once, in a transaction of its own. Classes, because names decide what has run. */
+  readonly migrations: readonly (new () => MigrationInterface)[];
+  readonly poolSize?: number;
+}
+
+/** PostgreSQL said no connection, or took it away: nothing is known about the world, trying again later helps. */
+export function isUnavailable(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string };
+  if (code !== undefined && /^(08|57P0[123]|53300)/.test(code)) return true;
+  if (code !== undefined && /^(ECONN|ETIMEDOUT|EPIPE|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN)/.test(code)) return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Connection ended unexpectedly/i.test(
+    message ?? '',
+  );
+}
+
+/** Two transactions got in each other's way (serialization failure, deadlock): the same one again will do. */
+export function isContention(error: unknown): boolean {
+  return ['40001', '40P01'].includes((error as { code?: string }).code ?? '');
+}
+
+/**
+ * A service's view of the mesh database: one schema, one pool. Unqualified names mean the service's schema, and no
+ * service can read another's.
+ */
+export class Database {
+  private constructor(
+    readonly dataSource: DataSource,
+    private readonly options: DatabaseOptions,
+  ) {}
+
+  /** Connects and brings the schema up to date. Several processes of one service may start at once. */
+  static async open(options: DatabaseOptions): Promise<Database> {
+    const dataSource = new DataSource({
+      type: 'postgres',
+      url: options.url,
+      schema: options.schema,
+      applicationName: options.applicationName,
+      entities: [...(options.entities ?? [])],
+      migrations: [...options.migrations],
+      migrationsTransactionMode: 'each',
+      synchronize: false,
+      logging: false,
+      extra: {
+        max: options.poolSize ?? 10,
+        connectionTimeoutMillis: 5_000,
+        // A forgotten transaction pins old row versions for everybody (facts: messaging, trap 22).
+        options: `-c search_path=${options.schema} -c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000`,
+      },
+    });
+    await dataSource.initialize();
+    const database = new Database(dataSource, options);
+    try {
+      await database.migrate();
+    } catch (error) {
+      await dataSource.destroy();
+      throw error;
+    }
+    return database;
+  }
+
+  async query<Row = Record<string, unknown>>(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      return (await runner.query(sql, [...parameters], true)).records ?? [];
+    } finally {
+      await runner.release();
+    }
+  }
+
+  /** COMMIT when `work` resolves, ROLLBACK when it throws; nested use is a bug, so there is no way to nest. */
+  async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const callbacks: (() => void)[] = [];
+    const result = await this.dataSource.transaction((manager) =>
+      work({
+        manager,
+        query: async (sql, parameters = []) =>
+          (await manager.queryRunner!.query(sql, [...parameters], true)).records ?? [],
+        afterCommit: (callback) => callbacks.push(callback),
+      }),
+    );
+    for (const callback of callbacks) callback();
+    return result;
+  }
+
+  /** A connection of its own, outside the pool, for session locks. The caller ends it. */
+  async connect(): Promise<Client> {
+    const client = new Client({
+      connectionString: this.options.url,
+      application_name: `${this.options.applicationName} session`,
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+      options: `-c search_path=${this.options.schema}`,
+    });
+    // Without a listener a connection that the server ends would end the process.
+    client.on('error', () => {});
+    await client.connect();
+    return client;
+  }
+
+  async close(): Promise<void> {
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
+
+  private async migrate(): Promise<void> {
+    const session = await this.connect();
+    try {
+      await session.query(`SELECT pg_advisory_lock(hashtext('mesh migrations'), hashtext($1))`, [this.options.schema]);
+      await this.dataSource.runMigrations();
+    } finally {
+      await session.end();
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import { hostname } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Transaction } from './database.js';
+import { type ClaimedJob, type JobQueue, LeaseLost } from './job-queue.js';
+
+/** What a reconciler holds while it works. */
+export interface Lease {
+  readonly key: string;
+  readonly attempt: number;
+  /** The trace of what asked for the job last. */
+  readonly traceparent: string | undefined;
+  /** Aborted when the lease is lost or the service drains. */
+  readonly signal: AbortSignal;
+  /** Throws LeaseLost. Before each effect outside the database. */
+  check(): Promise<void>;
+  /** Throws LeaseLost; otherwise the lease is held until `tx` ends. In each transaction that writes. */
+  hold(tx: Transaction): Promise<void>;
+}
+
+/** `done`: the world is as asked. `again`: look once more after that time, or when something hurries the job. */
+export type Outcome = 'done' | { readonly again: number };
+
+/** Takes one step or several towards what is asked. May be run at any time, any number of times. */
+export type Reconcile = (lease: Lease) => Promise<Outcome>;
+
+export interface JobWorkerOptions {
+  readonly reconcilers: Readonly<Record<string, Reconcile>>;
+  readonly concurrency?: number;
+  readonly leaseMs?: number;
+  /** How often to look for jobs that nobody in this process announced: those of a dead neighbour, and timed ones. */
+  readonly pollMs?: number;
+  readonly onError?: (job: ClaimedJob, error: unknown) => void;
+  /** Waits before the next try after `attempt` failures, in milliseconds. */
+  readonly backoff?: (attempt: number) => number;
+}
+
+/** 0.2 s, doubling to 30 s, with full jitter in the upper half, so that a herd does not come back as one. */
+export function jitteredBackoff(attempt: number): number {
+  const ceiling = Math.min(30_000, 200 * 2 ** Math.min(attempt - 1, 10));
+  return ceiling / 2 + Math.random() * (ceiling / 2);
+}
+
+/** Claims due jobs and runs their reconcilers, several at a time, each under a lease that is kept alive. */
+export class JobWorker {
+  private readonly holder = `${hostname()}:${process.pid}`;
+  private readonly running = new Set<Promise<void>>();
+  private readonly stopping = new AbortController();
+  private wakeUp: () => void = () => {};
+  private awake = false;
+  private loop: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly queue: JobQueue,
+    private readonly options: JobWorkerOptions,
+  ) {}
+
+  start(): void {
+    this.loop = this.work();
+  }
+
+  /** There may be something to do. Cheap; call it after each commit that asked for a job. */
+  readonly wake = (): void => {
+    this.awake = true;
+    this.wakeUp();
+  };
+
+  /** No new job is claimed; those that run are told to come to a stop and waited for. */
+  async drain(): Promise<void> {
+    this.stopping.abort();
+    this.wake();
+    await this.loop;
+    await Promise.allSettled(this.running);
+  }
+
+  private async work(): Promise<void> {
+    const { reconcilers, concurrency = 16, leaseMs = 30_000, pollMs = 1_000 } = this.options;
+    const kinds = Object.keys(reconcilers);
+    while (!this.stopping.signal.aborted) {
+      this.awake = false;
+      const room = concurrency - this.running.size;
+      let claimed: ClaimedJob[] = [];
+      try {
+        if (room > 0) claimed = await this.queue.claim(kinds, this.holder, leaseMs, room);
+      } catch (error) {
+        this.options.onError?.({ kind: 'claim', key: '', fence: '', attempt: 0, wanted: '', traceparent: null }, error);
+      }
+      for (const job of claimed) {
+        const run = this.run(job, reconcilers[job.kind]!, leaseMs).finally(() => {
+          this.running.delete(run);
+          this.wake();
+        });
+        this.running.add(run);
+      }
+      if (claimed.length === 0 || claimed.length === room) await this.sleep(pollMs);
+    }
+  }
+
+  private async sleep(ms: number): Promise<void> {
+    if (this.awake || this.stopping.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  private async run(job: ClaimedJob, reconcile: Reconcile, leaseMs: number): Promise<void> {
+    const lost = new AbortController();
+    const heartbeat = this.keepAlive(job, leaseMs, lost);
+    try {
+      const outcome = await reconcile({
+        key: job.key,
+        attempt: job.attempt,
+        traceparent: job.traceparent ?? undefined,
+        signal: AbortSignal.any([lost.signal, this.stopping.signal]),
+        check: () => this.queue.check(job),
+        hold: (tx) => this.queue.hold(tx, job),
+      });
+      if (outcome === 'done') await this.queue.finish(job);
+      else await this.queue.again(job, outcome.again);
+    } catch (error) {
+      if (!(error instanceof LeaseLost)) this.options.onError?.(job, error);
+      const wait = this.stopping.signal.aborted ? 0 : (this.options.backoff ?? jitteredBackoff)(job.attempt);
+      // When the database is away this fails too; then the lease runs out and the job is claimed again.
+      await this.queue.failed(job, error instanceof Error ? error.message : String(error), wait).catch(() => {});
+    } finally {
+      lost.abort();
+      await heartbeat;
+    }
+  }
+
+  private async keepAlive(job: ClaimedJob, leaseMs: number, lost: AbortController): Promise<void> {
+    while (!lost.signal.aborted) {
+      await pause(leaseMs / 3, undefined, { signal: lost.signal, ref: false }).catch(() => {});
+      if (lost.signal.aborted) return;
+      // Not being able to ask is not a loss: `check` and `hold` decide before anything is done.
+      const held = await this.queue.extend(job, leaseMs).catch(() => true);
+      if (!held) lost.abort();
+    }
+  }
+}
