@@ -2,6 +2,10 @@ import { join } from 'node:path';
 import { type ClusterApi, readManifests } from './cluster-api.js';
 import { waitUntil } from './wait.js';
 
+interface Definition {
+  spec: { group: string; names: { plural: string }; versions: { name: string; served: boolean }[] };
+}
+
 interface Conditioned {
   metadata: { name: string; annotations?: Record<string, string> };
   spec?: { taints?: { key: string }[] };
@@ -22,11 +26,18 @@ export async function applyDefinitions(api: ClusterApi, files: readonly string[]
   await waitUntil(
     'the custom resources are not served',
     async () => {
-      const definitions = await Promise.all(names.map((name) => api.get<Conditioned>(`${path}/${name}`)));
-      return definitions.every((definition) => hasCondition(definition, 'Established'));
+      const definitions = await Promise.all(names.map((name) => api.get<Definition & Conditioned>(`${path}/${name}`)));
+      if (!definitions.every((definition) => hasCondition(definition, 'Established'))) return false;
+      // Established is said a moment before the server's storage for it stands.
+      await Promise.all(definitions.flatMap(collections).map((collection) => api.get(`${collection}?limit=1`)));
+      return true;
     },
     { withinMs: 60_000 },
   );
+}
+
+function collections({ spec: { group, names, versions } }: Definition): string[] {
+  return versions.filter(({ served }) => served).map(({ name }) => `/apis/${group}/${name}/${names.plural}`);
 }
 
 /** The class `mesh-local`: binds at once, retains, expands. */

@@ -89,6 +89,7 @@ describe('a background process', () => {
   test('that was started by a command killed before it noted the pid is ended by the next start', async () => {
     await processes.start(sleeper);
     const unnoted = processes.pid('sleeper') ?? 0;
+    await until(() => readFileSync(`/proc/${unnoted}/cmdline`, 'utf8').startsWith('sleep'));
     rmSync(join(state, 'run', 'sleeper.json'));
 
     await processes.start(sleeper);

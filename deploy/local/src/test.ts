@@ -40,8 +40,10 @@ The last line says:  N passed, N failed, N skipped
       const results: LaneResult[] = [];
       for (const lane of lanes.filter((name) => !lanesOnStack.has(name)))
         results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
-      const onStack = lanes.filter((name) => lanesOnStack.has(name));
+      const compiles = results.every(({ lane, failed }) => lane !== 'types' || failed.length === 0);
+      const onStack = lanes.filter((name) => lanesOnStack.has(name) && (name !== 'e2e' || compiles));
       if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
+      if (!compiles && lanes.includes('e2e')) results.push(skippedLane('e2e', 'the services do not compile'));
 
       say(`\n${'─'.repeat(72)}`);
       for (const { lane, ms } of results) say(`  ${lane.padEnd(12)}${duration(ms).padStart(9)}`);
@@ -99,9 +101,12 @@ async function runOnStack(
 /** A machine that cannot have the stack skips the lane, loudly; a stack that fails to start is a failure. */
 function withoutStack(lane: LaneName, ms: number, error: unknown): LaneResult {
   const reason = firstLine(error);
-  if (error instanceof Obstacle)
-    return { lane, ms, passed: 0, failed: [], skipped: [{ what: 'the whole lane', reason }] };
+  if (error instanceof Obstacle) return skippedLane(lane, reason);
   return { lane, ms, passed: 0, failed: [`the stack did not start: ${reason}`], skipped: [] };
+}
+
+function skippedLane(lane: LaneName, reason: string): LaneResult {
+  return { lane, ms: 0, passed: 0, failed: [], skipped: [{ what: 'the whole lane', reason }] };
 }
 
 function firstLine(error: unknown): string {
