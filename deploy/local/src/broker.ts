@@ -19,17 +19,16 @@ export interface BrokerAddress {
  */
 export async function startBroker(state: State, tools: BrokerTools): Promise<BrokerAddress> {
   const { processes } = state;
+  const initialised = state.path('broker', 'initialised');
   if (!processes.alive('broker')) {
     await processes.kill('broker-epmd');
     const folder = state.path('broker');
-    const initialised = state.path('broker', 'initialised');
     // A first boot that was cut short may leave a database without its user: begin again.
     if (!existsSync(initialised)) rmSync(folder, { recursive: true, force: true });
     await start(state, tools, folder);
-    await waitForServer(processes, 'broker', 120_000, () => answers(state));
-    writeFileSync(initialised, '');
   }
   await waitForServer(processes, 'broker', 120_000, () => answers(state));
+  writeFileSync(initialised, '');
   return brokerAddress(state);
 }
 

@@ -23,7 +23,10 @@ export async function main([name = '', ...args]: readonly string[]): Promise<num
   try {
     return await command.run(readConfig(), args);
   } catch (error) {
-    if (error instanceof Interrupted) return 130;
+    if (error instanceof Interrupted) {
+      say('\nInterrupted.');
+      return 130;
+    }
     say(`\n${error instanceof Error ? error.message : error}`);
     return 1;
   }

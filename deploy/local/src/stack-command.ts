@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
 import { formatEnv } from './env-file.js';
-import { setOwner } from './owner.js';
+import { ownerOf, setOwner } from './owner.js';
 import { Stack } from './stack.js';
 import { State } from './state.js';
 import { say } from './terminal.js';
@@ -21,8 +21,11 @@ MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL and MESH_
   async run(config: LocalConfig, args: readonly string[]): Promise<number> {
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
     const state = new State(config.state);
-    const env = await new Stack(config, state).start({ sure: values.yes, durable: true });
     setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
+    const env = await new Stack(config, state).start({ sure: values.yes, durable: true }).catch((error) => {
+      if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
+      throw error;
+    });
     say(`\n${state.envFile}\n`);
     say(formatEnv(env));
     say(`Use it with:   set -a; . ${state.envFile}; set +a`);

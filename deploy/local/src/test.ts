@@ -77,7 +77,8 @@ async function runOnStack(
   filter: Filter,
   reports: string,
 ): Promise<LaneResult[]> {
-  await sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
+  const sweep = () => sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
+  await sweep();
   const state = newTestState();
   const stack = new Stack(config, state);
   const start = Date.now();
@@ -95,6 +96,7 @@ async function runOnStack(
     return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
   } finally {
     await removeTestState(config, state);
+    await sweep(); // specs that were cut off may have had a folder of their own
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { throwIfInterrupted } from './interruption.js';
+import { Interrupted, throwIfInterrupted } from './interruption.js';
 import type { Processes } from './processes.js';
 
 /**
@@ -38,7 +38,7 @@ export async function waitForServer(
     withinMs,
     stillHopeful: () => expectAlive(processes, name),
   }).catch((error) => {
-    if (!processes.alive(name)) throw error;
+    if (error instanceof Interrupted || !processes.alive(name)) throw error; // the latter has its log already
     throw new Error(`${error.message}\n${logOf(processes, name)}`);
   });
 }
