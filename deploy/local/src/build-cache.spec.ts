@@ -11,7 +11,13 @@ beforeEach(() => {
 afterEach(() => rmSync(join(cache, '..'), { recursive: true, force: true }));
 
 function entry(make: CacheEntry['make']): CacheEntry {
-  return { name: 'tool', inputs: ['go.mod', 'go.sum'], cost: { minutes: 1, megabytes: 1 }, make };
+  return {
+    name: 'tool',
+    what: 'make the tool',
+    inputs: ['go.mod', 'go.sum'],
+    cost: { minutes: 1, megabytes: 1 },
+    make,
+  };
 }
 const quiet = () => {};
 

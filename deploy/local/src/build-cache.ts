@@ -8,9 +8,11 @@ import type { Progress } from './terminal.js';
 /** Something that is made once and then only used: binaries, files taken from a package, a Python environment. */
 export interface CacheEntry {
   readonly name: string;
+  /** What making it means, as the preflight says it. */
+  readonly what: string;
   /** Everything the result depends on; another input makes another entry. */
   readonly inputs: readonly string[];
-  /** What the preflight says about making it. */
+  /** Measured on two cores with nothing cached. */
   readonly cost: { readonly minutes: number; readonly megabytes: number };
   /** Fills the folder, which is there and empty. */
   make(folder: string, progress: Progress): Promise<void>;

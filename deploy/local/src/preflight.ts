@@ -41,7 +41,7 @@ export async function makePlan(config: LocalConfig, choices: Record<Component, C
 export function workOf({ packages, builds }: Plan): Work[] {
   return [
     ...packages.map((name) => ({ what: `install ${name} from this distribution`, minutes: 1, megabytes: 100 })),
-    ...builds.map(({ name, cost }) => ({ what: `build ${name} from pinned sources, once`, ...cost })),
+    ...builds.map(({ what, cost }) => ({ what, ...cost })),
   ];
 }
 

@@ -9,6 +9,7 @@ export function pythonForTests(config: LocalConfig): CacheEntry {
   const requirements = join(config.root, 'deploy/local/python/requirements.txt');
   return {
     name: 'python',
+    what: 'a Python environment for the tests',
     inputs: [readFileSync(requirements, 'utf8')],
     cost: { minutes: 0.2, megabytes: 20 },
     async make(folder, progress) {

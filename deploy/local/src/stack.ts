@@ -48,6 +48,7 @@ export class Stack {
    */
   async start(options: StackOptions): Promise<StackEnv> {
     const unlock = await this.lock('starting the stack');
+    const starting: Promise<unknown>[] = [];
     try {
       const choices = await this.choose();
       const plan = await preflight(this.config, choices, options);
@@ -59,24 +60,23 @@ export class Stack {
         await step(entry.name, (progress) => ensureCached(this.config.cache, entry, progress).then(() => 'built'));
 
       this.keepRungs(choices);
-      let broker: BrokerAddress | undefined;
       let database = '';
       let kubeconfig = '';
+      // The broker takes longest and mostly waits: the others start meanwhile.
+      const broker = this.startBroker(choices.broker.rung);
+      starting.push(broker.catch(() => {})); // its failure is told by its own step
       await step('database', async () => {
         database = await this.startDatabase(choices.database.rung, options);
         return hostOf(database);
-      });
-      await step('broker', async () => {
-        broker = await this.startBroker(choices.broker.rung);
-        return hostOf(broker.url);
       });
       await step('cluster', async (progress) => {
         kubeconfig = await this.startCluster(choices.cluster.rung, options, progress);
         return choices.cluster.rung === 'given' ? kubeconfig : `${this.config.nodes} simulated nodes`;
       });
+      await step('broker', async () => hostOf((await broker).url));
       const env: StackEnv = {
-        MESH_RABBITMQ_URL: broker?.url ?? '',
-        MESH_RABBITMQ_MANAGEMENT_URL: broker?.managementUrl ?? '',
+        MESH_RABBITMQ_URL: (await broker).url,
+        MESH_RABBITMQ_MANAGEMENT_URL: (await broker).managementUrl,
         MESH_POSTGRES_URL: database,
         MESH_KUBECONFIG: kubeconfig,
         MESH_STATE: this.state.folder,
@@ -86,6 +86,7 @@ export class Stack {
       writeEnvFile(this.state.envFile, env);
       return env;
     } finally {
+      await Promise.all(starting); // nothing starts any more when the lock is given back
       unlock();
     }
   }
