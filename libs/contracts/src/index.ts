@@ -8,3 +8,8 @@ import type { Service } from './contract.js';
 export function topicWritePattern(_service: Service): string {
   return '.*';
 }
+
+import type { Contract } from './contract.js';
+import * as draft from './draft.js';
+
+export const registry: readonly Contract[] = Object.values(draft) as unknown as Contract[];

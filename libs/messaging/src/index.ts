@@ -5,5 +5,7 @@ export * from './install-broker.js';
 export * from './messaging.migration.js';
 export * from './messaging.module.js';
 export * from './outbox.js';
+export * from './parked-collector.js';
 export * from './subscription-check.js';
 export * from './topology.js';
+export * from './traceparent.js';

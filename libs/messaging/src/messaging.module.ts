@@ -6,6 +6,7 @@ import { BrokerConnection } from './broker.js';
 import { MessageHandler, type Subscription } from './handler.js';
 import { Outbox } from './outbox.js';
 import { OutboxRelay } from './outbox-relay.js';
+import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
 import { checkSubscriptions } from './subscription-check.js';
 import { defaultRetryLevels, type RetryLevel } from './topology.js';
 import { RabbitTransport } from './transport.js';
@@ -28,6 +29,7 @@ export class Messaging implements OnModuleInit {
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
   private readonly relay: OutboxRelay;
+  private collector: ParkedCollector | undefined;
   readonly transport: RabbitTransport;
 
   constructor(
@@ -75,8 +77,13 @@ export class Messaging implements OnModuleInit {
     return [this.publishing.trouble, this.relay.trouble, ...this.transport.troubles].filter((one) => one !== undefined);
   }
 
+  /** Copies everybody's parked messages to `store`, until the service drains. */
+  collectParked(services: readonly Service[], store: (message: ParkedMessage) => Promise<void>): void {
+    this.collector = new ParkedCollector(this.consuming, services, store, this.options.onTrouble);
+  }
+
   async drainConsumers(): Promise<void> {
-    await this.transport.drain();
+    await Promise.all([this.transport.drain(), this.collector?.drain()]);
   }
 
   /** Last of all: what handlers and reconcilers said until now leaves, as far as the broker takes it. */

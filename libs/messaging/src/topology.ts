@@ -10,15 +10,19 @@ export interface RetryLevel {
   readonly ms: number;
 }
 
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** Reads `1s,5s,30s,2m,10m,1h`. Throws on anything else. */
+export function parseRetryLevels(text: string): readonly RetryLevel[] {
+  return text.split(',').map((name) => {
+    const match = /^(\d+)(ms|s|m|h)$/.exec(name);
+    if (!match) throw new Error(`retry levels are like 1s,5s,30s,2m,10m,1h; this is not one: ${name}`);
+    return { name, ms: Number(match[1]) * unitMs[match[2] as keyof typeof unitMs] };
+  });
+}
+
 /** Then a message is parked: seven deliveries in all. */
-export const defaultRetryLevels: readonly RetryLevel[] = [
-  { name: '1s', ms: 1_000 },
-  { name: '5s', ms: 5_000 },
-  { name: '30s', ms: 30_000 },
-  { name: '2m', ms: 120_000 },
-  { name: '10m', ms: 600_000 },
-  { name: '1h', ms: 3_600_000 },
-];
+export const defaultRetryLevels: readonly RetryLevel[] = parseRetryLevels('1s,5s,30s,2m,10m,1h');
 
 /** The names of what belongs to one service. */
 export function namesOf(service: Service) {

@@ -31,6 +31,9 @@ export interface ClaimedJob {
  */
 @Injectable()
 export class JobQueue {
+  /** Set by the worker: there may be something to do. */
+  onAsked: () => void = () => {};
+
   constructor(private readonly database: Database) {}
 
   /** Part of the caller's transaction: the job exists exactly when what asked for it is committed. */
@@ -48,6 +51,7 @@ export class JobQueue {
          traceparent = coalesce(excluded.traceparent, job.traceparent)`,
       [job.kind, job.key, priorities[job.priority ?? 'normal'], job.traceparent ?? null, job.inMs ?? 0],
     );
+    tx.afterCommit(() => this.onAsked());
   }
 
   /** Makes a waiting job due now; does nothing when there is none. For watches: they say that it is worth a look. */
@@ -56,6 +60,7 @@ export class JobQueue {
       `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now()) WHERE kind = $1 AND key = $2`,
       [kind, key],
     );
+    this.onAsked();
   }
 
   async claim(kinds: readonly string[], holder: string, leaseMs: number, limit: number): Promise<ClaimedJob[]> {

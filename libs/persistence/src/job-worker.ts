@@ -55,6 +55,7 @@ export class JobWorker {
   ) {}
 
   start(): void {
+    this.queue.onAsked = this.wake;
     this.loop = this.work();
   }
 

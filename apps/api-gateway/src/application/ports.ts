@@ -1,3 +1,4 @@
+import type { ParkedMessage } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { InstanceView, ViewState } from '../domain/instance-view.js';
 
@@ -22,26 +23,6 @@ export abstract class InstanceViews {
 
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
   Partial<Omit<InstanceView, 'instanceId' | 'createdAt' | 'updatedAt'>>;
-
-/** A message that no service could handle, kept for a person to look at. */
-export interface ParkedMessage {
-  /** The queue it could not be handled from; `mesh.unrouted`: nobody bound its key. */
-  readonly queue: string;
-  readonly service: string | null;
-  readonly messageId: string | null;
-  readonly type: string | null;
-  readonly routingKey: string;
-  readonly publisher: string | null;
-  readonly reason: string;
-  readonly error: string;
-  readonly attempts: number;
-  readonly traceparent: string | null;
-  /** Whole up to the limit below; the length tells what was cut. */
-  readonly body: Buffer;
-  readonly bodyBytes: number;
-}
-
-export const parkedBodyLimit = 1024 * 1024;
 
 export abstract class ParkedMessages {
   abstract add(message: ParkedMessage): Promise<void>;

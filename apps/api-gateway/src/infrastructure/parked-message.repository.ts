@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import type { ParkedMessage } from '#messaging/index.js';
 import { Database } from '#persistence/index.js';
-import { type ParkedMessage, ParkedMessages } from '../application/ports.js';
+import { ParkedMessages } from '../application/ports.js';
 
 @Injectable()
 export class ParkedMessageRepository extends ParkedMessages {

@@ -57,4 +57,11 @@ export abstract class PlannerSettings {
   abstract readonly domain: string;
   abstract readonly placesPerCell: number;
   abstract readonly maxCells: number;
+  /** Where the edge router lives. */
+  abstract readonly ingressNamespace: string;
+  /** CIDRs of the cluster: out of bounds for an Odoo. */
+  abstract readonly clusterNetworks: readonly string[];
+  /** CIDRs of the database shards. */
+  abstract readonly databaseNetworks: readonly string[];
+  abstract readonly shards: readonly { readonly name: string; readonly databases: number }[];
 }

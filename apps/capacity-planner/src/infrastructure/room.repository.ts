@@ -1,6 +1,6 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { Database, type Transaction } from '#persistence/index.js';
-import { Cells, DatabaseShards } from '../application/ports.js';
+import { Cells, DatabaseShards, PlannerSettings } from '../application/ports.js';
 import type { Cell } from '../domain/placement.js';
 
 const cellColumns = 'id, namespace, state, places, reserved';
@@ -60,15 +60,6 @@ export class DatabaseShardRepository extends DatabaseShards {
     return await tx.query<{ name: string }>('SELECT name FROM database_shard ORDER BY name');
   }
 
-  async set(tx: Transaction, shards: readonly { name: string; databases: number }[]): Promise<void> {
-    for (const { name, databases } of shards)
-      await tx.query(
-        `INSERT INTO database_shard (name, databases) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET databases = excluded.databases`,
-        [name, databases],
-      );
-  }
-
   async reserveDatabase(tx: Transaction, names: readonly string[]): Promise<string | undefined> {
     while (true) {
       const [found] = await tx.query<{ name: string }>(
@@ -86,5 +77,23 @@ export class DatabaseShardRepository extends DatabaseShards {
 
   async giveDatabaseBack(tx: Transaction, name: string): Promise<void> {
     await tx.query('UPDATE database_shard SET reserved = reserved - 1 WHERE name = $1', [name]);
+  }
+}
+
+/** The shards are configuration: what is configured at the start holds, what was reserved stays. */
+@Injectable()
+export class ShardSettings implements OnModuleInit {
+  constructor(
+    private readonly database: Database,
+    private readonly settings: PlannerSettings,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    for (const { name, databases } of this.settings.shards)
+      await this.database.query(
+        `INSERT INTO database_shard (name, databases) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET databases = excluded.databases`,
+        [name, databases],
+      );
   }
 }

@@ -39,8 +39,36 @@ export abstract class TenantShards {
   abstract observe(footprint: Footprint): Promise<OnShard>;
   abstract ensureRole(footprint: Footprint, password: string): Promise<void>;
   abstract copyTemplate(footprint: Footprint): Promise<void>;
-  /** @returns the database's uuid. */
   abstract personalise(footprint: Footprint): Promise<void>;
+  /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
   abstract remove(footprint: Footprint): Promise<void>;
+  /** What instances can be made of, on all shards. */
+  abstract templates(): Promise<readonly { readonly databaseShard: string; readonly template: Template }[]>;
+  /** Where an Odoo reaches its database. */
+  abstract addressOf(footprint: Footprint): { readonly host: string; readonly port: number };
+}
+
+export interface Template {
+  readonly database: string;
+  readonly image: string;
+  readonly version: string;
+  readonly bundle: string;
+  readonly language: string;
+  readonly madeAt: string;
+}
+
+/** What the operator decided; see config.ts. */
+export abstract class ProvisionerSettings {
+  abstract readonly meshName: string;
+  abstract readonly storageClass: string;
+  /** Of the address a customer gets. */
+  abstract readonly urlScheme: 'http' | 'https';
+  /** Database shards with the mesh role's address on each. */
+  abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
+}
+
+export abstract class PublishedTemplates {
+  /** False: this very template was told of before. */
+  abstract note(tx: Transaction, databaseShard: string, template: Template): Promise<boolean>;
 }

@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { InstanceProvisioningFailed, InstanceProvisioningProgressed, InstanceReady } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
+import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, nextAction, type Step, steps } from '../domain/next-action.js';
-import { Cluster, Footprints, TenantShards } from './ports.js';
+import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
@@ -23,6 +24,7 @@ export class ReconcileFootprint {
     private readonly shards: TenantShards,
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
+    private readonly settings: ProvisionerSettings,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -111,9 +113,16 @@ export class ReconcileFootprint {
   private async announceReady(lease: Lease, footprint: Footprint): Promise<Outcome> {
     const timings = { ...footprint.timings, ready: Date.now() - footprint.startedAt.getTime() };
     const uuid = await this.shards.uuidOf(footprint);
+    const names = footprintNames(this.settings.meshName, footprint.footprintId);
+    // Simulated nodes: the pod's condition is all that can be seen. The real node's answer comes with living instances.
+    const seen = {
+      uuid,
+      verified: 'pod-condition',
+      url: `${this.settings.urlScheme}://${footprint.placed.host}`,
+    } as const;
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
-      await ctx.publish(InstanceReady, readyFact({ ...current, timings }, uuid));
+      await ctx.publish(InstanceReady, readyFact({ ...current, timings }, names, seen));
     });
     return 'done';
   }

@@ -24,7 +24,7 @@ test.each<[string, Observed, string]>([
   ['a claim that is not bound', { ...nothing, secret: 'present', volumeClaim: 'pending' }, 'act role'],
   ['a role', { ...nothing, secret: 'present', volumeClaim: 'pending', role: 'ours' }, 'act database'],
   ['half a copy', { ...everything, database: 'copying', deployment: 'absent' }, 'act database'],
-  ['a copy', { ...everything, database: 'open', deployment: 'absent' }, 'act tenant'],
+  ['a copy', { ...everything, database: 'owned', deployment: 'absent' }, 'act tenant'],
   ['a database, but no volume', { ...everything, volumeClaim: 'pending', deployment: 'absent' }, 'wait VolumePending'],
   ['all that a pod needs', { ...everything, deployment: 'absent', routed: false }, 'act workload'],
   ['a deployment without route', { ...everything, routed: false }, 'act workload'],

@@ -3,8 +3,8 @@ export interface Observed {
   readonly secret: 'absent' | 'present';
   readonly volumeClaim: 'absent' | 'pending' | 'bound' | 'terminating';
   readonly role: 'absent' | 'ours' | 'foreign';
-  /** `open`: copied, opened and owned by the tenant; `personal`: it carries the customer's names too. */
-  readonly database: 'absent' | 'foreign' | 'copying' | 'open' | 'personal';
+  /** `owned`: copied, and everything in it is the tenant's; `personal`: it carries the customer's names too. */
+  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
   readonly deployment: 'absent' | 'terminating' | Workload;
   readonly routed: boolean;
 }
@@ -37,7 +37,7 @@ export function nextAction(observed: Observed): Action | undefined {
   if (observed.volumeClaim === 'absent') return { kind: 'act', step: 'volume' };
   if (observed.role === 'absent') return { kind: 'act', step: 'role' };
   if (observed.database === 'absent' || observed.database === 'copying') return { kind: 'act', step: 'database' };
-  if (observed.database === 'open') return { kind: 'act', step: 'tenant' };
+  if (observed.database === 'owned') return { kind: 'act', step: 'tenant' };
   if (observed.volumeClaim === 'terminating')
     return wait('volume', 'VolumeTerminating', 'a volume claim of this name is going away');
   if (observed.volumeClaim === 'pending')

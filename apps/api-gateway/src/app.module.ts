@@ -1,0 +1,50 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
+import { Messaging1764000000001, MessagingModule } from '#messaging/index.js';
+import { HealthModule, type Log } from '#observability/index.js';
+import { PersistenceModule } from '#persistence/index.js';
+import { ApiKeys, InstanceViews, ParkedMessages } from './application/ports.js';
+import * as projections from './application/project-instance.handlers.js';
+import { RequestInstance } from './application/request-instance.js';
+import type { Config } from './config.js';
+import { InstancesController } from './entrypoints/instances.controller.js';
+import { ProblemFilter } from './entrypoints/problem.js';
+import { subscriptions } from './entrypoints/subscriptions.js';
+import { Gateway1764000000020 } from './infrastructure/gateway.migration.js';
+import { HashedApiKeys } from './infrastructure/hashed-api-keys.js';
+import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
+import { ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
+
+@Module({})
+export class AppModule {
+  static with(config: Config, log: Log): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [
+        HealthModule,
+        PersistenceModule.forService({
+          url: config.MESH_DATABASE_URL,
+          schema: 'api_gateway',
+          applicationName: `${config.MESH_NAME} api-gateway`,
+          migrations: [Messaging1764000000001, Gateway1764000000020],
+        }),
+        MessagingModule.forService({
+          service: 'api-gateway',
+          subscriptions,
+          url: config.MESH_AMQP_URL,
+          levels: config.MESH_RETRY_LEVELS,
+          onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+        }),
+      ],
+      controllers: [InstancesController],
+      providers: [
+        { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
+        { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
+        { provide: InstanceViews, useClass: InstanceViewRepository },
+        { provide: ParkedMessages, useClass: ParkedMessageRepository },
+        RequestInstance,
+        ...Object.values(projections),
+      ],
+    };
+  }
+}

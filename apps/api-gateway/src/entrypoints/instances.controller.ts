@@ -1,0 +1,67 @@
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, UseGuards } from '@nestjs/common';
+import { z } from 'zod';
+import { InstanceRequested } from '#contracts/index.js';
+import { spanContextOf } from '#messaging/index.js';
+import { InstanceViews } from '../application/ports.js';
+import { type Accepted, type InstanceWish, RequestInstance, SlugTaken } from '../application/request-instance.js';
+import { type InstanceView, viewStates } from '../domain/instance-view.js';
+import { ApiKeyGuard } from './api-key.guard.js';
+import { Problem } from './problem.js';
+
+/** What may be asked for: the contract's fields, less those that are made here. */
+const Wish = InstanceRequested.data
+  .omit({ adminPasswordHash: true })
+  .extend({ instanceId: z.uuid().optional() })
+  .strict();
+
+const ListQuery = z.strictObject({
+  customerId: z.string().max(64).optional(),
+  state: z.enum(viewStates).optional(),
+  after: z.uuid().optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+});
+
+@Controller('v1/instances')
+@UseGuards(ApiKeyGuard)
+export class InstancesController {
+  constructor(
+    private readonly views: InstanceViews,
+    private readonly requests: RequestInstance,
+  ) {}
+
+  /** 202: the request is on its way, and will be answered by the state of the instance. */
+  @Post()
+  @HttpCode(202)
+  async request(@Body() body: unknown, @Headers('traceparent') traceparent?: string): Promise<Accepted> {
+    const wish: InstanceWish = read(Wish, body);
+    try {
+      return await this.requests.request(wish, spanContextOf(traceparent) && traceparent);
+    } catch (error) {
+      if (!(error instanceof SlugTaken)) throw error;
+      throw new Problem(409, 'slug-taken', 'Another instance has this name', 'Choose another slug.', error.message);
+    }
+  }
+
+  /** In the order of their making; `next` is what to send as `after` for the following page. */
+  @Get()
+  async list(@Query() query: unknown): Promise<{ items: InstanceView[]; next: string | null }> {
+    const { limit, ...filter } = read(ListQuery, query);
+    const found = await this.views.list({ ...filter, limit: limit + 1 });
+    const items = found.slice(0, limit);
+    return { items, next: found.length > limit ? items.at(-1)!.instanceId : null };
+  }
+
+  @Get(':id')
+  async one(@Param('id') id: string): Promise<InstanceView> {
+    const view = z.uuid().safeParse(id).success ? await this.views.get(id) : undefined;
+    if (view) return view;
+    throw new Problem(404, 'unknown-instance', 'There is no such instance', 'List them at /v1/instances.');
+  }
+}
+
+function read<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'it'}: ${issue.message}`).join('; ');
+  throw new Problem(400, 'invalid', 'The request does not fit', 'Mend the fields that are named.', faults);
+}

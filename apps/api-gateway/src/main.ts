@@ -1,0 +1,26 @@
+import 'reflect-metadata';
+import { services } from '#contracts/index.js';
+import { Messaging } from '#messaging/index.js';
+import { Log, runService } from '#observability/index.js';
+import { AppModule } from './app.module.js';
+import { ParkedMessages } from './application/ports.js';
+import { readConfig } from './config.js';
+
+const config = readConfig();
+const log = new Log({ service: 'api-gateway', level: config.MESH_LOG_LEVEL });
+
+await runService({
+  name: 'api-gateway',
+  module: AppModule.with(config, log),
+  httpHost: config.MESH_HTTP_HOST,
+  httpPort: config.MESH_HTTP_PORT,
+  log,
+  otlpEndpoint: config.MESH_OTLP_ENDPOINT,
+  strategy: (app) => app.get(Messaging).transport,
+  checks: (app) => ({ messages: () => app.get(Messaging).troubles }),
+  onServing: (app) => {
+    const parked = app.get(ParkedMessages);
+    app.get(Messaging).collectParked(services, (message) => parked.add(message));
+  },
+  drain: (app) => [() => app.get(Messaging).drainConsumers(), () => app.get(Messaging).drainOutbox()],
+});

@@ -1,0 +1,88 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { KubernetesClient } from '#kubernetes/index.js';
+import { Messaging1764000000001, MessagingModule } from '#messaging/index.js';
+import { HealthModule, type Log } from '#observability/index.js';
+import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
+import { LearnTemplateHandler } from './application/learn-template.handler.js';
+import { PlaceInstanceHandler } from './application/place-instance.handler.js';
+import { PlacingService } from './application/placing.js';
+import {
+  Cells,
+  Cluster,
+  DatabaseShards,
+  HostNames,
+  Placements,
+  PlannerSettings,
+  Templates,
+} from './application/ports.js';
+import { ReconcileCell } from './application/reconcile-cell.js';
+import { ReconcileWaiting } from './application/reconcile-waiting.js';
+import { ReleasePlacementHandler } from './application/release-placement.handler.js';
+import { ReportCell } from './application/report-cell.js';
+import type { Config } from './config.js';
+import { plannerJobs } from './entrypoints/jobs.js';
+import { subscriptions } from './entrypoints/subscriptions.js';
+import { HostNameRepository } from './infrastructure/host-name.repository.js';
+import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
+import { PlacementEntity, PlacementRepository } from './infrastructure/placement.repository.js';
+import { Planner1764000000010 } from './infrastructure/planner.migration.js';
+import { CellRepository, DatabaseShardRepository, ShardSettings } from './infrastructure/room.repository.js';
+import { TemplateRepository } from './infrastructure/template.repository.js';
+
+@Module({})
+export class AppModule {
+  static with(config: Config, log: Log): DynamicModule {
+    const settings: PlannerSettings = {
+      meshName: config.MESH_NAME,
+      domain: config.MESH_DOMAIN,
+      placesPerCell: config.MESH_PLACES_PER_CELL,
+      maxCells: config.MESH_MAX_CELLS,
+      ingressNamespace: config.MESH_INGRESS_NAMESPACE,
+      clusterNetworks: config.MESH_CLUSTER_NETWORKS,
+      databaseNetworks: config.MESH_DATABASE_NETWORKS,
+      shards: config.MESH_SHARDS,
+    };
+    return {
+      module: AppModule,
+      imports: [
+        HealthModule,
+        PersistenceModule.forService({
+          url: config.MESH_DATABASE_URL,
+          schema: 'capacity_planner',
+          applicationName: `${config.MESH_NAME} capacity-planner`,
+          entities: [PlacementEntity],
+          migrations: [Jobs1764000000000, Messaging1764000000001, Planner1764000000010],
+        }),
+        MessagingModule.forService({
+          service: 'capacity-planner',
+          subscriptions,
+          url: config.MESH_AMQP_URL,
+          levels: config.MESH_RETRY_LEVELS,
+          onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+        }),
+      ],
+      providers: [
+        { provide: PlannerSettings, useValue: settings },
+        {
+          provide: KubernetesClient,
+          useFactory: () => new KubernetesClient({ kubeconfig: config.MESH_KUBECONFIG }),
+        },
+        { provide: Placements, useClass: PlacementRepository },
+        { provide: HostNames, useClass: HostNameRepository },
+        { provide: Cells, useClass: CellRepository },
+        { provide: DatabaseShards, useClass: DatabaseShardRepository },
+        { provide: Templates, useClass: TemplateRepository },
+        { provide: Cluster, useClass: KubernetesCluster },
+        PlacingService,
+        ReconcileCell,
+        ReconcileWaiting,
+        ReportCell,
+        plannerJobs(log),
+        ShardSettings,
+        PlaceInstanceHandler,
+        LearnTemplateHandler,
+        ReleasePlacementHandler,
+      ],
+    };
+  }
+}

@@ -1,0 +1,21 @@
+import type { FactoryProvider } from '@nestjs/common';
+import type { Log } from '#observability/index.js';
+import { JobQueue, JobWorker } from '#persistence/index.js';
+import { ReconcileCell } from '../application/reconcile-cell.js';
+import { ReconcileWaiting } from '../application/reconcile-waiting.js';
+import { ReportCell } from '../application/report-cell.js';
+
+/** Which reconciler does which kind of job. */
+export const plannerJobs = (log: Log): FactoryProvider<JobWorker> => ({
+  provide: JobWorker,
+  inject: [JobQueue, ReconcileCell, ReconcileWaiting, ReportCell],
+  useFactory: (queue: JobQueue, cell: ReconcileCell, waiting: ReconcileWaiting, report: ReportCell) =>
+    new JobWorker(queue, {
+      reconcilers: {
+        cell: (lease) => cell.reconcile(lease),
+        waiting: (lease) => waiting.reconcile(lease),
+        'cell-report': (lease) => report.reconcile(lease),
+      },
+      onError: (job, error) => log.warn('job failed, comes again', { kind: job.kind, key: job.key, error }),
+    }),
+});

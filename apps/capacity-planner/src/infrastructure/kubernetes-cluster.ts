@@ -1,0 +1,32 @@
+import { Injectable } from '@nestjs/common';
+import { KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
+import { cellManifests } from '#odoo/index.js';
+import { Cluster, PlannerSettings } from '../application/ports.js';
+import type { Cell } from '../domain/placement.js';
+
+const fieldManager = 'mesh-cell';
+
+@Injectable()
+export class KubernetesCluster extends Cluster {
+  constructor(
+    private readonly client: KubernetesClient,
+    private readonly settings: PlannerSettings,
+  ) {
+    super();
+  }
+
+  async applyCell(cell: Cell): Promise<void> {
+    const { meshName, clusterNetworks, databaseNetworks, ingressNamespace } = this.settings;
+    const manifests = cellManifests({
+      meshName,
+      cell: cell.id,
+      namespace: cell.namespace,
+      places: cell.places,
+      footprintWriters: [{ serviceAccount: 'provisioner', namespace: `${meshName}-system` }],
+      ingressNamespace,
+      clusterNetworks,
+      databaseNetworks,
+    });
+    for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager);
+  }
+}

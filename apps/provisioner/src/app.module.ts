@@ -1,0 +1,70 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { KubernetesClient } from '#kubernetes/index.js';
+import { Messaging1764000000001, MessagingModule } from '#messaging/index.js';
+import { HealthModule, Log } from '#observability/index.js';
+import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
+import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
+import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
+import { ReconcileFootprint } from './application/reconcile-footprint.js';
+import { ReconcileTemplates } from './application/reconcile-templates.js';
+import { RemoveFootprintHandler } from './application/remove-footprint.handler.js';
+import { RemoveFootprint } from './application/remove-footprint.js';
+import type { Config } from './config.js';
+import { provisionerJobs } from './entrypoints/jobs.js';
+import { subscriptions } from './entrypoints/subscriptions.js';
+import { FootprintEntity, FootprintRepository } from './infrastructure/footprint.repository.js';
+import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
+import { PostgresShards } from './infrastructure/postgres-shards.js';
+import { Provisioner1764000000030 } from './infrastructure/provisioner.migration.js';
+import { PublishedTemplateRepository } from './infrastructure/published-template.repository.js';
+
+@Module({})
+export class AppModule {
+  static with(config: Config, log: Log): DynamicModule {
+    const settings: ProvisionerSettings = {
+      meshName: config.MESH_NAME,
+      storageClass: config.MESH_STORAGE_CLASS,
+      urlScheme: config.MESH_URL_SCHEME,
+      shards: config.MESH_SHARD_URLS,
+    };
+    return {
+      module: AppModule,
+      imports: [
+        HealthModule,
+        PersistenceModule.forService({
+          url: config.MESH_DATABASE_URL,
+          schema: 'provisioner',
+          applicationName: `${config.MESH_NAME} provisioner`,
+          entities: [FootprintEntity],
+          migrations: [Jobs1764000000000, Messaging1764000000001, Provisioner1764000000030],
+          poolSize: 20,
+        }),
+        MessagingModule.forService({
+          service: 'provisioner',
+          subscriptions,
+          url: config.MESH_AMQP_URL,
+          levels: config.MESH_RETRY_LEVELS,
+          onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+        }),
+      ],
+      providers: [
+        { provide: ProvisionerSettings, useValue: settings },
+        { provide: Log, useValue: log },
+        {
+          provide: KubernetesClient,
+          useFactory: () => new KubernetesClient({ kubeconfig: config.MESH_KUBECONFIG }),
+        },
+        { provide: Footprints, useClass: FootprintRepository },
+        { provide: PublishedTemplates, useClass: PublishedTemplateRepository },
+        { provide: TenantShards, useClass: PostgresShards },
+        { provide: Cluster, useClass: KubernetesCluster },
+        ReconcileFootprint,
+        RemoveFootprint,
+        ReconcileTemplates,
+        provisionerJobs(log),
+        ProvisionInstanceHandler,
+        RemoveFootprintHandler,
+      ],
+    };
+  }
+}

@@ -1,0 +1,31 @@
+import type { InputOf, InstanceReady } from '#contracts/index.js';
+import type { FootprintNames } from '#odoo/index.js';
+import type { Footprint } from '../domain/footprint.js';
+
+/** The whole state of an instance that has just become ready, so that no hearer needs to ask anybody else. */
+export function readyFact(
+  { footprintId, instanceId, placed, timings }: Footprint,
+  names: FootprintNames,
+  seen: { readonly uuid: string; readonly verified: 'http' | 'pod-condition'; readonly url: string },
+): InputOf<typeof InstanceReady> {
+  const { specification, cell, namespace, databaseShard, host, plan, template, claim } = placed;
+  return {
+    instanceId,
+    footprintId,
+    customerId: specification.customerId,
+    externalRef: specification.externalRef ?? null,
+    cell,
+    namespace,
+    databaseShard,
+    database: names.database,
+    role: names.role,
+    secret: names.secret,
+    volumeClaim: names.object,
+    host,
+    plan,
+    template,
+    claim,
+    timings,
+    ...seen,
+  };
+}

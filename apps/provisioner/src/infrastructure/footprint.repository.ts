@@ -1,0 +1,53 @@
+import { Injectable } from '@nestjs/common';
+import { EntitySchema } from 'typeorm';
+import { Database, type Transaction } from '#persistence/index.js';
+import { Footprints } from '../application/ports.js';
+import type { Footprint } from '../domain/footprint.js';
+
+export const FootprintEntity = new EntitySchema<Footprint>({
+  name: 'Footprint',
+  tableName: 'footprint',
+  columns: {
+    footprintId: { name: 'footprint_id', type: 'uuid', primary: true },
+    instanceId: { name: 'instance_id', type: 'uuid' },
+    placed: { type: 'jsonb' },
+    state: { type: 'text' },
+    epoch: { type: 'int' },
+    timings: { type: 'jsonb' },
+    condition: { type: 'jsonb', nullable: true },
+    approval: { type: 'jsonb', nullable: true },
+    startedAt: { name: 'started_at', type: 'timestamptz' },
+    traceparent: { type: 'text', nullable: true },
+    correlationId: { name: 'correlation_id', type: 'text' },
+  },
+});
+
+@Injectable()
+export class FootprintRepository extends Footprints {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async get(footprintId: string): Promise<Footprint | undefined> {
+    return (await this.database.dataSource.manager.findOneBy(FootprintEntity, { footprintId })) ?? undefined;
+  }
+
+  async lock(tx: Transaction, footprintId: string): Promise<Footprint | undefined> {
+    const found = await tx.manager.findOne(FootprintEntity, {
+      where: { footprintId },
+      lock: { mode: 'pessimistic_write' },
+    });
+    return found ?? undefined;
+  }
+
+  async save(tx: Transaction, footprint: Footprint): Promise<void> {
+    await tx.manager.upsert(FootprintEntity, footprint, ['footprintId']);
+  }
+
+  async namespaces(): Promise<string[]> {
+    const rows = await this.database.query<{ namespace: string }>(
+      `SELECT DISTINCT placed->>'namespace' AS namespace FROM footprint WHERE state IN ('making', 'removing')`,
+    );
+    return rows.map((row) => row.namespace);
+  }
+}

@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto';
+import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  AlreadyExists,
+  KubernetesClient,
+  type KubernetesObject,
+  type ObjectRef,
+  Reflector,
+} from '#kubernetes/index.js';
+import { Log } from '#observability/index.js';
+import {
+  deploymentManifest,
+  type FootprintSpec,
+  findPlan,
+  footprintNames,
+  ingressRouteManifest,
+  labelNames,
+  odooConf,
+  secretManifest,
+  serviceManifest,
+  volumeClaimManifest,
+} from '#odoo/index.js';
+import { JobQueue } from '#persistence/index.js';
+import { Cluster, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import type { Footprint } from '../domain/footprint.js';
+import type { Workload } from '../domain/next-action.js';
+import type { Remains } from '../domain/next-removal.js';
+
+const fieldManager = 'mesh-footprint';
+const kindsOfWorkload = ['IngressRoute', 'Deployment', 'Service'] as const;
+
+@Injectable()
+export class KubernetesCluster extends Cluster implements OnApplicationShutdown {
+  private readonly watched = new Map<string, Reflector<undefined>[]>();
+
+  constructor(
+    private readonly client: KubernetesClient,
+    private readonly shards: TenantShards,
+    private readonly jobs: JobQueue,
+    private readonly settings: ProvisionerSettings,
+    private readonly log: Log,
+  ) {
+    super();
+  }
+
+  watch(namespace: string): void {
+    if (this.watched.has(namespace)) return;
+    const reflectors = (['Deployment', 'PersistentVolumeClaim'] as const).map(
+      (kind) =>
+        new Reflector<undefined>(this.client, {
+          kind,
+          namespace,
+          labelSelector: labelNames.footprint,
+          // Only woken by it: the reconciler reads the objects themselves.
+          strip: (object) => {
+            const footprintId = object.metadata?.labels?.[labelNames.footprint];
+            if (footprintId) this.hurry(footprintId);
+            return undefined;
+          },
+          onChange: () => {},
+          onTrouble: (what, error) => this.log.warn(what, { error }),
+        }),
+    );
+    this.watched.set(namespace, reflectors);
+    for (const reflector of reflectors) reflector.start();
+  }
+
+  async observe(footprint: Footprint): Promise<OnCluster> {
+    const { names, namespace } = this.specOf(footprint);
+    const [secret, claim, deployment, route] = await Promise.all([
+      this.client.get({ kind: 'Secret', name: names.secret, namespace }),
+      this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
+        kind: 'PersistentVolumeClaim',
+        name: names.object,
+        namespace,
+      }),
+      this.client.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name: names.object, namespace }),
+      this.client.get({ kind: 'IngressRoute', name: names.object, namespace }),
+    ]);
+    return {
+      secret: secret ? 'present' : 'absent',
+      volumeClaim: volumeState(claim),
+      deployment: deploymentState(deployment),
+      routed: route !== undefined,
+    };
+  }
+
+  async createSecret(footprint: Footprint): Promise<void> {
+    const spec = this.specOf(footprint);
+    const password = randomBytes(24).toString('hex');
+    const { host, port } = this.shards.addressOf(footprint);
+    const conf = odooConf({
+      databaseHost: host,
+      databasePort: port,
+      database: spec.names.database,
+      role: spec.names.role,
+      password,
+      adminPassword: randomBytes(24).toString('hex'),
+      databasePool: spec.plan.databasePool,
+      memoryLimitBytes: spec.plan.memoryLimitBytes,
+    });
+    try {
+      await this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager);
+    } catch (error) {
+      // An earlier run made it, and its password may already be in use.
+      if (!(error instanceof AlreadyExists)) throw error;
+    }
+  }
+
+  async passwordOf(footprint: Footprint): Promise<string> {
+    const { names, namespace } = this.specOf(footprint);
+    const secret = await this.client.get<V1Secret & KubernetesObject>({
+      kind: 'Secret',
+      name: names.secret,
+      namespace,
+    });
+    const password = secret?.data?.['database-password'];
+    if (!password) throw new Error(`the Secret of footprint ${footprint.footprintId} is gone or holds no password`);
+    return Buffer.from(password, 'base64').toString();
+  }
+
+  async applyVolume(footprint: Footprint): Promise<void> {
+    await this.client.apply(volumeClaimManifest(this.specOf(footprint)) as KubernetesObject, fieldManager);
+  }
+
+  async applyWorkload(footprint: Footprint): Promise<void> {
+    const spec = this.specOf(footprint);
+    await Promise.all(
+      [serviceManifest(spec), deploymentManifest(spec), ingressRouteManifest(spec)].map((manifest) =>
+        this.client.apply(manifest as KubernetesObject, fieldManager),
+      ),
+    );
+  }
+
+  async remains(footprint: Footprint): Promise<Remains['cluster']> {
+    const { names, namespace } = this.specOf(footprint);
+    const selector = `${labelNames.footprint}=${footprint.footprintId}`;
+    const [workload, pods, claim, secret] = await Promise.all([
+      Promise.all(kindsOfWorkload.map((kind) => this.client.get({ kind, name: names.object, namespace }))),
+      this.client.list<V1Pod & KubernetesObject>('Pod', namespace, selector),
+      this.client.get({ kind: 'PersistentVolumeClaim', name: names.object, namespace }),
+      this.client.get({ kind: 'Secret', name: names.secret, namespace }),
+    ]);
+    return {
+      workload: workload.some((object) => object !== undefined),
+      pods: pods.length,
+      volume: claim !== undefined || secret !== undefined,
+    };
+  }
+
+  async removeWorkload(footprint: Footprint): Promise<void> {
+    const { names, namespace } = this.specOf(footprint);
+    for (const kind of kindsOfWorkload) await this.remove({ kind, name: names.object, namespace });
+  }
+
+  async removeVolume(footprint: Footprint): Promise<void> {
+    const { names, namespace } = this.specOf(footprint);
+    const ref = { kind: 'PersistentVolumeClaim', name: names.object, namespace };
+    const claim = await this.client.get<V1PersistentVolumeClaim & KubernetesObject>(ref);
+    if (claim?.spec?.volumeName) {
+      // The class says Retain, so that no slip of ours destroys files. This is the one place that means it.
+      const volume = { kind: 'PersistentVolume', name: claim.spec.volumeName };
+      await this.client.merge(volume, { spec: { persistentVolumeReclaimPolicy: 'Delete' } }, fieldManager);
+    }
+    await this.remove(ref);
+    await this.remove({ kind: 'Secret', name: names.secret, namespace });
+  }
+
+  onApplicationShutdown(): void {
+    for (const reflector of [...this.watched.values()].flat()) reflector.stop();
+  }
+
+  private async remove(ref: ObjectRef): Promise<void> {
+    const object = await this.client.get(ref);
+    const uid = object?.metadata?.uid;
+    if (uid && !object?.metadata?.deletionTimestamp) await this.client.delete(ref, { uid });
+  }
+
+  private hurry(footprintId: string): void {
+    this.jobs
+      .hurry('footprint', footprintId)
+      .catch((error) => this.log.warn('a change was seen and could not be noted', { footprintId, error }));
+  }
+
+  private specOf(footprint: Footprint): FootprintSpec {
+    const { footprintId, instanceId, placed, epoch } = footprint;
+    const plan = findPlan(placed.plan.name);
+    if (!plan) throw new Error(`plan ${placed.plan.name} is not known to this version`);
+    return {
+      meshName: this.settings.meshName,
+      names: footprintNames(this.settings.meshName, footprintId),
+      namespace: placed.namespace,
+      cell: placed.cell,
+      footprintId,
+      instanceId,
+      customerId: placed.specification.customerId,
+      epoch,
+      plan,
+      host: placed.host,
+      image: placed.template.image,
+      templateDatabase: placed.template.database,
+      storageClass: this.settings.storageClass,
+      replicas: 1,
+    };
+  }
+}
+
+function volumeState(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): OnCluster['volumeClaim'] {
+  if (!claim) return 'absent';
+  if (claim.metadata?.deletionTimestamp) return 'terminating';
+  return claim.status?.phase === 'Bound' ? 'bound' : 'pending';
+}
+
+function deploymentState(deployment: (V1Deployment & KubernetesObject) | undefined): OnCluster['deployment'] {
+  if (!deployment) return 'absent';
+  if (deployment.metadata?.deletionTimestamp) return 'terminating';
+  const { spec, status, metadata } = deployment;
+  const failure = status?.conditions?.find((one) => one.type === 'ReplicaFailure' && one.status === 'True');
+  const state: Workload = {
+    ready:
+      status?.observedGeneration === metadata?.generation &&
+      (status?.updatedReplicas ?? 0) >= (spec?.replicas ?? 1) &&
+      (status?.readyReplicas ?? 0) >= (spec?.replicas ?? 1) &&
+      (status?.replicas ?? 0) === (spec?.replicas ?? 1),
+    ...(failure && { refusal: { reason: failure.reason ?? 'ReplicaFailure', message: failure.message ?? '' } }),
+  };
+  return state;
+}

@@ -1,0 +1,36 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+export class Provisioner1764000000030 implements MigrationInterface {
+  readonly name = 'Provisioner1764000000030';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE footprint (
+        footprint_id uuid PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        placed jsonb NOT NULL,
+        state text NOT NULL CHECK (state IN ('making', 'ready', 'failed', 'removing', 'removed')),
+        epoch integer NOT NULL,
+        timings jsonb NOT NULL,
+        condition jsonb,
+        approval jsonb,
+        started_at timestamptz NOT NULL,
+        traceparent text,
+        correlation_id text NOT NULL
+      ) WITH (fillfactor = 70)`);
+    await runner.query('CREATE INDEX footprint_instance ON footprint (instance_id)');
+    await runner.query(`CREATE INDEX footprint_at_work ON footprint (state) WHERE state IN ('making', 'removing')`);
+    await runner.query(`
+      CREATE TABLE published_template (
+        database_shard text NOT NULL,
+        database text NOT NULL,
+        made_at timestamptz NOT NULL,
+        PRIMARY KEY (database_shard, database)
+      )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE footprint');
+    await runner.query('DROP TABLE published_template');
+  }
+}

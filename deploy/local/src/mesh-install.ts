@@ -1,0 +1,211 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { registry, type Service, services } from '#contracts/index.js';
+import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
+import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
+import type { StackEnv } from './env-file.js';
+import { installCluster, uninstallCluster } from './mesh-cluster.js';
+
+/** The services that are programs today; the others have their users and rights already. */
+export const programs = ['capacity-planner', 'provisioner', 'api-gateway'] as const satisfies readonly Service[];
+export type Program = (typeof programs)[number];
+
+export interface MeshPlan {
+  /** Everything global begins with it; two meshes with different names share servers without noticing each other. */
+  readonly name: string;
+  readonly stack: StackEnv;
+  /** The checkout. */
+  readonly root: string;
+  /** Where each service's environment file and kubeconfig are put, readable by this user only. */
+  readonly folder: string;
+  readonly placesPerCell?: number;
+  readonly maxCells?: number;
+  /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
+  readonly retryLevels?: string;
+}
+
+export interface InstalledMesh {
+  readonly plan: MeshPlan;
+  /** AMQP address of a broker user: a service, or `signup`, a foreign service that may ask for things. */
+  amqpUrl(user: Service | 'signup'): string;
+  /** A key for the API. */
+  readonly apiKey: string;
+  readonly meshDatabaseUrl: string;
+  environmentFile(service: Program): string;
+}
+
+/**
+ * What an administrator does once for a mesh: vhost and broker users, database with a schema and a login role for each
+ * service, the shard's preparation, service accounts and cluster-wide objects, and the local template. Idempotent.
+ * Every secret is made here, handed over in files of mode 0600, and written nowhere else.
+ */
+export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
+  const { name, stack, folder } = plan;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const secrets = new Map<string, string>();
+  const secret = (of: string) => {
+    const known = secrets.get(of) ?? randomBytes(24).toString('hex');
+    secrets.set(of, known);
+    return known;
+  };
+  const apiKey = secret('api key');
+
+  const [kubeconfigs, meshDatabaseUrl] = await Promise.all([
+    installCluster(name, stack.MESH_KUBECONFIG, folder),
+    installDatabase(plan, secret),
+    installUsers(plan, secret),
+    installShard(plan, secret),
+  ]);
+
+  const amqpUrl = (user: Service | 'signup') =>
+    withUser(stack.MESH_RABBITMQ_URL, `${name}-${user}`, secret(`broker ${user}`), name);
+  const environmentFile = (service: Program) => join(folder, `${service}.env`);
+  for (const service of programs) {
+    const environment: Record<string, string> = {
+      MESH_NAME: name,
+      MESH_AMQP_URL: amqpUrl(service),
+      MESH_DATABASE_URL: withUser(meshDatabaseUrl, roleName(name, service), secret(`database ${service}`)),
+      ...(plan.retryLevels && { MESH_RETRY_LEVELS: plan.retryLevels }),
+      ...(service !== 'api-gateway' && { MESH_KUBECONFIG: kubeconfigs[service] }),
+      ...(service === 'capacity-planner' && {
+        MESH_DOMAIN: 'localhost',
+        MESH_SHARDS: 'local=5000',
+        MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
+        MESH_MAX_CELLS: String(plan.maxCells ?? 20),
+      }),
+      ...(service === 'provisioner' && {
+        MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
+        MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
+        MESH_URL_SCHEME: 'http',
+      }),
+      ...(service === 'api-gateway' && { MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex') }),
+    };
+    const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
+    writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
+  }
+  return { plan, amqpUrl, apiKey, meshDatabaseUrl, environmentFile };
+}
+
+/** Removes everything global of a mesh, its instances included. For meshes that tests made. */
+export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
+  const { name, stack } = mesh.plan;
+  const users = [...services, 'signup'].map((service) => `${name}-${service}`);
+  await Promise.all([
+    uninstallBroker(stack.MESH_RABBITMQ_MANAGEMENT_URL, name, users),
+    uninstallCluster(name, stack.MESH_KUBECONFIG),
+    uninstallDatabases(name, stack.MESH_POSTGRES_URL),
+  ]);
+}
+
+async function installUsers({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<void> {
+  const requests = registry.filter((one) => one.kind === 'request').map((one) => one.key);
+  const users = [...services, 'signup' as const].map((user) => ({
+    name: `${name}-${user}`,
+    password: secret(`broker ${user}`),
+    rights: user === 'signup' ? rightsOfStranger(requests) : rightsOf(user),
+  }));
+  await installBroker({
+    managementUrl: stack.MESH_RABBITMQ_MANAGEMENT_URL,
+    amqpUrl: stack.MESH_RABBITMQ_URL,
+    vhost: name,
+    users,
+  });
+}
+
+/** One database; a schema and a role for each service, and nobody sees another's. */
+async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<string> {
+  const database = roleName(name, 'mesh');
+  const url = withUser(stack.MESH_POSTGRES_URL, undefined, undefined, database);
+  await asAdministrator(stack.MESH_POSTGRES_URL, async (client) => {
+    const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [database]);
+    if (!rowCount) await client.query(`CREATE DATABASE ${quote(database)}`);
+    await client.query(`REVOKE ALL ON DATABASE ${quote(database)} FROM PUBLIC`);
+    for (const service of services) {
+      const role = quote(roleName(name, service));
+      const exists = await client.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [roleName(name, service)]);
+      // A verifier, so that the password is in no log of the server.
+      const verifier = scramVerifier(secret(`database ${service}`));
+      await client.query(`${exists.rowCount ? 'ALTER' : 'CREATE'} ROLE ${role} LOGIN PASSWORD '${verifier}'`);
+      await client.query(`GRANT CONNECT ON DATABASE ${quote(database)} TO ${role}`);
+    }
+  });
+  await asAdministrator(url, async (client) => {
+    for (const service of services)
+      await client.query(
+        `CREATE SCHEMA IF NOT EXISTS ${quote(schemaName(service))} AUTHORIZATION ${quote(roleName(name, service))}`,
+      );
+  });
+  return url;
+}
+
+/** The shard's preparation, and a template of Odoo's shape in two languages, so that instances can be made. */
+async function installShard(plan: MeshPlan, secret: (of: string) => string): Promise<void> {
+  const { name, stack } = plan;
+  await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
+  const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
+  const shard = new Shard('local', shardUrl(plan, secret), name);
+  try {
+    for (const language of ['en_US', 'fr_FR']) {
+      const database = roleName(name, `tpl_18_apps_${language.toLowerCase()}`);
+      const template = { database, image: 'registry.local/odoo:18.0', version: '18.0', bundle: 'apps', language };
+      await publishTemplate(shard, template, sql);
+    }
+  } finally {
+    await shard.close();
+  }
+}
+
+function shardUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
+  return withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres');
+}
+
+async function uninstallDatabases(name: string, administratorUrl: string): Promise<void> {
+  const prefix = `${databasePrefix(name)}\\_%`;
+  await asAdministrator(administratorUrl, async (client) => {
+    const databases = await client.query('SELECT datname FROM pg_database WHERE datname LIKE $1', [prefix]);
+    for (const { datname } of databases.rows) {
+      await client.query(`ALTER DATABASE ${quote(datname)} IS_TEMPLATE false`);
+      await client.query(`DROP DATABASE ${quote(datname)} WITH (FORCE)`);
+    }
+    const roles = await client.query('SELECT rolname FROM pg_roles WHERE rolname LIKE $1', [prefix]);
+    for (const { rolname } of roles.rows) await client.query(`DROP OWNED BY ${quote(rolname)}`);
+    for (const { rolname } of roles.rows) await client.query(`DROP ROLE ${quote(rolname)}`);
+  });
+}
+
+async function asAdministrator(url: string, work: (client: Client) => Promise<void>): Promise<void> {
+  const client = new Client({ connectionString: url, application_name: 'mesh installation' });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+function withUser(base: string, user?: string, password?: string, path?: string): string {
+  const url = new URL(base);
+  if (user !== undefined) url.username = user;
+  if (password !== undefined) url.password = password;
+  if (path !== undefined) url.pathname = `/${path}`;
+  return url.toString();
+}
+
+/** PostgreSQL's names take no hyphen without quotes, and tenants may list them: plain words only. */
+function databasePrefix(meshName: string): string {
+  return meshName.replaceAll('-', '_');
+}
+
+function roleName(meshName: string, of: string): string {
+  return `${databasePrefix(meshName)}_${of.replaceAll('-', '_')}`;
+}
+
+export function schemaName(service: Service): string {
+  return service.replaceAll('-', '_');
+}
+
+function quote(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
+}

@@ -1,0 +1,81 @@
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type InstalledMesh, type Program, programs } from './mesh-install.js';
+import type { Processes } from './processes.js';
+
+const readyWithinMs = 60_000;
+
+/** The services of one mesh as processes of this machine, each on a loopback port of its own. */
+export class MeshServices {
+  constructor(
+    private readonly mesh: InstalledMesh,
+    private readonly processes: Processes,
+    private readonly root: string,
+    /** The HTTP port of each. */
+    readonly ports: Readonly<Record<Program, number>>,
+  ) {}
+
+  processName(service: Program): string {
+    return `${this.mesh.plan.name}-${service}`;
+  }
+
+  /** Resolves when it answers that it is ready; throws with the last lines of its log when it does not. */
+  async start(service: Program): Promise<void> {
+    await this.processes.start({
+      name: this.processName(service),
+      command: process.execPath,
+      // The passwords stand in the file: not in the arguments, and not in the record of the process.
+      args: [
+        `--env-file=${this.mesh.environmentFile(service)}`,
+        '--enable-source-maps',
+        join(this.root, 'dist/apps', service, 'src/main.js'),
+      ],
+      env: { MESH_HTTP_PORT: String(this.ports[service]), PATH: '/usr/bin:/bin' },
+      cwd: this.root,
+    });
+    await this.ready(service);
+  }
+
+  async startAll(): Promise<void> {
+    await Promise.all(programs.map((service) => this.start(service)));
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all(programs.map((service) => this.processes.stop(this.processName(service), 30_000)));
+  }
+
+  /** As a crash would end it. */
+  async kill(service: Program): Promise<void> {
+    await this.processes.kill(this.processName(service));
+  }
+
+  logFile(service: Program): string {
+    return this.processes.logFile(this.processName(service));
+  }
+
+  url(service: Program): string {
+    return `http://127.0.0.1:${this.ports[service]}`;
+  }
+
+  private async ready(service: Program): Promise<void> {
+    const until = Date.now() + readyWithinMs;
+    let seen = 'no answer';
+    while (Date.now() < until) {
+      if (!this.processes.alive(this.processName(service))) {
+        seen = 'it ended';
+        break;
+      }
+      try {
+        const response = await fetch(`${this.url(service)}/readyz`, { signal: AbortSignal.timeout(2_000) });
+        if (response.ok) return;
+        seen = await response.text();
+      } catch {
+        // Not listening yet.
+      }
+      await pause(50);
+    }
+    throw new Error(
+      `${service} is not ready: ${seen}\nLast lines of ${this.logFile(service)}:\n${this.processes.lastLines(this.processName(service))}`,
+    );
+  }
+}

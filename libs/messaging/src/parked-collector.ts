@@ -1,0 +1,112 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
+import type { Service } from '#contracts/index.js';
+import type { BrokerConnection, ManagedChannel } from './broker.js';
+import { headers } from './delivery.js';
+import { declareParked, declareShared, namesOf, unroutedQueue } from './topology.js';
+
+/** A message that no service could handle, for a person to look at. */
+export interface ParkedMessage {
+  /** The queue it could not be handled from; `mesh.unrouted`: nobody binds its key. */
+  readonly queue: string;
+  readonly service: string | null;
+  readonly messageId: string | null;
+  readonly type: string | null;
+  readonly routingKey: string;
+  /** The broker user that published it first. */
+  readonly publisher: string | null;
+  readonly reason: string;
+  readonly error: string;
+  readonly attempts: number;
+  readonly traceparent: string | null;
+  /** The beginning of the body; `bodyBytes` says how long it was. */
+  readonly body: Buffer;
+  readonly bodyBytes: number;
+}
+
+const keptBodyBytes = 1024 * 1024;
+
+/**
+ * Copies what was parked, from all services and from what nobody binds, to wherever `store` puts it; acknowledged when
+ * stored. While the store is away messages stay in the broker. One that is stored just before a crash is stored again.
+ */
+export class ParkedCollector {
+  private readonly channels: ManagedChannel[];
+  private readonly draining = new AbortController();
+  private readonly running = new Set<Promise<void>>();
+
+  constructor(
+    connection: BrokerConnection,
+    services: readonly Service[],
+    private readonly store: (message: ParkedMessage) => Promise<void>,
+    private readonly onTrouble: (what: string, error: unknown) => void,
+  ) {
+    const sources = [
+      { queue: unroutedQueue, service: null, declare: declareShared },
+      ...services.map((service) => ({
+        queue: namesOf(service).parked,
+        service,
+        declare: (channel: ConfirmChannel) => declareParked(channel, service),
+      })),
+    ];
+    this.channels = sources.map(({ queue, service, declare }) => {
+      const channel: ManagedChannel = connection.channel(queue, async (opened) => {
+        await declare(opened);
+        await opened.prefetch(10);
+        await opened.consume(queue, (message) => {
+          if (message === null) return channel.reopen();
+          const work = this.collect(opened, channel, message, service).finally(() => this.running.delete(work));
+          this.running.add(work);
+        });
+      });
+      return channel;
+    });
+  }
+
+  async drain(): Promise<void> {
+    this.draining.abort();
+    await Promise.allSettled(this.running);
+    await Promise.all(this.channels.map((channel) => channel.close()));
+  }
+
+  private async collect(
+    opened: ConfirmChannel,
+    channel: ManagedChannel,
+    message: ConsumeMessage,
+    service: Service | null,
+  ): Promise<void> {
+    while (!this.draining.signal.aborted) {
+      try {
+        await this.store(readParked(message, service));
+        if (channel.current === opened) opened.ack(message);
+        return;
+      } catch (error) {
+        this.onTrouble('parked message not stored yet', error);
+        await pause(500 + Math.random() * 1_000, undefined, { signal: this.draining.signal }).catch(() => {});
+      }
+    }
+  }
+}
+
+function readParked(message: ConsumeMessage, service: Service | null): ParkedMessage {
+  const { messageId, userId, headers: found = {} } = message.properties;
+  const text = (value: unknown) => (typeof value === 'string' ? value.replaceAll('\0', '�') : null);
+  const crashed = found['x-first-death-reason'] === 'delivery_limit';
+  const type = /"type"\s*:\s*"([^"\\]{1,128})"/.exec(message.content.subarray(0, 4096).toString())?.[1];
+  return {
+    queue: text(found[headers.queue]) ?? text(found['x-first-death-queue']) ?? unroutedQueue,
+    service,
+    messageId: text(messageId),
+    type: text(type),
+    routingKey: text(message.fields.routingKey) ?? '',
+    publisher: text(found[headers.publisher]) ?? (service ? null : text(userId)),
+    reason: text(found[headers.reason]) ?? (crashed ? 'crashed-consumer' : 'unrouted'),
+    error:
+      text(found[headers.error]) ??
+      (crashed ? 'its consumer died with it, again and again' : 'no service binds its key'),
+    attempts: Number(found[headers.attempt] ?? 0) || 0,
+    traceparent: text(found.traceparent),
+    body: message.content.subarray(0, keptBodyBytes),
+    bodyBytes: message.content.byteLength,
+  };
+}

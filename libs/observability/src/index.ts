@@ -1,0 +1,4 @@
+export * from './health.js';
+export * from './log.js';
+export * from './run-service.js';
+export * from './tracing.js';

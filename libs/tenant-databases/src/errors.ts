@@ -1,0 +1,17 @@
+/** Why a shard did not do what was asked. `retryable`: the same again may work. */
+export class TenantDatabaseError extends Error {
+  constructor(
+    readonly code:
+      | 'FOREIGN_OBJECT'
+      | 'TEMPLATE_BUSY'
+      | 'TEMPLATE_MISSING'
+      | 'ROLE_OWNS_MORE'
+      | 'LANGUAGE_NOT_LOADED'
+      | 'BAD_VALUE',
+    message: string,
+    readonly retryable: boolean,
+  ) {
+    super(message);
+    this.name = 'TenantDatabaseError';
+  }
+}

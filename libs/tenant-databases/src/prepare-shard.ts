@@ -1,0 +1,49 @@
+import { Client } from 'pg';
+import { quoteName } from './identifiers.js';
+import { scramVerifier } from './scram.js';
+
+export interface ShardPreparation {
+  /** A superuser's address of database `postgres`. */
+  readonly administratorUrl: string;
+  readonly meshName: string;
+  /** For the mesh's role on this shard, `<mesh>_shard`. */
+  readonly password: string;
+}
+
+/**
+ * What needs an administrator on a shard, once; safe to repeat. Afterwards the mesh's role can make and remove tenants
+ * and nothing else: it is no superuser and sees no other database's content.
+ */
+export async function prepareShard({ administratorUrl, meshName, password }: ShardPreparation): Promise<void> {
+  const prefix = meshName.replaceAll('-', '_');
+  const [mesh, tenant, reader] = [`${prefix}_shard`, `${prefix}_tenant`, `${prefix}_reader`];
+  const client = new Client({ connectionString: administratorUrl, application_name: 'mesh shard preparation' });
+  await client.connect();
+  try {
+    // Two preparations at once would change the same rows of the catalogue.
+    await client.query(`SELECT pg_advisory_lock(hashtext('mesh shard preparation'))`);
+    const verifier = scramVerifier(password);
+    await ensureRole(client, mesh, `LOGIN CREATEDB CREATEROLE NOSUPERUSER PASSWORD '${verifier}'`);
+    await ensureRole(client, tenant, 'NOLOGIN');
+    await ensureRole(client, reader, 'NOLOGIN');
+    // Odoo refuses to start without CONNECT on `postgres`; nobody else's databases are anybody's business.
+    for (const database of ['postgres', 'template1'])
+      await client.query(`REVOKE CONNECT, TEMPORARY ON DATABASE ${database} FROM PUBLIC`);
+    await client.query(`GRANT CONNECT ON DATABASE postgres TO ${quoteName(tenant)}, ${quoteName(mesh)}`);
+    await client.query(`GRANT pg_read_all_data TO ${quoteName(reader)}`);
+    await client.query(`GRANT ${quoteName(tenant)} TO ${quoteName(mesh)} WITH ADMIN OPTION`);
+    // From version 16 on a CREATEROLE role is not simply master of the roles it makes: it has to grant itself that.
+    const [{ version }] = (await client.query(`SELECT current_setting('server_version_num')::int AS version`)).rows;
+    if (version >= 160_000)
+      await client.query(`ALTER ROLE ${quoteName(mesh)} SET createrole_self_grant = 'set, inherit'`);
+    // Ends the connections of tenants whose database is dropped.
+    await client.query(`GRANT pg_signal_backend TO ${quoteName(mesh)}`);
+  } finally {
+    await client.end();
+  }
+}
+
+async function ensureRole(client: Client, name: string, attributes: string): Promise<void> {
+  const { rowCount } = await client.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [name]);
+  await client.query(`${rowCount ? 'ALTER' : 'CREATE'} ROLE ${quoteName(name)} ${attributes}`);
+}

@@ -1,0 +1,231 @@
+import type { PoolClient } from 'pg';
+import { TenantDatabaseError } from './errors.js';
+import { checkTenantName, quoteName, quoteText } from './identifiers.js';
+import { type Mark, readMark, writeMark } from './mark.js';
+import { scramVerifier } from './scram.js';
+import type { Shard } from './shard.js';
+
+/** A tenant: one role and one database of the same, never used again, name. */
+export interface Tenant {
+  readonly name: string;
+  readonly footprintId: string;
+  readonly epoch: number;
+}
+
+export interface ObservedTenant {
+  readonly role: 'absent' | 'ours' | 'foreign';
+  /** `copying`: begun, not finished; `owned`: everything in it is the tenant's; `personal`: it carries its names. */
+  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
+}
+
+interface Found {
+  readonly role_comment: string | null;
+  readonly role_there: boolean;
+  readonly database_comment: string | null;
+  readonly database_there: boolean;
+  readonly allowed: boolean | null;
+  readonly owned_by_us: boolean | null;
+}
+
+type Ask = (sql: string, parameters: unknown[]) => Promise<Found[]>;
+
+async function find(ask: Ask, name: string): Promise<Found> {
+  const [found] = await ask(
+    `SELECT r.oid IS NOT NULL AS role_there, shobj_description(r.oid, 'pg_authid') AS role_comment,
+       d.oid IS NOT NULL AS database_there, shobj_description(d.oid, 'pg_database') AS database_comment,
+       d.datallowconn AS allowed, d.datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS owned_by_us
+     FROM (SELECT $1::name AS name) wanted
+     LEFT JOIN pg_roles r ON r.rolname = wanted.name
+     LEFT JOIN pg_database d ON d.datname = wanted.name`,
+    [name],
+  );
+  return found!;
+}
+
+const findIn = (session: PoolClient, name: string) =>
+  find(async (sql, parameters) => (await session.query<Found>(sql, parameters)).rows, name);
+
+function isOurs(shard: Shard, tenant: Tenant, comment: string | null): Mark | undefined {
+  const mark = readMark(comment);
+  return mark?.mesh === shard.meshName && mark.footprint === tenant.footprintId ? mark : undefined;
+}
+
+/**
+ * A database without a comment was begun by us when it belongs to the mesh's role and lets nobody in: we died between
+ * CREATE DATABASE and COMMENT. Its name is this footprint's alone, so going on with it takes nothing from anybody.
+ */
+function isJustBegun(found: Found): boolean {
+  return found.database_comment === null && found.owned_by_us === true && found.allowed === false;
+}
+
+/** Throws when the shard cannot be asked. */
+export async function observeTenant(shard: Shard, tenant: Tenant): Promise<ObservedTenant> {
+  const found = await find((sql, parameters) => shard.query<Found>(sql, parameters), tenant.name);
+  return { role: roleState(shard, tenant, found), database: databaseState(shard, tenant, found) };
+}
+
+function roleState(shard: Shard, tenant: Tenant, found: Found): ObservedTenant['role'] {
+  if (!found.role_there) return 'absent';
+  return isOurs(shard, tenant, found.role_comment) ? 'ours' : 'foreign';
+}
+
+function databaseState(shard: Shard, tenant: Tenant, found: Found): ObservedTenant['database'] {
+  if (!found.database_there) return 'absent';
+  if (isJustBegun(found)) return 'copying';
+  const mark = isOurs(shard, tenant, found.database_comment);
+  if (!mark) return 'foreign';
+  return mark.state === 'owned' || mark.state === 'personal' ? mark.state : 'copying';
+}
+
+/**
+ * The tenant's login role: it may connect, and nothing more; never CREATEDB, with which an Odoo would make an empty
+ * database where its own is missing. Sets the password again when it exists. Throws FOREIGN_OBJECT for a role that is
+ * not this footprint's.
+ */
+export async function ensureTenantRole(
+  shard: Shard,
+  tenant: Tenant,
+  { password, connectionLimit }: { password: string; connectionLimit: number },
+): Promise<void> {
+  const role = quoteName(checkTenantName(tenant.name));
+  await shard.exclusively(tenant.name, async (session) => {
+    const found = await findIn(session, tenant.name);
+    if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
+    const attributes = `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
+    // One transaction: a role without our mark would be taken for a stranger's.
+    await session.query('BEGIN');
+    await session.query(`${found.role_there ? 'ALTER' : 'CREATE'} ROLE ${role} ${attributes}`);
+    await session.query(
+      `COMMENT ON ROLE ${role} IS ${quoteText(writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch }))}`,
+    );
+    await session.query(`GRANT ${quoteName(shard.tenantGroup)} TO ${role}`);
+    await session.query('COMMIT');
+  });
+}
+
+/**
+ * The one clone routine. The copy lets nobody in until its rights are set, and belongs to the tenant in the end. May be
+ * cut off after any statement and run again. Throws FOREIGN_OBJECT for a database that is not this footprint's, and
+ * TEMPLATE_BUSY (try again) while somebody is connected to the template.
+ */
+export async function cloneTemplate(shard: Shard, tenant: Tenant, template: string): Promise<void> {
+  const database = quoteName(checkTenantName(tenant.name));
+  const role = quoteName(tenant.name);
+  await shard.exclusively(tenant.name, async (session) => {
+    const found = await findIn(session, tenant.name);
+    const state = databaseState(shard, tenant, found);
+    if (state === 'foreign') throw foreign('database', tenant);
+    if (state === 'owned' || state === 'personal') return;
+    if (state === 'absent') await createDatabase(session, database, template);
+    await mark(session, shard, tenant, 'copied');
+    await session.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
+    // TEMPORARY and CREATE: Odoo makes temporary tables, and trusted extensions (pg_trgm, unaccent) when modules ask.
+    await session.query(`GRANT CONNECT, TEMPORARY, CREATE ON DATABASE ${database} TO ${role}`);
+    await session.query(`GRANT CONNECT ON DATABASE ${database} TO ${quoteName(shard.readerGroup)}`);
+    await session.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
+    await shard.inside(tenant.name, (client) => giveEverythingTo(client, tenant.name, shard.readerGroup));
+    await mark(session, shard, tenant, 'owned');
+  });
+}
+
+async function createDatabase(session: PoolClient, database: string, template: string): Promise<void> {
+  try {
+    await session.query(`CREATE DATABASE ${database} TEMPLATE ${quoteName(template)} ALLOW_CONNECTIONS false`);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    if (code === '55006') throw new TenantDatabaseError('TEMPLATE_BUSY', message, true);
+    if (code === '3D000')
+      throw new TenantDatabaseError('TEMPLATE_MISSING', `there is no template ${template} on this shard`, true);
+    throw error;
+  }
+}
+
+/**
+ * Every object of schema public gets the tenant as owner, one by one: REASSIGN OWNED would reach into every other
+ * database of the template's owner. Owned sequences follow their tables.
+ */
+async function giveEverythingTo(client: Pick<PoolClient, 'query'>, role: string, readerGroup: string): Promise<void> {
+  // To hand a thing over one has to be a member of the new owner, for this transaction.
+  await client.query(`DO $$
+    DECLARE
+      tenant constant name := ${quoteText(role)};
+      one record;
+    BEGIN
+      EXECUTE format('GRANT %I TO CURRENT_USER', tenant);
+      EXECUTE format('ALTER SCHEMA public OWNER TO %I', tenant);
+      FOR one IN
+        SELECT c.oid::regclass::text AS object, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+            WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind
+        FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+          AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = tenant)
+      LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', one.kind, one.object, tenant);
+      END LOOP;
+      FOR one IN
+        SELECT c.oid::regclass::text AS object FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'S'
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
+          AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = tenant)
+      LOOP
+        EXECUTE format('ALTER SEQUENCE %s OWNER TO %I', one.object, tenant);
+      END LOOP;
+      FOR one IN
+        SELECT p.oid::regprocedure::text AS object, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE'
+            ELSE 'FUNCTION' END AS kind
+        FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+          AND p.proowner <> (SELECT oid FROM pg_roles WHERE rolname = tenant)
+      LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', one.kind, one.object, tenant);
+      END LOOP;
+      IF to_regclass('public.ir_attachment') IS NOT NULL THEN
+        -- Backups hold Odoo's garbage collection of attachments off with a lock that needs this right.
+        EXECUTE format('GRANT UPDATE ON public.ir_attachment TO %I', ${quoteText(readerGroup)});
+      END IF;
+    END $$`);
+}
+
+async function mark(session: PoolClient, shard: Shard, tenant: Tenant, state: Mark['state']): Promise<void> {
+  const text = writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch, state });
+  await session.query(`COMMENT ON DATABASE ${quoteName(tenant.name)} IS ${quoteText(text)}`);
+}
+
+/** Notes that the tenant SQL is committed. */
+export async function markPersonal(shard: Shard, tenant: Tenant): Promise<void> {
+  await shard.exclusively(tenant.name, (session) => mark(session, shard, tenant, 'personal'));
+}
+
+/**
+ * Destroys the tenant's database and role. Only with our mark of this very footprint; a name that is gone already is no
+ * error. The connections are ended first, and nobody new gets in.
+ */
+export async function dropTenant(shard: Shard, tenant: Tenant): Promise<void> {
+  const name = quoteName(checkTenantName(tenant.name));
+  await shard.exclusively(tenant.name, async (session) => {
+    const found = await findIn(session, tenant.name);
+    if (databaseState(shard, tenant, found) === 'foreign') throw foreign('database', tenant);
+    if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
+    if (found.database_there) {
+      await session.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
+      await session.query(`DROP DATABASE ${name} WITH (FORCE)`);
+    }
+    if (found.role_there) {
+      try {
+        await session.query(`DROP ROLE ${name}`);
+      } catch (error) {
+        const { code, message } = error as { code?: string; message: string };
+        if (code === '2BP01') throw new TenantDatabaseError('ROLE_OWNS_MORE', message, false);
+        throw error;
+      }
+    }
+  });
+}
+
+function foreign(what: 'role' | 'database', tenant: Tenant): TenantDatabaseError {
+  return new TenantDatabaseError(
+    'FOREIGN_OBJECT',
+    `a ${what} ${tenant.name} exists and does not carry the mark of footprint ${tenant.footprintId}; it was left alone`,
+    false,
+  );
+}
