@@ -35,13 +35,6 @@ export class Stack {
     this.kwokFolder = join(config.root, 'deploy/local/kwok');
   }
 
-  /** The addresses when everything that is ours runs; undefined when something does not. Looks at processes only. */
-  running(): StackEnv | undefined {
-    const kept = this.keptRungs();
-    const mine = components.filter((component) => kept[component] === 'own');
-    return mine.every((component) => this.alive(component)) ? readEnvFile(this.state.envFile) : undefined;
-  }
-
   /**
    * Starts what does not run and resolves when everything answers. Running it again changes nothing. When it throws,
    * what was started still runs: `stop` ends it.

@@ -34,8 +34,9 @@ describe('the state folder', () => {
 
     const stranger = createServer().listen(port, '127.0.0.1');
     await once(stranger, 'listening');
-    expect(await open().port('broker')).not.toBe(port);
+    const other = await open().port('broker');
     stranger.close();
+    expect(other).not.toBe(port);
   });
 
   test('is never a folder that holds other things, so that a wipe deletes only ours', () => {
