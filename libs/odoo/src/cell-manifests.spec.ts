@@ -1,0 +1,173 @@
+import { expect, it } from '@jest/globals';
+import type { CellSpec } from './cell.js';
+import { cellManifests } from './cell-manifests.js';
+
+const spec: CellSpec = {
+  meshName: 'mesh',
+  cell: 'c0',
+  namespace: 'mesh-c0',
+  places: 1_000,
+  footprintWriters: [
+    { serviceAccount: 'provisioner', namespace: 'mesh-system' },
+    { serviceAccount: 'lifecycle', namespace: 'mesh-system' },
+  ],
+  ingressNamespace: 'traefik',
+  clusterNetworks: ['10.42.0.0/16', '10.43.0.0/16'],
+  databaseNetworks: ['10.9.0.10/32'],
+};
+const labels = {
+  'app.kubernetes.io/managed-by': 'odoo-mesh',
+  'app.kubernetes.io/part-of': 'mesh',
+  'mesh.odoo/cell': 'c0',
+};
+const manifests = cellManifests(spec);
+
+function find(kind: string, name: string, among = manifests): unknown {
+  return among.find((manifest) => manifest.kind === kind && manifest.metadata?.name === name);
+}
+
+it('a cell is these objects; the namespace comes first and the right to write in it last', () => {
+  expect(manifests.map(({ kind, metadata }) => `${kind} ${metadata?.namespace ?? ''}/${metadata?.name}`)).toEqual([
+    'Namespace /mesh-c0',
+    'NetworkPolicy mesh-c0/default-deny',
+    'NetworkPolicy mesh-c0/odoo',
+    'NetworkPolicy mesh-c0/job',
+    'LimitRange mesh-c0/defaults',
+    'ResourceQuota mesh-c0/fuse',
+    'Middleware mesh-c0/blocked',
+    'RoleBinding mesh-c0/footprint-writers',
+  ]);
+  for (const { metadata } of manifests) expect(metadata?.labels).toMatchObject(labels);
+});
+
+it('its namespace takes restricted pods only', () => {
+  expect(manifests[0]).toEqual({
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: 'mesh-c0', labels: { ...labels, 'pod-security.kubernetes.io/enforce': 'restricted' } },
+  });
+});
+
+const fromSystem = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } } };
+const dns = {
+  to: [fromSystem],
+  ports: [
+    { protocol: 'UDP', port: 53 },
+    { protocol: 'TCP', port: 53 },
+  ],
+};
+const databases = { to: [{ ipBlock: { cidr: '10.9.0.10/32' } }], ports: [{ protocol: 'TCP', port: 5432 }] };
+const internet = { to: [{ ipBlock: { cidr: '0.0.0.0/0', except: ['10.42.0.0/16', '10.43.0.0/16'] } }] };
+
+it('nothing talks in a cell, but for what is said', () => {
+  expect(find('NetworkPolicy', 'default-deny')).toEqual({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'default-deny', namespace: 'mesh-c0', labels },
+    spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+  });
+});
+
+it('the edge reaches an Odoo, which reaches names, its database and what is outside the cluster', () => {
+  expect(find('NetworkPolicy', 'odoo')).toEqual({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'odoo', namespace: 'mesh-c0', labels },
+    spec: {
+      podSelector: { matchLabels: { app: 'odoo' } },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [
+        {
+          from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'traefik' } } }],
+          ports: [{ protocol: 'TCP', port: 8069 }],
+        },
+      ],
+      egress: [dns, databases, internet],
+    },
+  });
+});
+
+it('a mail relay in the cluster is for all, object storage in the cluster for Jobs only', () => {
+  const cell = cellManifests({ ...spec, mailNetworks: ['10.9.1.0/28'], objectStorageNetworks: ['10.9.2.0/28'] });
+  const mail = {
+    to: [{ ipBlock: { cidr: '10.9.1.0/28' } }],
+    ports: [25, 465, 587].map((port) => ({ protocol: 'TCP', port })),
+  };
+  const storage = {
+    to: [{ ipBlock: { cidr: '10.9.2.0/28' } }],
+    ports: [80, 443].map((port) => ({ protocol: 'TCP', port })),
+  };
+  expect(find('NetworkPolicy', 'odoo', cell)).toMatchObject({ spec: { egress: [dns, databases, mail, internet] } });
+  expect(find('NetworkPolicy', 'job', cell)).toEqual({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'job', namespace: 'mesh-c0', labels },
+    spec: {
+      podSelector: { matchLabels: { app: 'odoo-job' } },
+      policyTypes: ['Ingress', 'Egress'],
+      egress: [dns, databases, mail, internet, storage],
+    },
+  });
+});
+
+it('no database networks open nothing: an empty list of peers would mean everywhere', () => {
+  const cell = cellManifests({ ...spec, databaseNetworks: [] });
+  expect(find('NetworkPolicy', 'odoo', cell)).toMatchObject({ spec: { egress: [dns, internet] } });
+});
+
+it('a container that says nothing gets little, and none gets more than a plan has', () => {
+  expect(find('LimitRange', 'defaults')).toEqual({
+    apiVersion: 'v1',
+    kind: 'LimitRange',
+    metadata: { name: 'defaults', namespace: 'mesh-c0', labels },
+    spec: {
+      limits: [
+        {
+          type: 'Container',
+          default: { cpu: '1', memory: '512Mi' },
+          defaultRequest: { cpu: '50m', memory: '160Mi' },
+          max: { cpu: '4', memory: '8Gi' },
+        },
+      ],
+    },
+  });
+});
+
+it('the fuse blows at half as much again as there are places', () => {
+  expect(find('ResourceQuota', 'fuse')).toEqual({
+    apiVersion: 'v1',
+    kind: 'ResourceQuota',
+    metadata: { name: 'fuse', namespace: 'mesh-c0', labels },
+    spec: {
+      hard: {
+        pods: '1510',
+        persistentvolumeclaims: '1510',
+        'count/deployments.apps': '1510',
+        services: '1510',
+        secrets: '4530',
+      },
+    },
+  });
+});
+
+it('what is blocked is blocked for everybody', () => {
+  expect(find('Middleware', 'blocked')).toEqual({
+    apiVersion: 'traefik.io/v1alpha1',
+    kind: 'Middleware',
+    metadata: { name: 'blocked', namespace: 'mesh-c0', labels },
+    spec: { ipAllowList: { sourceRange: ['255.255.255.255/32'] } },
+  });
+});
+
+it('the writers of footprints may write in this cell', () => {
+  expect(find('RoleBinding', 'footprint-writers')).toEqual({
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: 'footprint-writers', namespace: 'mesh-c0', labels },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'mesh-footprint-writer' },
+    subjects: [
+      { kind: 'ServiceAccount', name: 'provisioner', namespace: 'mesh-system' },
+      { kind: 'ServiceAccount', name: 'lifecycle', namespace: 'mesh-system' },
+    ],
+  });
+});

@@ -1,0 +1,19 @@
+/** A namespace for at most `places` instances, and what holds in it. */
+export interface CellSpec {
+  readonly meshName: string;
+  readonly cell: string;
+  readonly namespace: string;
+  readonly places: number;
+  /** The accounts of services that work in every cell: each gets the footprint role here. */
+  readonly footprintWriters: readonly { readonly serviceAccount: string; readonly namespace: string }[];
+  /** Where the edge router lives; only it may reach an Odoo. */
+  readonly ingressNamespace: string;
+  /** The cluster's own networks (IPv4 CIDRs): an Odoo reaches the internet, but nothing in here beside what is named. */
+  readonly clusterNetworks: readonly string[];
+  /** The database shards' addresses; TCP 5432. */
+  readonly databaseNetworks: readonly string[];
+  /** Mail relays inside the cluster's networks; TCP 25, 465, 587. */
+  readonly mailNetworks?: readonly string[];
+  /** Object storage inside the cluster's networks, for Jobs; TCP 80, 443. */
+  readonly objectStorageNetworks?: readonly string[];
+}

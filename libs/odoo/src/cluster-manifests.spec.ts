@@ -1,0 +1,66 @@
+import { expect, it } from '@jest/globals';
+import { clusterManifests } from './cluster-manifests.js';
+
+const labels = { 'app.kubernetes.io/managed-by': 'odoo-mesh', 'app.kubernetes.io/part-of': 'm2' };
+const manifests = clusterManifests('m2');
+const rulesOf = (name: string) =>
+  manifests.flatMap((manifest) =>
+    manifest.metadata?.name === name && 'rules' in manifest ? (manifest.rules ?? []) : [],
+  );
+
+it('customers outrank trials, and running spares give way first', () => {
+  const priority = (name: string, value: number, description: string) => ({
+    apiVersion: 'scheduling.k8s.io/v1',
+    kind: 'PriorityClass',
+    metadata: { name, labels },
+    value,
+    description,
+  });
+  expect(manifests.filter(({ kind }) => kind === 'PriorityClass')).toEqual([
+    priority('m2-instance', 100_000, 'Odoo instances of customers'),
+    priority('m2-instance-trial', 50_000, 'Odoo instances on trial'),
+    priority('m2-spare', 1_000, 'running spares: the first to give way'),
+  ]);
+});
+
+it('the roles of a mesh begin with its name', () => {
+  expect(manifests.filter(({ kind }) => kind === 'ClusterRole').map(({ metadata }) => metadata)).toEqual([
+    { name: 'm2-footprint-writer', labels },
+    { name: 'm2-volume-releaser', labels },
+    { name: 'm2-cell-writer', labels },
+  ]);
+});
+
+const write = ['get', 'list', 'watch', 'create', 'patch', 'delete'];
+
+it('who writes footprints may write their objects, and cannot list Secrets', () => {
+  expect(rulesOf('m2-footprint-writer')).toEqual([
+    { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'patch', 'delete'] },
+    { apiGroups: [''], resources: ['services', 'persistentvolumeclaims'], verbs: write },
+    { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch', 'patch'] },
+    { apiGroups: ['apps'], resources: ['deployments'], verbs: write },
+    { apiGroups: ['traefik.io'], resources: ['ingressroutes'], verbs: write },
+  ]);
+});
+
+it('volumes can be released, not deleted', () => {
+  expect(rulesOf('m2-volume-releaser')).toEqual([
+    { apiGroups: [''], resources: ['persistentvolumes'], verbs: ['get', 'patch'] },
+  ]);
+});
+
+it('who makes cells can hand on the footprint role and no other', () => {
+  const verbs = ['get', 'create', 'patch'];
+  expect(rulesOf('m2-cell-writer')).toEqual([
+    { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas'], verbs },
+    { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs },
+    { apiGroups: ['traefik.io'], resources: ['middlewares'], verbs },
+    { apiGroups: ['rbac.authorization.k8s.io'], resources: ['rolebindings'], verbs },
+    {
+      apiGroups: ['rbac.authorization.k8s.io'],
+      resources: ['clusterroles'],
+      resourceNames: ['m2-footprint-writer'],
+      verbs: ['bind'],
+    },
+  ]);
+});

@@ -1,0 +1,289 @@
+import { expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { FootprintSpec } from './footprint.js';
+import { footprintManifests } from './footprint-manifests.js';
+import { footprintNames } from './names.js';
+import { findPlan } from './plans.js';
+
+const footprintId = '0199f3c2-7a41-7c1e-9f6a-2b7c5d1e4f00';
+const object = 'o0199f3c27a417c1e9f6a2b7c5d1e4f00';
+const spec: FootprintSpec = {
+  meshName: 'mesh',
+  names: footprintNames('mesh', footprintId),
+  namespace: 'mesh-c0',
+  cell: 'c0',
+  footprintId,
+  instanceId: '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
+  customerId: 'c-1042',
+  epoch: 3,
+  plan: findPlan('business', 1)!,
+  host: 'acme.example.com',
+  image: 'registry.example/odoo:18.0',
+  templateDatabase: 'tpl_apps',
+  storageClass: 'local',
+  replicas: 1,
+};
+const secrets = { conf: '[options]\n', password: 's3cret' };
+const manifests = footprintManifests(spec, secrets);
+
+const podLabels = { app: 'odoo', 'mesh.odoo/footprint': footprintId, 'mesh.odoo/cell': 'c0' };
+const metadata = {
+  name: object,
+  namespace: 'mesh-c0',
+  labels: {
+    ...podLabels,
+    'instance-id': '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
+    'customer-id': 'c-1042',
+    'app.kubernetes.io/name': 'odoo',
+    'app.kubernetes.io/managed-by': 'odoo-mesh',
+    'app.kubernetes.io/part-of': 'mesh',
+  },
+  annotations: { 'mesh.odoo/epoch': '3' },
+};
+const resources = { requests: { cpu: '50m', memory: '160Mi' }, limits: { cpu: '1', memory: '768Mi' } };
+const securityContext = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ['ALL'] },
+};
+
+it('the Secret is immutable and has a version in its name', () => {
+  expect(manifests.secret).toEqual({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { ...metadata, name: `${object}-v1` },
+    type: 'Opaque',
+    immutable: true,
+    stringData: { 'odoo.conf': '[options]\n', 'database-password': 's3cret' },
+  });
+});
+
+it('the volume has the size of the plan', () => {
+  expect(manifests.volumeClaim).toEqual({
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata,
+    spec: {
+      storageClassName: 'local',
+      accessModes: ['ReadWriteOnce'],
+      resources: { requests: { storage: '10737418240' } },
+    },
+  });
+});
+
+it('the Service is headless', () => {
+  expect(manifests.service).toEqual({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata,
+    spec: {
+      clusterIP: 'None',
+      selector: podLabels,
+      ports: [{ name: 'http', port: 8069, targetPort: 'http', protocol: 'TCP' }],
+    },
+  });
+});
+
+it('the Deployment is the one a real Odoo ran with', () => {
+  expect(manifests.deployment).toEqual({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata,
+    spec: {
+      replicas: 1,
+      revisionHistoryLimit: 1,
+      strategy: { type: 'Recreate' },
+      selector: { matchLabels: { 'mesh.odoo/footprint': footprintId } },
+      template: {
+        metadata: { labels: podLabels },
+        spec: {
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: 15,
+          priorityClassName: 'mesh-instance',
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 10001,
+            runAsGroup: 10001,
+            fsGroup: 10001,
+            fsGroupChangePolicy: 'OnRootMismatch',
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          initContainers: [
+            {
+              name: 'filestore',
+              image: 'registry.example/odoo:18.0',
+              imagePullPolicy: 'IfNotPresent',
+              command: [
+                'sh',
+                '-ec',
+                '[ -e "$1/$2" ] || { mkdir -p "$1"; rm -rf "$1/.$2"; cp -r "/opt/template/$3" "$1/.$2"; mv "$1/.$2" "$1/$2"; }',
+                'sh',
+                '/var/lib/odoo/filestore',
+                `mesh_${object}`,
+                'tpl_apps',
+              ],
+              securityContext,
+              resources,
+              volumeMounts: [{ name: 'data', mountPath: '/var/lib/odoo' }],
+            },
+          ],
+          containers: [
+            {
+              name: 'odoo',
+              image: 'registry.example/odoo:18.0',
+              imagePullPolicy: 'IfNotPresent',
+              ports: [{ name: 'http', containerPort: 8069, protocol: 'TCP' }],
+              securityContext,
+              resources,
+              startupProbe: {
+                httpGet: { path: '/websocket/health', port: 'http' },
+                periodSeconds: 1,
+                timeoutSeconds: 60,
+                failureThreshold: 90,
+              },
+              readinessProbe: {
+                httpGet: { path: '/web/health', port: 'http' },
+                periodSeconds: 10,
+                timeoutSeconds: 5,
+                failureThreshold: 3,
+              },
+              livenessProbe: {
+                exec: { command: ['sh', '-c', 'set -- /proc/1/task/*; [ $# -ge 3 ]'] },
+                periodSeconds: 30,
+                timeoutSeconds: 10,
+                failureThreshold: 3,
+              },
+              env: [
+                { name: 'ODOO_PGAPPNAME', value: object },
+                { name: 'PYTHONDONTWRITEBYTECODE', value: '1' },
+                { name: 'PYTHONUNBUFFERED', value: '1' },
+              ],
+              volumeMounts: [
+                { name: 'conf', mountPath: '/etc/odoo', readOnly: true },
+                { name: 'data', mountPath: '/var/lib/odoo' },
+                { name: 'tmp', mountPath: '/tmp' },
+              ],
+            },
+          ],
+          volumes: [
+            {
+              name: 'conf',
+              secret: {
+                secretName: `${object}-v1`,
+                defaultMode: 0o440,
+                items: [{ key: 'odoo.conf', path: 'odoo.conf' }],
+              },
+            },
+            { name: 'data', persistentVolumeClaim: { claimName: object } },
+            { name: 'tmp', emptyDir: { sizeLimit: '256Mi' } },
+          ],
+        },
+      },
+    },
+  });
+});
+
+it('the route leads the host to Odoo and stops what is nobody’s business', () => {
+  const services = [{ name: object, port: 'http' }];
+  expect(manifests.ingressRoute).toEqual({
+    apiVersion: 'traefik.io/v1alpha1',
+    kind: 'IngressRoute',
+    metadata,
+    spec: {
+      entryPoints: ['web'],
+      routes: [
+        { kind: 'Rule', match: 'Host(`acme.example.com`)', priority: 10, services },
+        { kind: 'Rule', match: 'Host(`acme.example.com`) && PathPrefix(`/websocket`)', priority: 20, services },
+        {
+          kind: 'Rule',
+          match:
+            'Host(`acme.example.com`) && (PathPrefix(`/web/database`) || PathPrefix(`/jsonrpc`) || PathPrefix(`/xmlrpc`))',
+          priority: 30,
+          middlewares: [{ name: 'blocked' }],
+          services,
+        },
+      ],
+    },
+  });
+});
+
+it('a stopped footprint is the same with no pod', () => {
+  const stopped = footprintManifests({ ...spec, replicas: 0 }, secrets);
+  expect(stopped).toEqual({
+    ...manifests,
+    deployment: { ...manifests.deployment, spec: { ...manifests.deployment.spec, replicas: 0 } },
+  });
+});
+
+it('a claim changes who it is for on every object, and nothing in the pod’s template: nothing restarts', () => {
+  const claimed = footprintManifests({ ...spec, instanceId: 'another', customerId: 'other', epoch: 4 }, secrets);
+  expect(claimed.deployment.spec).toEqual(manifests.deployment.spec);
+  for (const manifest of Object.values(claimed)) {
+    expect(manifest.metadata.labels).toMatchObject({ 'instance-id': 'another', 'customer-id': 'other' });
+    expect(manifest.metadata.annotations).toEqual({ 'mesh.odoo/epoch': '4' });
+  }
+});
+
+it('no customer id can do more than be itself: a label that is one, and the raw text in an annotation', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 128 }), (customerId) => {
+      const sent = JSON.parse(JSON.stringify(footprintManifests({ ...spec, customerId }, secrets)));
+      for (const [name, manifest] of Object.entries(manifests)) {
+        const { labels, annotations, ...rest } = sent[name].metadata;
+        const { 'customer-id': label, ...otherLabels } = labels;
+        expect(label).toMatch(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/);
+        expect(annotations['mesh.odoo/customer-id'] ?? label).toBe(customerId);
+        delete annotations['mesh.odoo/customer-id'];
+        const { 'customer-id': _, ...expectedLabels } = metadata.labels;
+        expect({ ...sent[name], metadata: { ...rest, labels: otherLabels, annotations } }).toEqual({
+          ...manifest,
+          metadata: { ...manifest.metadata, labels: expectedLabels },
+        });
+      }
+    }),
+  );
+});
+
+it.each([
+  '',
+  'a`b',
+  'a`) || Host(`b',
+  'Acme.example.com',
+  'a..b',
+  '-a.b',
+  'a_b.c',
+  'a.b\n',
+  'a b',
+  'a/b',
+  '*.b',
+  `${'a.'.repeat(126)}aa`,
+])('refuses %j as a host', (host) => {
+  expect(() => footprintManifests({ ...spec, host }, secrets)).toThrow('not a host name');
+});
+
+it('no host can change a rule: it is between the quotes, or refused', () => {
+  const host = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.domain(),
+    fc.array(fc.constantFrom('a', '-', '.', '`', ')', '|', ' ', 'A', '_'), { maxLength: 12 }).map((x) => x.join('')),
+  );
+  fc.assert(
+    fc.property(host, (host) => {
+      let rules: readonly { match: string }[];
+      try {
+        rules = footprintManifests({ ...spec, host }, secrets).ingressRoute.spec.routes;
+      } catch {
+        return;
+      }
+      expect(host).toMatch(/^[a-z0-9.-]+$/);
+      expect(rules.map((rule) => rule.match)).toEqual(
+        manifests.ingressRoute.spec.routes.map((rule) => rule.match.replace('acme.example.com', host)),
+      );
+    }),
+  );
+});
+
+it.each(['', '../../etc', 'a/b', '.hidden', '-r', '$(id)'])('refuses %j as the name of a template', (name) => {
+  expect(() => footprintManifests({ ...spec, templateDatabase: name }, secrets)).toThrow('not the name of a template');
+});

@@ -1,0 +1,53 @@
+import type { V1NetworkPolicy, V1NetworkPolicyEgressRule } from '@kubernetes/client-node';
+import type { CellSpec } from './cell.js';
+import { httpPort } from './odoo-conf.js';
+import type { Wire } from './wire.js';
+
+type EgressRule = Wire<V1NetworkPolicyEgressRule>;
+type PolicySpec = NonNullable<Wire<V1NetworkPolicy>['spec']>;
+
+/**
+ * What may talk to what in a cell: nothing, but for these. A few policies by label, never one per instance, because
+ * every node programs every policy. There is no rule from pod to pod, so tenants are apart without being named.
+ */
+export function networkPolicySpecs(spec: CellSpec): Readonly<Record<string, PolicySpec>> {
+  const everyPod = [
+    dns,
+    ...toNetworks(spec.databaseNetworks, [5432]),
+    ...toNetworks(spec.mailNetworks ?? [], [25, 465, 587]),
+    outside(spec.clusterNetworks),
+  ];
+  return {
+    'default-deny': { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+    odoo: {
+      podSelector: { matchLabels: { app: 'odoo' } },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [{ from: [inNamespace(spec.ingressNamespace)], ports: tcp([httpPort]) }],
+      egress: everyPod,
+    },
+    // Upgrades and backups: nobody calls them, and they reach object storage inside the cluster too.
+    job: {
+      podSelector: { matchLabels: { app: 'odoo-job' } },
+      policyTypes: ['Ingress', 'Egress'],
+      egress: [...everyPod, ...toNetworks(spec.objectStorageNetworks ?? [], [80, 443])],
+    },
+  };
+}
+
+const inNamespace = (name: string) => ({
+  namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } },
+});
+
+const tcp = (ports: readonly number[]) => ports.map((port) => ({ protocol: 'TCP', port }));
+
+const dns: EgressRule = { to: [inNamespace('kube-system')], ports: [{ protocol: 'UDP', port: 53 }, ...tcp([53])] };
+
+/** No rule at all for no networks: a rule whose `to` is empty means everywhere. */
+function toNetworks(networks: readonly string[], ports: readonly number[]): EgressRule[] {
+  return networks.length === 0 ? [] : [{ to: networks.map((cidr) => ({ ipBlock: { cidr } })), ports: tcp(ports) }];
+}
+
+/** The internet: mail servers, payment providers, S3; the cluster's own networks are cut out, other tenants with them. */
+function outside(clusterNetworks: readonly string[]): EgressRule {
+  return { to: [{ ipBlock: { cidr: '0.0.0.0/0', except: clusterNetworks } }] };
+}
