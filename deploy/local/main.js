@@ -80,7 +80,7 @@ function build() {
     process.exit(1);
   }
   const count = errors.split('\n').filter((line) => line.includes('error TS')).length;
-  console.error(`The code has ${count} type errors (see them with: npm run build); going on with what was compiled.\n`);
+  console.error(`Type errors: ${count} (see them with: npm run build); going on with what was compiled.\n`);
 }
 
 function sourcesBelow(folder) {
