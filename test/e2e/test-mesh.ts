@@ -1,0 +1,221 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { type ChannelModel, connect } from 'amqplib';
+import { Client } from 'pg';
+import { newId, type Service } from '#contracts/index.js';
+import { KubernetesClient } from '#kubernetes/index.js';
+import { type InstalledMesh, installMesh, programs, uninstallMesh } from '#local/mesh-install.js';
+import { MeshServices } from '#local/mesh-services.js';
+import { State } from '#local/state.js';
+
+import { waitFor } from '#testing/wait-for.js';
+import { stackEnvironment } from './config.js';
+
+export interface Heard {
+  readonly key: string;
+  readonly publisher: string;
+  readonly envelope: { id: string; subject?: string; sequence?: number; traceparent?: string; data: Said };
+}
+
+/** Any message's data, as a stranger reads it: by the names of its fields. */
+// biome-ignore lint/suspicious/noExplicitAny: that is what being a stranger means
+type Said = any;
+type Answered = Said;
+
+export interface TestMeshOptions {
+  readonly placesPerCell?: number;
+  readonly maxCells?: number;
+}
+
+const root = resolve(import.meta.dirname, '../..');
+
+/**
+ * A mesh of its own on the stack of this test run: own names everywhere, real processes, and eyes: everything said on
+ * the exchange, the databases and the cluster as an administrator sees them.
+ */
+export class TestMesh {
+  readonly heard: Heard[] = [];
+
+  private constructor(
+    readonly name: string,
+    readonly installed: InstalledMesh,
+    readonly services: MeshServices,
+    readonly cluster: KubernetesClient,
+    private readonly broker: ChannelModel,
+    private readonly folder: string,
+  ) {}
+
+  static async start(options: TestMeshOptions = {}): Promise<TestMesh> {
+    const stack = stackEnvironment();
+    const name = `t${randomBytes(3).toString('hex')}`;
+    const folder = mkdtempSync('/tmp/mesh-');
+    const state = new State(folder);
+    const installed = await installMesh({
+      name,
+      stack,
+      root,
+      folder: join(folder, 'mesh'),
+      retryLevels: '100ms,300ms,1s,2s,3s,4s',
+      ...options,
+    });
+    const ports = Object.fromEntries(
+      await Promise.all(programs.map(async (service) => [service, await state.port(service)])),
+    );
+    const services = new MeshServices(installed, state.processes, root, ports);
+    const url = new URL(stack.MESH_RABBITMQ_URL);
+    url.pathname = `/${name}`;
+    const broker = await connect(url.toString());
+    const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
+    const mesh = new TestMesh(name, installed, services, cluster, broker, folder);
+    await mesh.listen();
+    await services.startAll();
+    return mesh;
+  }
+
+  async stop(): Promise<void> {
+    await this.services.stopAll();
+    await this.broker.close();
+    await uninstallMesh(this.installed);
+    await this.cluster.close();
+    rmSync(this.folder, { recursive: true });
+  }
+
+  /** A request as the contract's example has it, with what the test changes. */
+  request(slug: string, data: Record<string, unknown> = {}, envelope: Record<string, unknown> = {}) {
+    return {
+      specversion: '1.0',
+      id: newId(),
+      source: 'signup',
+      type: 'mesh.instance.requested.v1',
+      time: new Date().toISOString(),
+      datacontenttype: 'application/json',
+      ...envelope,
+      data: {
+        instanceId: newId(),
+        slug,
+        customerId: 'c-1042',
+        plan: 'business',
+        odooVersion: '18.0',
+        bundle: 'apps',
+        company: 'ACME Ltd',
+        adminLogin: 'owner@acme.example',
+        ...data,
+      },
+    };
+  }
+
+  /** Plain AMQP as a broker user of the mesh, by default the foreign service `signup`. Resolves when confirmed. */
+  async publish(
+    message: object | string | Buffer,
+    { key = 'instance.requested.v1', as = 'signup' }: { key?: string; as?: Service | 'signup' } = {},
+  ): Promise<void> {
+    const connection = await connect(this.installed.amqpUrl(as));
+    try {
+      const channel = await connection.createConfirmChannel();
+      const body = Buffer.isBuffer(message) ? message : typeof message === 'string' ? message : JSON.stringify(message);
+      channel.publish('mesh.events', key, Buffer.from(body), {
+        persistent: true,
+        contentType: 'application/cloudevents+json',
+        ...(as !== 'signup' && { userId: `${this.name}-${as}` }),
+      });
+      await channel.waitForConfirms();
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** The same by somebody who has never seen our code: Python with pika. */
+  async publishByPython(message: object, key = 'instance.requested.v1'): Promise<void> {
+    const python = stackEnvironment().MESH_PYTHON;
+    if (!python) throw new Error('MESH_PYTHON names no Python with pika; npm test sets it');
+    const running = promisify(execFile)(python, [
+      join(root, 'test/fixtures/publish.py'),
+      this.installed.amqpUrl('signup'),
+      key,
+    ]);
+    running.child.stdin?.end(JSON.stringify(message));
+    await running;
+  }
+
+  /** All of one kind that were said about an instance. */
+  said(key: string, instanceId: string): Heard[] {
+    return this.heard.filter((one) => one.key === key && one.envelope.data.instanceId === instanceId);
+  }
+
+  async ready(instanceId: string, timeoutMs = 60_000) {
+    const [fact] = await waitFor(
+      `instance ${instanceId} to be ready (logs in ${this.folder}/logs)`,
+      () => {
+        const facts = this.said('instance.ready.v1', instanceId);
+        return facts.length > 0 && facts;
+      },
+      { timeoutMs },
+    );
+    return fact!.envelope.data;
+  }
+
+  async refused(requestId: string) {
+    return await waitFor(`request ${requestId} to be refused`, () => {
+      const found = this.heard.find(
+        (one) => one.key === 'instance.refused.v1' && one.envelope.data.requestId === requestId,
+      );
+      return found?.envelope.data;
+    });
+  }
+
+  /** As an administrator; `database` defaults to the mesh's own. */
+  async sql<Row extends object = Record<string, unknown>>(
+    sql: string,
+    parameters: unknown[] = [],
+    database?: string,
+  ): Promise<Row[]> {
+    const url = new URL(this.installed.meshDatabaseUrl);
+    if (database) url.pathname = `/${database}`;
+    const client = new Client({ connectionString: url.toString() });
+    await client.connect();
+    try {
+      return (await client.query(sql, parameters)).rows as Row[];
+    } finally {
+      await client.end();
+    }
+  }
+
+  async api(path: string, init: { method?: string; body?: unknown; key?: string } = {}) {
+    const response = await fetch(`${this.services.url('api-gateway')}${path}`, {
+      method: init.method ?? 'GET',
+      headers: {
+        authorization: `Bearer ${init.key ?? this.installed.apiKey}`,
+        ...(init.body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
+    });
+    return {
+      status: response.status,
+      type: response.headers.get('content-type'),
+      body: (await response.json()) as any,
+    };
+  }
+
+  private async listen(): Promise<void> {
+    const channel = await this.broker.createChannel();
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    await channel.bindQueue(queue, 'mesh.events', '#');
+    await channel.consume(
+      queue,
+      (message) => {
+        if (!message) return;
+        let envelope: Heard['envelope'];
+        try {
+          envelope = JSON.parse(message.content.toString());
+        } catch {
+          return; // a broken one, said on purpose
+        }
+        this.heard.push({ key: message.fields.routingKey, publisher: message.properties.userId, envelope });
+      },
+      { noAck: true },
+    );
+  }
+}
