@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type ChannelModel, connect } from 'amqplib';
 import { Client } from 'pg';
-import { newId, type Service } from '#contracts/index.js';
+import { newId, registry, type Service } from '#contracts/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { type InstalledMesh, installMesh, programs, uninstallMesh } from '#local/mesh-install.js';
 import { MeshServices } from '#local/mesh-services.js';
@@ -146,15 +146,12 @@ export class TestMesh {
   }
 
   async ready(instanceId: string, timeoutMs = 60_000) {
-    const [fact] = await waitFor(
+    const fact = await waitFor(
       `instance ${instanceId} to be ready (logs in ${this.folder}/logs)`,
-      () => {
-        const facts = this.said('instance.ready.v1', instanceId);
-        return facts.length > 0 && facts;
-      },
+      () => this.said('instance.ready.v1', instanceId)[0],
       { timeoutMs },
     );
-    return fact!.envelope.data;
+    return fact.envelope.data;
   }
 
   async refused(requestId: string) {
@@ -195,14 +192,15 @@ export class TestMesh {
     return {
       status: response.status,
       type: response.headers.get('content-type'),
-      body: (await response.json()) as any,
+      body: (await response.json()) as Answered,
     };
   }
 
   private async listen(): Promise<void> {
     const channel = await this.broker.createChannel();
     const { queue } = await channel.assertQueue('', { exclusive: true });
-    await channel.bindQueue(queue, 'mesh.events', '#');
+    // Facts by name: a queue bound to everything would hide what nobody binds.
+    for (const { kind, key } of registry) if (kind === 'fact') await channel.bindQueue(queue, 'mesh.events', key);
     await channel.consume(
       queue,
       (message) => {

@@ -1,6 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
-import { Messaging1764000000001, MessagingModule } from '#messaging/index.js';
+import { Messaging1764000000001, MessagingModule, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
 import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
@@ -64,6 +64,7 @@ export class AppModule {
         provisionerJobs(log),
         ProvisionInstanceHandler,
         RemoveFootprintHandler,
+        RepublishHandler,
       ],
     };
   }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { registry, type Service, services } from '#contracts/index.js';
+import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
 import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import type { StackEnv } from './env-file.js';
@@ -100,11 +100,10 @@ export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
 }
 
 async function installUsers({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<void> {
-  const requests = registry.filter((one) => one.kind === 'request').map((one) => one.key);
   const users = [...services, 'signup' as const].map((user) => ({
     name: `${name}-${user}`,
     password: secret(`broker ${user}`),
-    rights: user === 'signup' ? rightsOfStranger(requests) : rightsOf(user),
+    rights: user === 'signup' ? rightsOfStranger(requestKeys) : rightsOf(user),
   }));
   await installBroker({
     managementUrl: stack.MESH_RABBITMQ_MANAGEMENT_URL,

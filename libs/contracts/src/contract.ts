@@ -40,7 +40,8 @@ interface Described<Key extends string, Data extends z.ZodType> {
 export interface RequestContract<Key extends string = string, Data extends z.ZodType = z.ZodType>
   extends Described<Key, Data> {
   readonly kind: 'request';
-  readonly owner: Service;
+  /** `every-owner`: each service that says facts of the wanted kind takes it. */
+  readonly owner: Service | 'every-owner';
   /** The broker users whose request is believed; absent: anyone's. */
   readonly believedFrom?: readonly Service[];
 }

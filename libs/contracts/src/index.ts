@@ -1,15 +1,8 @@
 export * from './contract.js';
-export * from './draft.js';
 export * from './envelope.js';
+export * from './instance-requests.js';
+export * from './lifecycle-facts.js';
 export * from './new-id.js';
-
-import type { Service } from './contract.js';
-
-export function topicWritePattern(_service: Service): string {
-  return '.*';
-}
-
-import type { Contract } from './contract.js';
-import * as draft from './draft.js';
-
-export const registry: readonly Contract[] = Object.values(draft) as unknown as Contract[];
+export * from './placement-facts.js';
+export * from './provisioning-facts.js';
+export * from './registry.js';

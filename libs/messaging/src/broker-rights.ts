@@ -29,8 +29,8 @@ export function rightsOf(service: Service): BrokerRights {
     };
   return {
     configure: `^${own}$`,
-    write: `^(${own}|mesh\\.events)$`,
-    read: `^(${own}|mesh\\.events)$`,
+    write: `^(${own}|mesh\\.(events|republish))$`,
+    read: `^(${own}|mesh\\.(events|republish))$`,
     topics,
   };
 }

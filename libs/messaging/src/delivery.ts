@@ -1,4 +1,4 @@
-import type { Message } from 'amqplib';
+import type { ConsumeMessage } from 'amqplib';
 import type { z } from 'zod';
 import { type Contract, Envelope, maxBodyBytes } from '#contracts/index.js';
 
@@ -14,7 +14,7 @@ export const headers = {
 } as const;
 
 export interface Delivery {
-  readonly message: Message;
+  readonly message: ConsumeMessage;
   readonly queue: string;
   /** 1 for the first delivery. */
   readonly attempt: number;
@@ -44,7 +44,7 @@ export class Unreadable extends Error {
 }
 
 /** `ownUser`: headers of ours are believed only on copies which this service published itself. */
-export function readDelivery(message: Message, queue: string, ownUser: string): Delivery {
+export function readDelivery(message: ConsumeMessage, queue: string, ownUser: string): Delivery {
   const { userId, headers: found } = message.properties;
   const ours = userId === ownUser && found?.[headers.attempt] !== undefined;
   const attempt = ours ? Number(found[headers.attempt]) : 1;

@@ -6,6 +6,7 @@ export * from './messaging.migration.js';
 export * from './messaging.module.js';
 export * from './outbox.js';
 export * from './parked-collector.js';
+export * from './republish.handler.js';
 export * from './subscription-check.js';
 export * from './topology.js';
 export * from './traceparent.js';

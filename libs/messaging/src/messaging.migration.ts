@@ -10,6 +10,7 @@ export class Messaging1764000000001 implements MigrationInterface {
       CREATE TABLE outbox (
         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         message_id uuid NOT NULL,
+        exchange text NOT NULL,
         routing_key text NOT NULL,
         body text NOT NULL,
         traceparent text,
@@ -28,6 +29,17 @@ export class Messaging1764000000001 implements MigrationInterface {
         subject text PRIMARY KEY,
         sequence bigint NOT NULL
       ) WITH (fillfactor = 70)`);
+    // The newest of each fact that carries its subject's whole state, to be said again to who comes late.
+    await runner.query(`
+      CREATE TABLE current_fact (
+        routing_key text NOT NULL,
+        subject text NOT NULL,
+        message_id uuid NOT NULL,
+        body text NOT NULL,
+        traceparent text,
+        said_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (routing_key, subject)
+      ) WITH (fillfactor = 80)`);
     await runner.query(`
       CREATE TABLE heard (
         source text NOT NULL,
@@ -39,6 +51,6 @@ export class Messaging1764000000001 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    for (const table of ['outbox', 'inbox', 'said', 'heard']) await runner.query(`DROP TABLE ${table}`);
+    for (const table of ['outbox', 'inbox', 'said', 'current_fact', 'heard']) await runner.query(`DROP TABLE ${table}`);
   }
 }

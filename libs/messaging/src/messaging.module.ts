@@ -1,6 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
-import type { Service } from '#contracts/index.js';
+import { RepublishRequested, type Service } from '#contracts/index.js';
 import { Database } from '#persistence/index.js';
 import { BrokerConnection } from './broker.js';
 import { MessageHandler, type Subscription } from './handler.js';
@@ -8,7 +8,7 @@ import { Outbox } from './outbox.js';
 import { OutboxRelay } from './outbox-relay.js';
 import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
 import { checkSubscriptions } from './subscription-check.js';
-import { defaultRetryLevels, type RetryLevel } from './topology.js';
+import { defaultRetryLevels, namesOf, type RetryLevel } from './topology.js';
 import { RabbitTransport } from './transport.js';
 
 export interface MessagingOptions {
@@ -36,7 +36,7 @@ export class Messaging implements OnModuleInit {
     @Inject(optionsToken) private readonly options: MessagingOptions,
     private readonly discovery: DiscoveryService,
     database: Database,
-    outbox: Outbox,
+    private readonly outbox: Outbox,
     modules: ModuleRef,
   ) {
     const { service, url, onTrouble } = options;
@@ -70,6 +70,23 @@ export class Messaging implements OnModuleInit {
     checkSubscriptions(this.options.service, this.options.subscriptions, handlers);
     await Promise.all([this.publishing.start(), this.consuming.start()]);
     this.relay.start();
+  }
+
+  /**
+   * Asks the owners for the current facts of every kind of which this service has never heard any. Called when the
+   * queues are bound: what was said before is said again, and what is said from now on arrives.
+   */
+  async askForWhatWasMissed(): Promise<void> {
+    const heard = this.options.subscriptions
+      .map((one) => one.contract)
+      .filter((one) => one.kind === 'fact' && one.whole);
+    await this.outbox.transaction({}, async (ctx) => {
+      const known = await ctx.query<{ type: string }>('SELECT DISTINCT type FROM heard');
+      const missed = heard.filter((contract) => !known.some(({ type }) => type === contract.type));
+      const kinds = new Set(missed.flatMap((contract) => (contract.kind === 'fact' ? [contract.subject] : [])));
+      const subscription = namesOf(this.options.service).facts;
+      for (const subjectKind of kinds) await ctx.publish(RepublishRequested, { subscription, subjectKind });
+    });
   }
 
   /** Why messages are not sent or handled just now; empty: all is well. */

@@ -5,12 +5,12 @@ import type { Client } from 'pg';
 import type { Database } from '#persistence/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
 import { type Outbox, propertiesOf } from './outbox.js';
-import { eventsExchange } from './topology.js';
 import { contextOf } from './traceparent.js';
 
 interface Row {
   readonly seq: string;
   readonly message_id: string;
+  readonly exchange: string;
   readonly routing_key: string;
   readonly body: string;
   readonly traceparent: string | null;
@@ -93,7 +93,7 @@ export class OutboxRelay {
     return await this.database.transaction(async (tx) => {
       const rows = await tx.query<Row>(
         `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
-         RETURNING seq, message_id, routing_key, body, traceparent`,
+         RETURNING seq, message_id, exchange, routing_key, body, traceparent`,
         [batchSize],
       );
       if (rows.length === 0) return false;
@@ -109,7 +109,7 @@ export class OutboxRelay {
         new Promise<void>((resolve, reject) => {
           const properties = propertiesOf({ id: row.message_id, userId: this.userId, traceparent: row.traceparent });
           const span = startSend(row);
-          channel.publish(eventsExchange, row.routing_key, Buffer.from(row.body), properties, (error) => {
+          channel.publish(row.exchange, row.routing_key, Buffer.from(row.body), properties, (error) => {
             span?.end();
             if (error) reject(error instanceof Error ? error : new Error('the broker refused the message'));
             else resolve();
@@ -155,14 +155,14 @@ export class OutboxRelay {
 function startSend(row: Row): Span | undefined {
   if (!row.traceparent) return undefined;
   return trace.getTracer('mesh.messaging').startSpan(
-    `send ${eventsExchange}`,
+    `send ${row.exchange}`,
     {
       kind: SpanKind.PRODUCER,
       attributes: {
         'messaging.system': 'rabbitmq',
         'messaging.operation.name': 'send',
         'messaging.operation.type': 'send',
-        'messaging.destination.name': eventsExchange,
+        'messaging.destination.name': row.exchange,
         'messaging.rabbitmq.destination.routing_key': row.routing_key,
         'messaging.message.id': row.message_id,
       },

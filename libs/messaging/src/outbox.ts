@@ -1,5 +1,6 @@
 import { type Contract, contentType, type InputOf, maxBodyBytes, newId, type Service } from '#contracts/index.js';
 import type { Database, Transaction } from '#persistence/index.js';
+import { eventsExchange, republishExchange } from './topology.js';
 
 /** Why something is said: carried on, so that every message can be followed back to the request it comes from. */
 export interface Cause {
@@ -37,6 +38,22 @@ export class Outbox {
     return { ...tx, publish: (contract, data) => this.write(tx, cause, contract, data) };
   }
 
+  /**
+   * Says the current facts of `keys` again, word for word and under their old ids, to one queue only: who has handled
+   * one knows it, who has not gets it. @returns how many.
+   */
+  async republish(tx: Transaction, keys: readonly string[], queue: string, since?: string): Promise<number> {
+    const rows = await tx.query(
+      `INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
+       SELECT message_id, $2, $3, body, traceparent FROM current_fact
+       WHERE routing_key = ANY($1) AND ($4::timestamptz IS NULL OR said_at >= $4) ORDER BY said_at
+       RETURNING 1`,
+      [keys, republishExchange, queue, since ?? null],
+    );
+    tx.afterCommit(() => this.onCommit());
+    return rows.length;
+  }
+
   private async write(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<string> {
     const data = contract.data.parse(input);
     const id = newId();
@@ -61,12 +78,18 @@ export class Outbox {
     const body = JSON.stringify(envelope);
     if (Buffer.byteLength(body) > maxBodyBytes)
       throw new Error(`${contract.type} ${id} has more than ${maxBodyBytes} bytes; no service would read it`);
-    await tx.query('INSERT INTO outbox (message_id, routing_key, body, traceparent) VALUES ($1, $2, $3, $4)', [
-      id,
-      contract.key,
-      body,
-      cause.traceparent ?? null,
-    ]);
+    const traceparent = cause.traceparent ?? null;
+    await tx.query(
+      'INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent) VALUES ($1, $2, $3, $4, $5)',
+      [id, eventsExchange, contract.key, body, traceparent],
+    );
+    if (contract.kind === 'fact' && contract.whole)
+      await tx.query(
+        `INSERT INTO current_fact (routing_key, subject, message_id, body, traceparent) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (routing_key, subject) DO UPDATE SET message_id = excluded.message_id, body = excluded.body,
+           traceparent = excluded.traceparent, said_at = now()`,
+        [contract.key, envelope.subject, id, body, traceparent],
+      );
     tx.afterCommit(() => this.onCommit());
     return id;
   }

@@ -18,7 +18,7 @@ export function checkSubscriptions(
     if (heard.has(contract.type)) faults.push(`${contract.type} stands twice in subscriptions.ts`);
     heard.add(contract.type);
     if (!handlers.includes(handler)) faults.push(`${contract.type} goes to ${handler.name}, which no module provides`);
-    if (contract.kind === 'request' && contract.owner !== service)
+    if (contract.kind === 'request' && contract.owner !== service && contract.owner !== 'every-owner')
       faults.push(`${contract.type} is owned by ${contract.owner}; exactly one service may take it`);
   }
   for (const handler of handlers)

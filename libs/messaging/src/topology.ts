@@ -2,6 +2,8 @@ import type { Channel, Options } from 'amqplib';
 import type { Contract, Service } from '#contracts/index.js';
 
 export const eventsExchange = 'mesh.events';
+/** A direct exchange whose keys are queues: facts that are said again go to the one queue that asked. */
+export const republishExchange = 'mesh.republish';
 export const unroutedQueue = 'mesh.unrouted';
 
 /** One level of waiting: its name stands in the queue's name, so a level whose time changes gets a new queue. */
@@ -60,6 +62,7 @@ export async function declareShared(channel: Channel): Promise<void> {
   await channel.assertQueue(unroutedQueue, quorum());
   await channel.bindQueue(unroutedQueue, unroutedQueue, '');
   await channel.assertExchange(eventsExchange, 'topic', { durable: true, alternateExchange: unroutedQueue });
+  await channel.assertExchange(republishExchange, 'direct', { durable: true });
 }
 
 /** The parking queue of one service: an exchange of its own, so that nobody needs the right to the default exchange. */
@@ -115,5 +118,6 @@ export async function declareService(
     await channel.bindQueue(delay, delay, '');
   }
 
+  await channel.bindQueue(names.facts, republishExchange, names.facts);
   for (const contract of contracts) await channel.bindQueue(queueFor(service, contract), eventsExchange, contract.key);
 }

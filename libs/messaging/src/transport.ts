@@ -10,7 +10,7 @@ import { type Delivery, readData, readEnvelope, Unreadable } from './delivery.js
 import type { ConsumeContext, MessageHandler, Subscription } from './handler.js';
 import { admit } from './inbox.js';
 import type { Outbox } from './outbox.js';
-import { declareService, namesOf, type RetryLevel } from './topology.js';
+import { declareService, namesOf, type RetryLevel, republishExchange } from './topology.js';
 import { contextOf, spanContextOf, traceparentOf } from './traceparent.js';
 
 export interface TransportOptions {
@@ -95,6 +95,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const envelope = readEnvelope(delivery.message.content);
     const subscription = this.byType.get(envelope.type);
     const handle = this.getHandlerByPattern(envelope.type);
+    // The owners say all current facts of a kind again; those that are not heard here are nobody's mistake.
+    if (!subscription && delivery.message.fields.exchange === republishExchange) return;
     if (!subscription || !handle)
       throw new Unreadable({ code: 'unknown-type', text: `${this.options.service} does not hear ${envelope.type}` });
     const { contract } = subscription;

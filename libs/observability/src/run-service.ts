@@ -17,6 +17,8 @@ export interface ServiceOptions {
   readonly checks: (app: INestApplication) => Readonly<Record<string, () => readonly string[]>>;
   /** What has to come to a stop before the application is closed, in this order. */
   readonly drain: (app: INestApplication) => readonly (() => Promise<void>)[];
+  /** Once messages and calls can come in. */
+  readonly onListening: (app: INestApplication) => Promise<void>;
   /** Once everything hears and answers, before the service calls itself ready. */
   readonly onServing?: (app: INestApplication) => void | Promise<void>;
 }
@@ -48,6 +50,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     app.connectMicroservice({ strategy: options.strategy(app) });
     await app.listen(options.httpPort, options.httpHost);
     await app.startAllMicroservices();
+    await options.onListening(app);
     await options.onServing?.(app);
     app.get(Health).serving();
     log.info('service is ready', { address: await app.getUrl() });

@@ -1,5 +1,5 @@
-import { InstanceRequested, InstanceTerminated, TemplatePublished } from '#contracts/index.js';
-import { on } from '#messaging/index.js';
+import { InstanceRequested, InstanceTerminated, RepublishRequested, TemplatePublished } from '#contracts/index.js';
+import { on, RepublishHandler } from '#messaging/index.js';
 import { LearnTemplateHandler } from '../application/learn-template.handler.js';
 import { PlaceInstanceHandler } from '../application/place-instance.handler.js';
 import { ReleasePlacementHandler } from '../application/release-placement.handler.js';
@@ -9,4 +9,5 @@ export const subscriptions = [
   on(InstanceRequested, PlaceInstanceHandler),
   on(TemplatePublished, LearnTemplateHandler),
   on(InstanceTerminated, ReleasePlacementHandler),
+  on(RepublishRequested, RepublishHandler),
 ];

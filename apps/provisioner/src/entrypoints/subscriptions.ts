@@ -1,5 +1,5 @@
-import { InstancePlaced, InstancePurgeApproved } from '#contracts/index.js';
-import { on } from '#messaging/index.js';
+import { InstancePlaced, InstancePurgeApproved, RepublishRequested } from '#contracts/index.js';
+import { on, RepublishHandler } from '#messaging/index.js';
 import { ProvisionInstanceHandler } from '../application/provision-instance.handler.js';
 import { RemoveFootprintHandler } from '../application/remove-footprint.handler.js';
 
@@ -7,4 +7,5 @@ import { RemoveFootprintHandler } from '../application/remove-footprint.handler.
 export const subscriptions = [
   on(InstancePlaced, ProvisionInstanceHandler),
   on(InstancePurgeApproved, RemoveFootprintHandler),
+  on(RepublishRequested, RepublishHandler),
 ];

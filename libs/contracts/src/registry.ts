@@ -1,0 +1,28 @@
+import type { Contract, Service } from './contract.js';
+import * as instanceRequests from './instance-requests.js';
+import * as lifecycleFacts from './lifecycle-facts.js';
+import * as placementFacts from './placement-facts.js';
+import * as provisioningFacts from './provisioning-facts.js';
+
+/** Every message of the mesh, by its key. */
+export const registry: readonly Contract[] = [instanceRequests, placementFacts, provisioningFacts, lifecycleFacts]
+  .flatMap((file) => Object.values(file) as unknown as Contract[])
+  .sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/** The requests of others that a service sends; facts are sent by their publisher alone. */
+const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
+  'api-gateway': ['instance.requested.v1'],
+};
+const requestsOfAll = ['republish.requested.v1'];
+
+/** What another service of the platform may ask for. */
+export const requestKeys: readonly string[] = registry
+  .filter((one) => one.kind === 'request' && !one.believedFrom)
+  .map((one) => one.key);
+
+/** The routing keys a service may publish, as RabbitMQ's topic permissions want them: a regular expression. */
+export function topicWritePattern(service: Service): string {
+  const facts = registry.filter((one) => one.kind === 'fact' && one.publisher === service).map((one) => one.key);
+  const keys = [...facts, ...(requestsSentBy[service] ?? []), ...requestsOfAll];
+  return `^(${keys.map((key) => key.replaceAll('.', '\\.')).join('|')})$`;
+}
