@@ -107,7 +107,7 @@ export class TestMesh {
     };
   }
 
-  /** Plain AMQP as a broker user of the mesh, by default the foreign service `signup`. Resolves when confirmed. */
+  /** Plain AMQP as a broker user of the mesh, by default the foreign service `signup`. Rejects when the broker refuses. */
   async publish(
     message: object | string | Buffer,
     { key = 'instance.requested.v1', as = 'signup' }: { key?: string; as?: Service | 'signup' } = {},
@@ -115,16 +115,25 @@ export class TestMesh {
     const connection = await connect(this.installed.amqpUrl(as));
     try {
       const channel = await connection.createConfirmChannel();
+      const refused = new Promise<never>((_, reject) => channel.once('error', reject));
       const body = Buffer.isBuffer(message) ? message : typeof message === 'string' ? message : JSON.stringify(message);
       channel.publish('mesh.events', key, Buffer.from(body), {
         persistent: true,
         contentType: 'application/cloudevents+json',
         ...(as !== 'signup' && { userId: `${this.name}-${as}` }),
       });
-      await channel.waitForConfirms();
+      await Promise.race([channel.waitForConfirms(), refused]);
     } finally {
       await connection.close();
     }
+  }
+
+  /** By one who may say everything, and is nobody's service. */
+  async publishAsAdministrator(message: object, key: string): Promise<void> {
+    const channel = await this.broker.createConfirmChannel();
+    channel.publish('mesh.events', key, Buffer.from(JSON.stringify(message)), { persistent: true });
+    await channel.waitForConfirms();
+    await channel.close();
   }
 
   /** The same by somebody who has never seen our code: Python with pika. */
