@@ -149,17 +149,13 @@ test.each([
   expect(left).toEqual([]);
 });
 
-test.each<[string, () => { body: string | Buffer; key?: string }, string]>([
+test.each<[string, () => { body: string; key?: string }, string]>([
   [
     'of an unknown type',
     () => ({ body: JSON.stringify(mesh.request('odd', {}, { type: 'mesh.instance.danced.v1' })) }),
     'unknown-type',
   ],
-  [
-    'that nobody binds',
-    () => ({ body: '{"mark": "unbound"}', key: 'instance.provision-retry-requested.v1' }),
-    'unrouted',
-  ],
+  ['that nobody binds', () => ({ body: '{"mark": "unbound"}', key: 'instance.danced.v1' }), 'unrouted'],
   ['that is no JSON', () => ({ body: 'mark {' }), 'not-json'],
   ['that is no CloudEvent', () => ({ body: '{"mark": true}' }), 'broken-envelope'],
   [
@@ -174,9 +170,10 @@ test.each<[string, () => { body: string | Buffer; key?: string }, string]>([
   ],
 ])('a message %s is parked with its reason and hurts nobody', async (_, make, reason) => {
   const { body, key } = make();
+  // A foreign service can only use the keys of requests; for any other it takes an administrator.
   const known = mesh.request(`beside-${reason}`);
   const [last] = await mesh.sql<{ id: string }>('SELECT coalesce(max(id), 0) AS id FROM api_gateway.parked_message');
-  await mesh.publish(body, key ? { key } : {});
+  await (key ? mesh.publishAsAdministrator(body, key) : mesh.publish(body));
   await mesh.publish(known);
   const row = await waitFor('the parked message', async () => {
     const rows = await mesh.sql<{ reason: string; error: string; body_bytes: number }>(
@@ -225,6 +222,30 @@ test.each([
     );
     return rows.length > 0;
   });
+});
+
+test('a name that is taken on the shard is left alone, told as a failure, and a retry goes on when it is mended', async () => {
+  await mesh.services.kill('provisioner');
+  const request = mesh.request('mended');
+  const { instanceId } = request.data;
+  await mesh.publish(request);
+  const placed = await waitFor('it to be placed', () => mesh.said('instance.placed.v1', instanceId)[0]);
+  const name = `${mesh.name}_o${placed.envelope.data.footprintId.replaceAll('-', '')}`;
+  await mesh.sql(`CREATE ROLE ${name} LOGIN`);
+  await mesh.services.start('provisioner');
+  const failed = await waitFor('the failure', () => mesh.said('instance.provisioning-failed.v1', instanceId)[0]);
+  expect(failed.envelope.data).toMatchObject({ code: 'FOREIGN_ROLE', fault: 'platform' });
+  await waitFor('the read model to say so', async () => {
+    const { body } = await mesh.api(`/v1/instances/${instanceId}`);
+    return body.state === 'failed' && body.reason === 'FOREIGN_ROLE';
+  });
+
+  await mesh.sql(`DROP ROLE ${name}`);
+  const { specversion, source } = request;
+  const type = 'mesh.instance.provision-retry-requested.v1';
+  const retry = { specversion, id: newId(), source, type, data: { instanceId, reason: 'the role was removed' } };
+  await mesh.publish(retry, { key: 'instance.provision-retry-requested.v1' });
+  await mesh.ready(instanceId);
 });
 
 test('ten at once are all Ready on ten hosts with ten databases', async () => {

@@ -129,9 +129,10 @@ export class TestMesh {
   }
 
   /** By one who may say everything, and is nobody's service. */
-  async publishAsAdministrator(message: object, key: string): Promise<void> {
+  async publishAsAdministrator(message: object | string, key: string): Promise<void> {
     const channel = await this.broker.createConfirmChannel();
-    channel.publish('mesh.events', key, Buffer.from(JSON.stringify(message)), { persistent: true });
+    const body = typeof message === 'string' ? message : JSON.stringify(message);
+    channel.publish('mesh.events', key, Buffer.from(body), { persistent: true });
     await channel.waitForConfirms();
     await channel.close();
   }

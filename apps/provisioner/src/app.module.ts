@@ -9,6 +9,7 @@ import { ReconcileFootprint } from './application/reconcile-footprint.js';
 import { ReconcileTemplates } from './application/reconcile-templates.js';
 import { RemoveFootprintHandler } from './application/remove-footprint.handler.js';
 import { RemoveFootprint } from './application/remove-footprint.js';
+import { RetryProvisioningHandler } from './application/retry-provisioning.handler.js';
 import type { Config } from './config.js';
 import { provisionerJobs } from './entrypoints/jobs.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
@@ -64,6 +65,7 @@ export class AppModule {
         provisionerJobs(log),
         ProvisionInstanceHandler,
         RemoveFootprintHandler,
+        RetryProvisioningHandler,
         RepublishHandler,
       ],
     };

@@ -76,11 +76,11 @@ export class JobQueue {
     );
   }
 
-  /** False: the lease is lost. */
+  /** False: the lease is lost, or was given back; a late heartbeat does not take it again. */
   async extend(job: ClaimedJob, leaseMs: number): Promise<boolean> {
     const rows = await this.database.query(
       `UPDATE job SET lease_until = now() + $4 * interval '1 millisecond'
-       WHERE kind = $1 AND key = $2 AND fence = $3 RETURNING 1`,
+       WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until IS NOT NULL RETURNING 1`,
       [job.kind, job.key, job.fence, leaseMs],
     );
     return rows.length > 0;

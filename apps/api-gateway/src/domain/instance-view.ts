@@ -24,7 +24,7 @@ export interface InstanceView {
   readonly updatedAt: Date;
 }
 
-/** In the order in which they can follow each other. */
+/** In the order in which they mostly follow each other. */
 export const viewStates = [
   'requested',
   'refused',
@@ -35,3 +35,8 @@ export const viewStates = [
   'terminated',
 ] as const;
 export type ViewState = (typeof viewStates)[number];
+
+/** A fact of a lower rank comes too late to say anything about the state. A provisioning that failed may be retried. */
+export function rankOf(state: ViewState): number {
+  return viewStates.indexOf(state === 'failed' ? 'provisioning' : state);
+}

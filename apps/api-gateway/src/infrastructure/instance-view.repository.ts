@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Transaction } from '#persistence/index.js';
 import { type InstanceFilter, InstanceViews, type ViewChange } from '../application/ports.js';
-import { type InstanceView, viewStates } from '../domain/instance-view.js';
+import { type InstanceView, rankOf } from '../domain/instance-view.js';
 
 /** Field of the view → column. The state is set apart, because it never goes back. */
 const columns = {
@@ -65,7 +65,7 @@ export class InstanceViewRepository extends InstanceViews {
 
   async merge(tx: Transaction, change: ViewChange): Promise<void> {
     const { instanceId, state, ...rest } = change;
-    const rank = state ? viewStates.indexOf(state) : 0;
+    const rank = state ? rankOf(state) : 0;
     const fields = (Object.keys(columns) as (keyof typeof columns)[]).filter((field) => rest[field] !== undefined);
     const names = fields.map((field) => columns[field]);
     const places = fields.map((_, i) => `$${i + 4}`);

@@ -8,9 +8,9 @@ export abstract class Footprints {
   abstract get(footprintId: string): Promise<Footprint | undefined>;
   /** The row stays locked until the transaction ends. */
   abstract lock(tx: Transaction, footprintId: string): Promise<Footprint | undefined>;
+  /** The newest one of the instance, locked. */
+  abstract lockOfInstance(tx: Transaction, instanceId: string): Promise<Footprint | undefined>;
   abstract save(tx: Transaction, footprint: Footprint): Promise<void>;
-  /** The namespaces of all footprints that are not removed: where there is something to watch. */
-  abstract namespaces(): Promise<string[]>;
 }
 
 export type OnCluster = Pick<Observed, 'secret' | 'volumeClaim' | 'deployment' | 'routed'>;

@@ -40,14 +40,16 @@ export class FootprintRepository extends Footprints {
     return found ?? undefined;
   }
 
-  async save(tx: Transaction, footprint: Footprint): Promise<void> {
-    await tx.manager.upsert(FootprintEntity, footprint, ['footprintId']);
+  async lockOfInstance(tx: Transaction, instanceId: string): Promise<Footprint | undefined> {
+    const found = await tx.manager.findOne(FootprintEntity, {
+      where: { instanceId },
+      order: { startedAt: 'DESC' },
+      lock: { mode: 'pessimistic_write' },
+    });
+    return found ?? undefined;
   }
 
-  async namespaces(): Promise<string[]> {
-    const rows = await this.database.query<{ namespace: string }>(
-      `SELECT DISTINCT placed->>'namespace' AS namespace FROM footprint WHERE state IN ('making', 'removing')`,
-    );
-    return rows.map((row) => row.namespace);
+  async save(tx: Transaction, footprint: Footprint): Promise<void> {
+    await tx.manager.upsert(FootprintEntity, footprint, ['footprintId']);
   }
 }
