@@ -21,39 +21,59 @@ export interface KubernetesObject {
   };
 }
 
-/** Kind → where its objects are. A table, so that no call has to ask the server what it serves. */
-const paths: Readonly<Record<string, { readonly api: string; readonly plural: string; readonly namespaced: boolean }>> =
-  {
-    Namespace: { api: 'api/v1', plural: 'namespaces', namespaced: false },
-    PersistentVolume: { api: 'api/v1', plural: 'persistentvolumes', namespaced: false },
-    Secret: { api: 'api/v1', plural: 'secrets', namespaced: true },
-    Service: { api: 'api/v1', plural: 'services', namespaced: true },
-    ServiceAccount: { api: 'api/v1', plural: 'serviceaccounts', namespaced: true },
-    Pod: { api: 'api/v1', plural: 'pods', namespaced: true },
-    PersistentVolumeClaim: { api: 'api/v1', plural: 'persistentvolumeclaims', namespaced: true },
-    LimitRange: { api: 'api/v1', plural: 'limitranges', namespaced: true },
-    ResourceQuota: { api: 'api/v1', plural: 'resourcequotas', namespaced: true },
-    ConfigMap: { api: 'api/v1', plural: 'configmaps', namespaced: true },
-    Deployment: { api: 'apis/apps/v1', plural: 'deployments', namespaced: true },
-    NetworkPolicy: { api: 'apis/networking.k8s.io/v1', plural: 'networkpolicies', namespaced: true },
-    PriorityClass: { api: 'apis/scheduling.k8s.io/v1', plural: 'priorityclasses', namespaced: false },
-    ClusterRole: { api: 'apis/rbac.authorization.k8s.io/v1', plural: 'clusterroles', namespaced: false },
-    ClusterRoleBinding: { api: 'apis/rbac.authorization.k8s.io/v1', plural: 'clusterrolebindings', namespaced: false },
-    RoleBinding: { api: 'apis/rbac.authorization.k8s.io/v1', plural: 'rolebindings', namespaced: true },
-    IngressRoute: { api: 'apis/traefik.io/v1alpha1', plural: 'ingressroutes', namespaced: true },
-    Middleware: { api: 'apis/traefik.io/v1alpha1', plural: 'middlewares', namespaced: true },
-  };
-
-export function collectionPath(kind: string, namespace: string | undefined): string {
-  const known = paths[kind];
-  if (!known) throw new Error(`libs/kubernetes does not know where ${kind} objects are; add it to resources.ts`);
-  if (!known.namespaced) return `/${known.api}/${known.plural}`;
-  if (namespace === undefined) throw new Error(`a ${kind} lives in a namespace`);
-  return `/${known.api}/namespaces/${encodeURIComponent(namespace)}/${known.plural}`;
+interface Resource {
+  readonly api: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
 }
 
-export function objectPath(ref: ObjectRef): string {
-  return `${collectionPath(ref.kind, ref.namespace)}/${encodeURIComponent(ref.name)}`;
+const resource = (api: string, plural: string, namespaced = true): Resource => ({ api, plural, namespaced });
+
+/** Kind → where its objects are. A table, so that no call has to ask the server what it serves. */
+const resources: ReadonlyMap<string, Resource> = new Map([
+  ['Namespace', resource('api/v1', 'namespaces', false)],
+  ['PersistentVolume', resource('api/v1', 'persistentvolumes', false)],
+  ['Secret', resource('api/v1', 'secrets')],
+  ['Service', resource('api/v1', 'services')],
+  ['ServiceAccount', resource('api/v1', 'serviceaccounts')],
+  ['Pod', resource('api/v1', 'pods')],
+  ['PersistentVolumeClaim', resource('api/v1', 'persistentvolumeclaims')],
+  ['LimitRange', resource('api/v1', 'limitranges')],
+  ['ResourceQuota', resource('api/v1', 'resourcequotas')],
+  ['ConfigMap', resource('api/v1', 'configmaps')],
+  ['Deployment', resource('apis/apps/v1', 'deployments')],
+  ['NetworkPolicy', resource('apis/networking.k8s.io/v1', 'networkpolicies')],
+  ['PriorityClass', resource('apis/scheduling.k8s.io/v1', 'priorityclasses', false)],
+  ['ClusterRole', resource('apis/rbac.authorization.k8s.io/v1', 'clusterroles', false)],
+  ['ClusterRoleBinding', resource('apis/rbac.authorization.k8s.io/v1', 'clusterrolebindings', false)],
+  ['RoleBinding', resource('apis/rbac.authorization.k8s.io/v1', 'rolebindings')],
+  ['IngressRoute', resource('apis/traefik.io/v1alpha1', 'ingressroutes')],
+  ['Middleware', resource('apis/traefik.io/v1alpha1', 'middlewares')],
+]);
+
+export function resourceOf(kind: string): Resource {
+  const known = resources.get(kind);
+  if (!known) throw new Error(`libs/kubernetes does not know where ${kind} objects are; add it to resources.ts`);
+  return known;
+}
+
+/** Of one namespace, or without it of all. */
+export function collectionPath(kind: string, namespace: string | undefined): string {
+  const { api, plural, namespaced } = resourceOf(kind);
+  if (namespace === undefined) return `/${api}/${plural}`;
+  if (!namespaced) throw new Error(`a ${kind} lives in no namespace`);
+  return `/${api}/namespaces/${segment(namespace)}/${plural}`;
+}
+
+export function objectPath({ kind, name, namespace }: ObjectRef): string {
+  if (resourceOf(kind).namespaced && namespace === undefined) throw new Error(`${kind} ${name} needs its namespace`);
+  return `${collectionPath(kind, namespace)}/${segment(name)}`;
+}
+
+/** `.` and `..` would lead to another object; no object is called so. */
+function segment(name: string): string {
+  if (name === '' || name === '.' || name === '..') throw new Error(`${JSON.stringify(name)} is no object's name`);
+  return encodeURIComponent(name);
 }
 
 export function refOf(object: KubernetesObject): ObjectRef {
@@ -62,6 +82,11 @@ export function refOf(object: KubernetesObject): ObjectRef {
   return { kind, name: metadata.name, ...(metadata.namespace && { namespace: metadata.namespace }) };
 }
 
+/** `namespace/name`, or the name alone where there is no namespace. */
+export function keyOf({ name, namespace }: { readonly name?: string; readonly namespace?: string }): string {
+  return namespace ? `${namespace}/${name}` : `${name}`;
+}
+
 export function describeRef(ref: ObjectRef): string {
-  return `${ref.kind} ${ref.namespace ? `${ref.namespace}/` : ''}${ref.name}`;
+  return `${ref.kind} ${keyOf(ref)}`;
 }
