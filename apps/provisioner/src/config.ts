@@ -5,7 +5,7 @@ const Environment = z.object({
   /** Everything global begins with it. */
   MESH_NAME: z
     .string()
-    .regex(/^[a-z][a-z0-9-]{0,28}$/)
+    .regex(/^[a-z]([a-z0-9-]{0,27}[a-z0-9])?$/)
     .default('mesh'),
   /** `amqp://<mesh>-provisioner:password@host/<vhost>` */
   MESH_AMQP_URL: z.url(),

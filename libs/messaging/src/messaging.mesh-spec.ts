@@ -7,6 +7,7 @@ import { Database, PersistenceModule } from '#persistence/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
+import { pruneInbox } from './inbox-pruner.js';
 import {
   type ConsumeContext,
   MessageHandler,
@@ -291,6 +292,17 @@ test('a fact that was overtaken by a newer one of its subject is not applied', a
   expect(terminated).not.toContain('at-9');
 });
 
-test('a service that vanishes in the middle of nothing leaves an empty outbox', async () => {
+test('a message that was handled more than a week ago is forgotten, a younger one is not', async () => {
+  await database.query(
+    `INSERT INTO inbox (source, message_id, handled_at) VALUES
+     ('pruned', 'old', now() - interval '8 days'), ('pruned', 'young', now() - interval '6 days')`,
+  );
+  expect(await pruneInbox(database)).toBe(1);
+  expect(await database.query(`SELECT message_id FROM inbox WHERE source = 'pruned'`)).toEqual([
+    { message_id: 'young' },
+  ]);
+});
+
+test('what was sent is not kept in the outbox', async () => {
   await waitFor('an empty outbox', async () => (await database.query('SELECT 1 FROM outbox')).length === 0);
 });

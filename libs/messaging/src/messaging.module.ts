@@ -4,6 +4,7 @@ import { RepublishRequested, type Service } from '#contracts/index.js';
 import { Database } from '#persistence/index.js';
 import { BrokerConnection } from './broker.js';
 import { MessageHandler, type Subscription } from './handler.js';
+import { InboxPruner } from './inbox-pruner.js';
 import { Outbox } from './outbox.js';
 import { OutboxRelay } from './outbox-relay.js';
 import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
@@ -29,6 +30,7 @@ export class Messaging implements OnModuleInit {
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
   private readonly relay: OutboxRelay;
+  private readonly pruner: InboxPruner;
   private collector: ParkedCollector | undefined;
   readonly transport: RabbitTransport;
 
@@ -46,6 +48,7 @@ export class Messaging implements OnModuleInit {
     this.publishing = connect('publishing');
     this.consuming = connect('consuming');
     this.relay = new OutboxRelay(database, outbox, this.publishing, user, onTrouble);
+    this.pruner = new InboxPruner(database, onTrouble);
     this.transport = new RabbitTransport(
       {
         service,
@@ -70,6 +73,7 @@ export class Messaging implements OnModuleInit {
     checkSubscriptions(this.options.service, this.options.subscriptions, handlers);
     await Promise.all([this.publishing.start(), this.consuming.start()]);
     this.relay.start();
+    this.pruner.start();
   }
 
   /**
@@ -105,6 +109,7 @@ export class Messaging implements OnModuleInit {
 
   /** Last of all: what handlers and reconcilers said until now leaves, as far as the broker takes it. */
   async drainOutbox(): Promise<void> {
+    this.pruner.stop();
     await this.relay.drain();
     await Promise.all([this.publishing.close(), this.consuming.close()]);
   }

@@ -2,10 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { InstancePlacementDeferred, InstanceRefused, InstanceRequested, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { findPlan, planNames } from '#odoo/index.js';
+import { JobQueue } from '#persistence/index.js';
 import { faultOfSlug } from '../domain/host-name.js';
 import { type Placement, type Specification, sameSpecification } from '../domain/placement.js';
 import { templatesFor } from '../domain/template-choice.js';
-import { PlacingService, type Refusal } from './placing.js';
+import { lookAgainMs, PlacingService, type Refusal } from './placing.js';
 import { HostNames, Placements, PlannerSettings, Templates } from './ports.js';
 
 /** Somebody wants an instance: refuse it with a reason, or hold its host name and find it a place. */
@@ -16,6 +17,7 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
     private readonly hosts: HostNames,
     private readonly templates: Templates,
     private readonly placing: PlacingService,
+    private readonly jobs: JobQueue,
     private readonly settings: PlannerSettings,
   ) {
     super();
@@ -51,7 +53,9 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
     };
     await this.placements.save(ctx, waiting);
     const lack = await this.placing.place(ctx, waiting);
-    if (lack) await ctx.publish(InstancePlacementDeferred, { instanceId, ...lack });
+    if (!lack) return;
+    await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', inMs: lookAgainMs });
+    await ctx.publish(InstancePlacementDeferred, { instanceId, ...lack });
   }
 
   private async faultOf(ctx: ConsumeContext, wanted: Specification): Promise<Refusal | undefined> {

@@ -20,6 +20,9 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** How soon those who wait are looked at again, also when nothing happens that would help them. */
+export const lookAgainMs = 5_000;
+
 /** How old the figures of a cell may be that others hear of. */
 const reportWithinMs = 1_000;
 
@@ -83,7 +86,7 @@ export class PlacingService {
     const cells = await this.cells.all(ctx);
     const opening = cells.find((cell) => cell.state === 'opening');
     if (!opening && cells.length >= this.settings.maxCells)
-      return lack('AllCellsFull', `all ${cells.length} cells are full; raise the limit of cells or of places`, 300);
+      return lack('AllCellsFull', `all ${cells.length} cells are full; raise MESH_MAX_CELLS or end instances`, 300);
     const next = opening ?? nextCell(this.settings.meshName, cells);
     await this.cells.add(ctx, { ...next, state: 'opening', places: this.settings.placesPerCell, reserved: 0 });
     await this.jobs.ask(ctx, {

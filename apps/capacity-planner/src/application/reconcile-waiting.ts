@@ -1,10 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Outbox } from '#messaging/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { PlacingService } from './placing.js';
+import { lookAgainMs, PlacingService } from './placing.js';
 import { Placements } from './ports.js';
 
-const lookAgainMs = 5_000;
 const atOnce = 200;
 
 /** Gives places to those who wait, longest first, each in a transaction of its own. */

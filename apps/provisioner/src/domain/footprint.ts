@@ -1,4 +1,5 @@
 import type { InstancePlaced, PayloadOf } from '#contracts/index.js';
+import { findPlan, type Plan } from '#odoo/index.js';
 import type { Step } from './next-action.js';
 
 export type Placed = PayloadOf<typeof InstancePlaced>;
@@ -33,6 +34,14 @@ export interface Condition {
 export interface Approval {
   readonly approvalId: string;
   readonly expiresAt: string;
+}
+
+/** The plan in the version that was accepted: later numbers are for later instances. */
+export function planOf({ placed }: Footprint): Plan {
+  const { name, version } = placed.plan;
+  const plan = findPlan(name, version);
+  if (!plan) throw new Error(`plan ${name} in version ${version} is not known to this release of the provisioner`);
+  return plan;
 }
 
 /** Made within this time, or given up with a reason. */

@@ -12,7 +12,6 @@ import { Log } from '#observability/index.js';
 import {
   deploymentManifest,
   type FootprintSpec,
-  findPlan,
   footprintNames,
   ingressRouteManifest,
   labelNames,
@@ -23,7 +22,7 @@ import {
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { Cluster, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
-import type { Footprint } from '../domain/footprint.js';
+import { type Footprint, planOf } from '../domain/footprint.js';
 import type { Workload } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
 
@@ -185,8 +184,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   private specOf(footprint: Footprint): FootprintSpec {
     const { footprintId, instanceId, placed, epoch } = footprint;
-    const plan = findPlan(placed.plan.name);
-    if (!plan) throw new Error(`plan ${placed.plan.name} is not known to this version`);
+    const plan = planOf(footprint);
     return {
       meshName: this.settings.meshName,
       names: footprintNames(this.settings.meshName, footprintId),

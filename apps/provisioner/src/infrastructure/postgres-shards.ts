@@ -1,5 +1,5 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { findPlan, footprintNames } from '#odoo/index.js';
+import { footprintNames } from '#odoo/index.js';
 import {
   cloneTemplate,
   dropTenant,
@@ -13,7 +13,7 @@ import {
   uuidOf,
 } from '#tenant-databases/index.js';
 import { type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
-import type { Footprint } from '../domain/footprint.js';
+import { type Footprint, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
 @Injectable()
@@ -32,7 +32,7 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   }
 
   async ensureRole(footprint: Footprint, password: string): Promise<void> {
-    const { databaseConnections: connectionLimit } = findPlan(footprint.placed.plan.name)!;
+    const { databaseConnections: connectionLimit } = planOf(footprint);
     await ensureTenantRole(this.shardOf(footprint), this.tenantOf(footprint), { password, connectionLimit });
   }
 
