@@ -7,6 +7,9 @@ export const maxBodyBytes = 256 * 1024;
 
 const word = (max: number) => z.string().min(1).max(max);
 
+/** An attribute that may be left out, or be null: CloudEvents' JSON format makes no difference. */
+const unset = <T extends z.ZodType>(attribute: T) => attribute.nullish().transform((value) => value ?? undefined);
+
 /**
  * CloudEvents 1.0, structured JSON. A foreign publisher must send specversion, id, source, type and data; facts of the
  * mesh carry subject and sequence too. Unknown extensions are let through unread, as CloudEvents asks.
@@ -17,17 +20,18 @@ export const Envelope = z.looseObject({
   id: word(128),
   source: word(128),
   type: word(128),
-  time: z.iso.datetime({ offset: true }).optional(),
-  datacontenttype: z.literal('application/json').optional(),
-  subject: word(256).optional(),
+  time: unset(z.iso.datetime({ offset: true })),
+  /** JSON, in whichever words. */
+  datacontenttype: unset(z.string().regex(/^application\/([a-zA-Z0-9.-]+\+)?json *(;.*)?$/, 'is not JSON')),
+  subject: unset(word(256)),
   /** Newest wins per (source, subject, type): max(previous + 1, unix milliseconds). */
-  sequence: z.int().nonnegative().optional(),
+  sequence: unset(z.int().nonnegative()),
   /** W3C Trace Context. A broken one is ignored, as that standard asks, and never a reason to refuse a message. */
-  traceparent: z.string().optional(),
+  traceparent: z.string().optional().catch(undefined),
   /** The id of the request that started it all. */
-  correlationid: word(128).optional(),
+  correlationid: unset(word(128)),
   /** The id of the message that made this one be said. */
-  causationid: word(128).optional(),
+  causationid: unset(word(128)),
   data: z.unknown(),
 });
 export type Envelope = z.output<typeof Envelope>;

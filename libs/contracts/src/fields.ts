@@ -1,7 +1,15 @@
 import { z } from 'zod';
 
-/** Any character but those that end a line or a string somewhere: control characters and Unicode's line separators. */
-const printable = z.string().regex(/^[^\p{Cc}\u2028\u2029]*$/u, 'holds a control character');
+/**
+ * Any character but those that end a line or a string somewhere: control characters and Unicode's line separators; and
+ * no half of a character, which no database takes. Spelt out, because Python's `re` does not know `\p{Cc}` and the
+ * published schemas are for everybody.
+ */
+const printable = z
+  .string()
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is kept out
+  .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, 'holds a control character')
+  .refine((value) => value.isWellFormed(), 'holds half a character (a lone surrogate)');
 
 /** Text a person wrote. */
 export const text = (max: number) => printable.min(1).max(max);
@@ -12,8 +20,10 @@ export const anyText = (max: number) => printable.max(max);
 /** A name that a machine gave: no blanks. */
 export const word = (max: number) => z.string().regex(new RegExp(`^[!-~]{1,${max}}$`));
 
-export const instanceId = z.uuid();
-export const footprintId = z.uuid();
+/** In lower case from here on, however it was sent: `A` and `a` are the same id. */
+export const uuid = z.uuid().toLowerCase();
+export const instanceId = uuid;
+export const footprintId = uuid;
 export const customerId = text(64);
 export const time = z.iso.datetime();
 

@@ -49,3 +49,21 @@ test('every reference of the AsyncAPI document leads somewhere', () => {
     expect(target).toBeDefined();
   }
 });
+
+test('a stranger with another regular expression engine can use the schemas: no pattern has \\p{…}', () => {
+  for (const [file, content] of generated()) expect([file, /\\\\p\{/.test(content)]).toEqual([file, false]);
+});
+
+test('AsyncAPI tells of each fact who alone sends it, and of each request who answers it', () => {
+  const { operations } = JSON.parse(generated().get('asyncapi.json')!) as {
+    operations: Record<string, { action: string; channel: { $ref: string }; tags: { name: string }[] }>;
+  };
+  const services = (action: string, channel: string) =>
+    Object.values(operations)
+      .filter((one) => one.action === action && one.channel.$ref === `#/channels/${channel}`)
+      .map((one) => one.tags[0]!.name);
+  expect(services('send', 'instanceReadyV1')).toEqual(['provisioner']);
+  expect(services('receive', 'instanceRequestedV1')).toEqual(['capacity-planner']);
+  expect(services('send', 'instanceRequestedV1')).toEqual(['api-gateway']);
+  expect(services('receive', 'republishRequestedV1')).toEqual(['capacity-planner', 'provisioner']);
+});

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { request, services } from './contract.js';
-import { anyText, customerId, footprintId, instanceId, text, word } from './fields.js';
+import { anyText, customerId, instanceId, text, word } from './fields.js';
 
 /** passlib's pbkdf2_sha512: rounds, 8 to 64 bytes of salt, 64 bytes of sum, in its own base64. */
 const passwordHash = z.string().regex(/^\$pbkdf2-sha512\$[1-9][0-9]{3,6}\$[A-Za-z0-9./]{11,86}\$[A-Za-z0-9./]{86}$/);
@@ -17,14 +17,14 @@ export const InstanceRequested = request('instance.requested.v1', {
     instanceId,
     slug: anyText(255),
     customerId,
-    plan: text(64),
-    odooVersion: text(16),
-    bundle: text(64).default('apps'),
+    plan: anyText(64),
+    odooVersion: anyText(16),
+    bundle: anyText(64).default('apps'),
     company: text(128),
     adminLogin: text(254),
     /** Absent: the customer sets the first password by mail. A plain password is never in a message. */
     adminPasswordHash: passwordHash.optional(),
-    language: text(16).default('en_US'),
+    language: anyText(16).default('en_US'),
     /** ISO 3166-1, two letters. */
     country: z
       .string()
@@ -38,19 +38,6 @@ export const InstanceProvisionRetryRequested = request('instance.provision-retry
   owner: 'provisioner',
   why: 'A provisioning that was given up is to be taken up again.',
   data: z.object({ instanceId, reason: text(500) }),
-});
-
-export const InstanceProvisioningCancelRequested = request('instance.provisioning-cancel-requested.v1', {
-  owner: 'provisioner',
-  why: 'An instance that is not Ready yet is not wanted any more.',
-  data: z.object({ instanceId, reason: text(500) }),
-});
-
-export const FootprintRemovalRequested = request('footprint.removal-requested.v1', {
-  owner: 'provisioner',
-  believedFrom: ['capacity-planner', 'lifecycle', 'backup'],
-  why: 'A footprint that is nobody’s live one any more is to go.',
-  data: z.object({ footprintId, reason: text(500) }),
 });
 
 /** Each owner answers by sending its current facts, as they were said, to that one queue. */

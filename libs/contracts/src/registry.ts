@@ -20,9 +20,15 @@ export const requestKeys: readonly string[] = registry
   .filter((one) => one.kind === 'request' && !one.believedFrom)
   .map((one) => one.key);
 
-/** The routing keys a service may publish, as RabbitMQ's topic permissions want them: a regular expression. */
-export function topicWritePattern(service: Service): string {
+/** The routing keys a service may publish: its facts, and the requests it sends. */
+export function keysSaidBy(service: Service): string[] {
   const facts = registry.filter((one) => one.kind === 'fact' && one.publisher === service).map((one) => one.key);
-  const keys = [...facts, ...(requestsSentBy[service] ?? []), ...requestsOfAll];
-  return `^(${keys.map((key) => key.replaceAll('.', '\\.')).join('|')})$`;
+  return [...facts, ...(requestsSentBy[service] ?? []), ...requestsOfAll];
+}
+
+/** The same as RabbitMQ's topic permissions want it: a regular expression. */
+export function topicWritePattern(service: Service): string {
+  return `^(${keysSaidBy(service)
+    .map((key) => key.replaceAll('.', '\\.'))
+    .join('|')})$`;
 }
