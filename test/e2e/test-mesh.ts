@@ -38,6 +38,7 @@ const root = resolve(import.meta.dirname, '../..');
  */
 export class TestMesh {
   readonly heard: Heard[] = [];
+  private second: MeshServices | undefined;
 
   private constructor(
     readonly name: string,
@@ -46,6 +47,7 @@ export class TestMesh {
     readonly cluster: KubernetesClient,
     private readonly broker: ChannelModel,
     private readonly folder: string,
+    private readonly state: State,
   ) {}
 
   static async start(options: TestMeshOptions = {}): Promise<TestMesh> {
@@ -69,14 +71,24 @@ export class TestMesh {
     url.pathname = `/${name}`;
     const broker = await connect(url.toString());
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
-    const mesh = new TestMesh(name, installed, services, cluster, broker, folder);
+    const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state);
     await mesh.listen();
     await services.startAll();
     return mesh;
   }
 
+  /** Planner, provisioner and gateway once more, on the same queues and tables. */
+  async startReplica(): Promise<MeshServices> {
+    const ports = Object.fromEntries(
+      await Promise.all(programs.map(async (service) => [service, await this.state.port(`${service}-2`)])),
+    );
+    this.second = this.services.replica(ports);
+    await this.second.startAll();
+    return this.second;
+  }
+
   async stop(): Promise<void> {
-    await this.services.stopAll();
+    await Promise.all([this.services.stopAll(), this.second?.stopAll()]);
     await this.broker.close();
     await uninstallMesh(this.installed);
     await this.cluster.close();

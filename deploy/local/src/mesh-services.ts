@@ -19,6 +19,11 @@ export class MeshServices {
     return `${this.mesh.plan.name}-${service}`;
   }
 
+  /** The same services once more, as a second replica beside the first. */
+  replica(ports: Readonly<Record<Program, number>>): MeshServices {
+    return new Replica(this.mesh, this.processes, this.root, ports);
+  }
+
   /** Resolves when it answers that it is ready; throws with the last lines of its log when it does not. */
   async start(service: Program): Promise<void> {
     await this.processes.start({
@@ -77,5 +82,11 @@ export class MeshServices {
     throw new Error(
       `${service} is not ready: ${seen}\nLast lines of ${this.logFile(service)}:\n${this.processes.lastLines(this.processName(service))}`,
     );
+  }
+}
+
+class Replica extends MeshServices {
+  override processName(service: Program): string {
+    return `${super.processName(service)}-2`;
   }
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { InstancePlacementDeferred, InstanceRefused, InstanceRequested, type PayloadOf } from '#contracts/index.js';
+import { InstanceRefused, InstanceRequested, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { findPlan, planNames } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
@@ -44,6 +44,7 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
       requestId: ctx.message.id,
       specification,
       state: 'waiting',
+      waitsFor: null,
       host,
       footprintId: null,
       cell: null,
@@ -52,10 +53,8 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
       correlationId: ctx.message.correlationId,
     };
     await this.placements.save(ctx, waiting);
-    const lack = await this.placing.place(ctx, waiting);
-    if (!lack) return;
-    await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', inMs: lookAgainMs });
-    await ctx.publish(InstancePlacementDeferred, { instanceId, ...lack });
+    const answered = await this.placing.placeOrDefer(ctx, waiting);
+    if (!answered) await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', inMs: lookAgainMs });
   }
 
   private async faultOf(ctx: ConsumeContext, wanted: Specification): Promise<Refusal | undefined> {

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { InstancePlaced, InstanceRefused, newId } from '#contracts/index.js';
+import { InstancePlaced, InstancePlacementDeferred, InstanceRefused, newId } from '#contracts/index.js';
 import type { PublishContext } from '#messaging/index.js';
 import { findPlan } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
@@ -9,7 +9,7 @@ import { templatesFor } from '../domain/template-choice.js';
 import { Cells, DatabaseShards, HostNames, Placements, PlannerSettings, Templates } from './ports.js';
 
 /** Why there is no place just now, and when it is worth looking again. */
-export interface Lack {
+interface Lack {
   readonly reason: string;
   readonly message: string;
   readonly retryAt: string;
@@ -39,11 +39,19 @@ export class PlacingService {
     private readonly settings: PlannerSettings,
   ) {}
 
-  /**
-   * Publishes the answer and returns undefined, or returns what is lacking. The order of the locks is the same for
-   * everybody: cell, then shard.
-   */
-  async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
+  /** Answers the request, or tells why it waits, once per reason. @returns whether it has its answer. */
+  async placeOrDefer(ctx: PublishContext, waiting: Placement): Promise<boolean> {
+    const lack = await this.place(ctx, waiting);
+    if (!lack) return true;
+    if (lack.reason !== waiting.waitsFor) {
+      await this.placements.save(ctx, { ...waiting, waitsFor: lack.reason });
+      await ctx.publish(InstancePlacementDeferred, { instanceId: waiting.instanceId, ...lack });
+    }
+    return false;
+  }
+
+  /** The order of the locks is the same for everybody: cell, then shard. */
+  private async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
     const { specification, instanceId, host } = waiting;
     const known = await this.templates.all(ctx);
     if (known.length === 0) return lack('NoTemplate', 'no template has been published yet', 15);
@@ -61,7 +69,14 @@ export class PlacingService {
 
     const footprintId = newId();
     const { image, version, bundle, language, database } = choice.templates.find((one) => one.databaseShard === shard)!;
-    await this.placements.save(ctx, { ...waiting, state: 'placed', footprintId, cell: cell.id, databaseShard: shard });
+    await this.placements.save(ctx, {
+      ...waiting,
+      state: 'placed',
+      waitsFor: null,
+      footprintId,
+      cell: cell.id,
+      databaseShard: shard,
+    });
     const plan = findPlan(specification.plan)!;
     await ctx.publish(InstancePlaced, {
       instanceId,

@@ -17,18 +17,18 @@ export class ReconcileWaiting {
 
   async reconcile(lease: Lease): Promise<Outcome> {
     const waiting = await this.placements.waiting(atOnce);
-    let lacking = false;
+    let unanswered = 0;
     for (const { instanceId, traceparent, correlationId, requestId } of waiting) {
       if (lease.signal.aborted) return { again: 0 };
       const cause = { traceparent: traceparent ?? undefined, correlationId, causationId: requestId };
-      const lack = await this.outbox.transaction(cause, async (ctx) => {
+      const answered = await this.outbox.transaction(cause, async (ctx) => {
         await lease.hold(ctx);
         const placement = await this.placements.lock(ctx, instanceId);
-        return placement?.state === 'waiting' ? await this.placing.place(ctx, placement) : undefined;
+        return placement?.state !== 'waiting' || (await this.placing.placeOrDefer(ctx, placement));
       });
-      lacking ||= lack !== undefined;
+      if (!answered) unanswered += 1;
     }
-    if (lacking) return { again: lookAgainMs };
+    if (unanswered > 0) return { again: lookAgainMs };
     return waiting.length < atOnce ? 'done' : { again: 0 };
   }
 }

@@ -9,6 +9,8 @@ export interface Placement {
   readonly specification: Specification;
   /** `waiting` for a place, `placed`, or `ended`: everything was given back. */
   readonly state: 'waiting' | 'placed' | 'ended';
+  /** What was lacking when it was looked for last, in one word. */
+  readonly waitsFor: string | null;
   readonly host: string;
   readonly footprintId: string | null;
   readonly cell: string | null;

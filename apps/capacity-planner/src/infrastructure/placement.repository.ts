@@ -12,6 +12,7 @@ export const PlacementEntity = new EntitySchema<Placement & { acceptedAt: Date }
     requestId: { name: 'request_id', type: 'text' },
     specification: { type: 'jsonb' },
     state: { type: 'text' },
+    waitsFor: { name: 'waits_for', type: 'text', nullable: true },
     host: { type: 'text' },
     footprintId: { name: 'footprint_id', type: 'uuid', nullable: true },
     cell: { type: 'text', nullable: true },

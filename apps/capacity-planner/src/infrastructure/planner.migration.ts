@@ -10,6 +10,7 @@ export class Planner1764000000010 implements MigrationInterface {
         request_id text NOT NULL,
         specification jsonb NOT NULL,
         state text NOT NULL CHECK (state IN ('waiting', 'placed', 'ended')),
+        waits_for text,
         host text NOT NULL,
         footprint_id uuid UNIQUE,
         cell text,
