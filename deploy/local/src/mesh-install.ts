@@ -20,6 +20,8 @@ export interface MeshPlan {
   readonly root: string;
   /** Where each service's environment file and kubeconfig are put, readable by this user only. */
   readonly folder: string;
+  /** Gives the same secret for the same name each time; without it every installation makes new ones. */
+  readonly secret?: (of: string) => string;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
@@ -46,7 +48,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const secrets = new Map<string, string>();
   const secret = (of: string) => {
-    const known = secrets.get(of) ?? randomBytes(24).toString('hex');
+    const known = secrets.get(of) ?? plan.secret?.(of) ?? randomBytes(24).toString('hex');
     secrets.set(of, known);
     return known;
   };

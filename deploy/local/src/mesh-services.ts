@@ -1,9 +1,15 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { throwIfInterrupted } from './interruption.js';
 import { type InstalledMesh, type Program, programs } from './mesh-install.js';
 import type { Processes } from './processes.js';
 
 const readyWithinMs = 60_000;
+
+/** The name under which a service of a mesh is kept among the processes of a state folder. */
+export function processNameOf(meshName: string, service: Program): string {
+  return `${meshName}-${service}`;
+}
 
 /** The services of one mesh as processes of this machine, each on a loopback port of its own. */
 export class MeshServices {
@@ -16,7 +22,7 @@ export class MeshServices {
   ) {}
 
   processName(service: Program): string {
-    return `${this.mesh.plan.name}-${service}`;
+    return processNameOf(this.mesh.plan.name, service);
   }
 
   /** The same services once more, as a second replica beside the first. */
@@ -54,8 +60,18 @@ export class MeshServices {
     await this.processes.kill(this.processName(service));
   }
 
+  alive(service: Program): boolean {
+    return this.processes.alive(this.processName(service));
+  }
+
   logFile(service: Program): string {
     return this.processes.logFile(this.processName(service));
+  }
+
+  /** Its last lines with the file's name, for the message of a failure. */
+  logOf(service: Program): string {
+    const lines = this.processes.lastLines(this.processName(service));
+    return `Last lines of ${this.logFile(service)}:\n${lines}`;
   }
 
   url(service: Program): string {
@@ -66,7 +82,8 @@ export class MeshServices {
     const until = Date.now() + readyWithinMs;
     let seen = 'no answer';
     while (Date.now() < until) {
-      if (!this.processes.alive(this.processName(service))) {
+      throwIfInterrupted();
+      if (!this.alive(service)) {
         seen = 'it ended';
         break;
       }
@@ -79,9 +96,7 @@ export class MeshServices {
       }
       await pause(50);
     }
-    throw new Error(
-      `${service} is not ready: ${seen}\nLast lines of ${this.logFile(service)}:\n${this.processes.lastLines(this.processName(service))}`,
-    );
+    throw new Error(`${service} is not ready: ${seen}\n${this.logOf(service)}`);
   }
 }
 

@@ -1,33 +1,16 @@
 import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
-import type { StackEnv } from './env-file.js';
+import { firstInstance } from './first-instance.js';
 import { untilInterrupted } from './interruption.js';
 import { tryLock } from './lock.js';
+import { meshPhase } from './mesh-phase.js';
 import { ownerOf, setOwner, upLock } from './owner.js';
+import type { Phase, UpContext } from './phase.js';
 import { Stack } from './stack.js';
 import { State } from './state.js';
 import { duration, say } from './terminal.js';
 
-/** What the phases of `npm run up` hand on to each other. */
-export interface UpContext {
-  readonly config: LocalConfig;
-  readonly state: State;
-  readonly sure: boolean;
-  /** The addresses, from the first phase on. */
-  env: StackEnv | undefined;
-  /** Lines for the end of the start: what there is and what to try next. */
-  readonly summary: string[];
-  /** What undoes a phase; done in reverse order when `up` ends, however it ends. */
-  readonly atEnd: { readonly name: string; readonly undo: () => Promise<void> }[];
-}
-
-/** One part of the start, shown under its title. */
-export interface Phase {
-  readonly title: string;
-  run(context: UpContext): Promise<void>;
-}
-
-const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }];
+const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, firstInstance];
 
 export const up = {
   help: `npm run up [-- --once] [--yes]
@@ -51,7 +34,15 @@ MESH_STATE, MESH_CACHE and the addresses of servers to use instead are as for np
     if (typeof unlock !== 'function')
       throw new Error(`npm run up already runs with this state folder (pid ${unlock.pid}); end it with: npm run down`);
 
-    const context: UpContext = { config, state, sure: values.yes, env: undefined, summary: [], atEnd: [] };
+    const context: UpContext = {
+      config,
+      state,
+      sure: values.yes,
+      env: undefined,
+      mesh: undefined,
+      summary: [],
+      atEnd: [],
+    };
     const start = Date.now();
     let allStopped = true;
     try {
