@@ -292,3 +292,36 @@ test.each([
   expect(answer.type).toContain('application/problem+json');
   expect(answer.body).toMatchObject({ status, code: expect.any(String), next: expect.any(String), fault: 'user' });
 });
+
+test('a wish for a template that was not heard of yet waits for it instead of being refused', async () => {
+  const tell = (language: string) =>
+    mesh.publish(
+      {
+        specversion: '1.0',
+        id: newId(),
+        source: 'provisioner',
+        type: 'mesh.template.published.v1',
+        time: new Date().toISOString(),
+        subject: `local/${language}`,
+        sequence: Date.now(),
+        data: {
+          template: { image: 'registry.local/odoo:18.0', version: '18.0', bundle: 'apps', language, database: 'later' },
+          databaseShard: 'local',
+          madeAt: new Date().toISOString(),
+          catalogue: 4,
+        },
+      },
+      { key: 'template.published.v1', as: 'provisioner' },
+    );
+  await tell('sv_SE');
+  const known = () => mesh.sql(`SELECT 1 FROM capacity_planner.template WHERE language = 'sv_SE'`);
+  await waitFor('three of four templates to be known', async () => (await known()).length === 1);
+
+  const request = mesh.request('patient', { language: 'nb_NO' });
+  await mesh.publish(request);
+  const { instanceId } = request.data;
+  const deferred = await waitFor('it to wait', () => mesh.said('instance.placement-deferred.v1', instanceId)[0]);
+  expect(deferred.envelope.data.reason).toBe('NoTemplate');
+  await tell('nb_NO');
+  await waitFor('its place', () => mesh.said('instance.placed.v1', instanceId)[0]);
+});

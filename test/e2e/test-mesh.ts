@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type ChannelModel, connect } from 'amqplib';
@@ -168,21 +168,38 @@ export class TestMesh {
   }
 
   async ready(instanceId: string, timeoutMs = 60_000) {
-    const fact = await waitFor(
-      `instance ${instanceId} to be ready (logs in ${this.folder}/logs)`,
-      () => this.said('instance.ready.v1', instanceId)[0],
-      { timeoutMs },
+    const fact = await this.explained(
+      waitFor(`instance ${instanceId} to be ready`, () => this.said('instance.ready.v1', instanceId)[0], { timeoutMs }),
     );
     return fact.envelope.data;
   }
 
   async refused(requestId: string) {
-    return await waitFor(`request ${requestId} to be refused`, () => {
-      const found = this.heard.find(
-        (one) => one.key === 'instance.refused.v1' && one.envelope.data.requestId === requestId,
+    const found = await this.explained(
+      waitFor(`request ${requestId} to be refused`, () =>
+        this.heard.find((one) => one.key === 'instance.refused.v1' && one.envelope.data.requestId === requestId),
+      ),
+    );
+    return found.envelope.data;
+  }
+
+  /** When a wait ends in vain: what was parked, and what the services complained about. */
+  private async explained<T>(waiting: Promise<T>): Promise<T> {
+    try {
+      return await waiting;
+    } catch (error) {
+      const parked = await this.sql('SELECT queue, type, reason, error FROM api_gateway.parked_message ORDER BY id');
+      const complaints = programs.flatMap((service) =>
+        readFileSync(this.services.logFile(service), 'utf8')
+          .split('\n')
+          .filter((line) => /"level":"(warn|error)"/.test(line))
+          .slice(-5)
+          .map((line) => line.slice(0, 400)),
       );
-      return found?.envelope.data;
-    });
+      throw new Error(
+        `${(error as Error).message}\nparked: ${JSON.stringify(parked)}\nthe services said:\n${complaints.join('\n')}`,
+      );
+    }
   }
 
   /** As an administrator; `database` defaults to the mesh's own. */

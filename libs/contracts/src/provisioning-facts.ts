@@ -101,5 +101,11 @@ export const TemplatePublished = fact('template.published.v1', {
   subjectOf: (data) => `${data.databaseShard}/${data.template.database}`,
   whole: true,
   why: 'Instances can be made of one more template.',
-  data: z.object({ template, databaseShard: word(64), madeAt: time }),
+  data: z.object({
+    template,
+    databaseShard: word(64),
+    madeAt: time,
+    /** How many templates there are now, on all shards: who knows fewer has not heard of all of them yet. */
+    catalogue: z.int().positive(),
+  }),
 });

@@ -3,7 +3,8 @@ import { NestFactory } from '@nestjs/core';
 import type { CustomTransportStrategy } from '@nestjs/microservices';
 import { Health } from './health.js';
 import type { Log } from './log.js';
-import { startTracing } from './tracing.js';
+import { nestLog } from './nest-log.js';
+import { startTracing, type Tracing } from './tracing.js';
 
 export interface ServiceOptions {
   readonly name: string;
@@ -21,65 +22,84 @@ export interface ServiceOptions {
   readonly onListening: (app: INestApplication) => Promise<void>;
   /** Once everything hears and answers, before the service calls itself ready. */
   readonly onServing?: (app: INestApplication) => void | Promise<void>;
+  /** How long a drain may take, in milliseconds. */
+  readonly drainLimitMs?: number;
 }
 
 /** Longer than the slowest handler may take, shorter than Kubernetes waits. */
-const drainLimitMs = 25_000;
+const defaultDrainLimitMs = 25_000;
 
 /**
  * Starts one service and stays until SIGTERM or SIGINT, which drain it: readiness off while HTTP still answers, then
- * `drain` step by step, spans flushed, the application closed, exit 0. A second signal, or too long a drain, exits 1
- * at once: everything is safe to be cut off, only not as quick to go on. (Nest's own shutdown hooks are not used:
- * they end the process by the signal, before the spans are out.)
+ * `drain` step by step, spans flushed, the application closed, exit 0. A step that fails keeps none of the others from
+ * being taken; then the exit code is 1. A second signal, or too long a drain, exits 1 at once: everything is safe to be
+ * cut off, only not as quick to go on. So does an error that nobody caught: what such a process would do next nobody
+ * knows. (Nest's own shutdown hooks are not used: they end the process by the signal, before the spans are out.)
  */
 export async function runService(options: ServiceOptions): Promise<void> {
   const { name, log } = options;
-  const flushSpans = startTracing({ service: name, endpoint: options.otlpEndpoint });
+  const tracing = startTracing({
+    service: name,
+    endpoint: options.otlpEndpoint,
+    onTrouble: (what, error) => log.warn(what, { error }),
+  });
   const die = (what: string) => (error: unknown) => {
     log.error(what, { error });
-    process.exitCode = 1;
-    setTimeout(() => process.exit(1), 100);
+    process.exit(1);
   };
   process.on('uncaughtException', die('uncaught exception'));
   process.on('unhandledRejection', die('unhandled rejection'));
 
+  let stopping = () => false;
   try {
-    const app = await NestFactory.create(options.module, { logger: log, abortOnError: false });
-    stopOnSignals(app, options, flushSpans);
+    const app = await NestFactory.create(options.module, { logger: nestLog(log), abortOnError: false });
+    stopping = stopOnSignals(app, options, tracing);
     for (const [name, check] of Object.entries(options.checks(app))) app.get(Health).add(name, check);
     app.connectMicroservice({ strategy: options.strategy(app) });
     await app.listen(options.httpPort, options.httpHost);
     await app.startAllMicroservices();
     await options.onListening(app);
     await options.onServing?.(app);
+    if (stopping()) return;
     app.get(Health).serving();
     log.info('service is ready', { address: await app.getUrl() });
   } catch (error) {
-    die(`${name} cannot start`)(error);
+    // What was told to stop during its start is stopping, and that it did not get ready is no fault.
+    if (!stopping()) die('service cannot start')(error);
   }
 }
 
-function stopOnSignals(app: INestApplication, options: ServiceOptions, flushSpans: () => Promise<void>): void {
+/** @returns whether a signal has come. */
+function stopOnSignals(app: INestApplication, options: ServiceOptions, tracing: Tracing): () => boolean {
+  const { log, drainLimitMs = defaultDrainLimitMs } = options;
   let stopping = false;
-  const stop = async (signal: string) => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    options.log.info('service drains', { signal });
-    setTimeout(() => {
-      options.log.error('drain took too long', { limitMs: drainLimitMs });
-      process.exit(1);
-    }, drainLimitMs).unref();
+  let clean = true;
+  const attempt = async (step: () => Promise<void>) => {
     try {
-      app.get(Health).draining();
-      for (const step of options.drain(app)) await step();
-      await flushSpans();
-      await app.close();
-      options.log.info('service stopped');
-      process.exit(0);
+      await step();
     } catch (error) {
-      options.log.error('drain failed', { error });
-      process.exit(1);
+      clean = false;
+      log.error('drain step failed', { error });
     }
   };
+  const stop = async (signal: string) => {
+    if (stopping) {
+      log.warn('service ends at once, signalled again', { signal });
+      process.exit(1);
+    }
+    stopping = true;
+    log.info('service drains', { signal });
+    setTimeout(() => {
+      log.error('drain took too long', { limitMs: drainLimitMs });
+      process.exit(1);
+    }, drainLimitMs);
+    app.get(Health).draining();
+    for (const step of options.drain(app)) await attempt(step);
+    await tracing.shutdown();
+    await attempt(() => app.close());
+    log.info('service stopped', { clean });
+    process.exit(clean ? 0 : 1);
+  };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+  return () => stopping;
 }

@@ -15,7 +15,7 @@ export class LearnTemplateHandler extends MessageHandler<typeof TemplatePublishe
   }
 
   async handle(template: PayloadOf<typeof TemplatePublished>, ctx: ConsumeContext): Promise<void> {
-    await this.templates.add(ctx, template);
+    await this.templates.add(ctx, template, ctx.message.time ?? template.madeAt);
     await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements' });
   }
 }

@@ -62,11 +62,9 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
     if (slug) return slug;
     if (!findPlan(wanted.plan))
       return { code: 'unknown-plan', message: `there is no such plan; there is ${planNames().join(', ')}` };
-    const known = await this.templates.all(ctx);
-    // Before the first template is known nothing can be said about versions: the request waits.
-    if (known.length === 0) return undefined;
-    const choice = templatesFor(wanted, known);
-    return 'code' in choice ? choice : undefined;
+    const choice = templatesFor(wanted, await this.templates.all(ctx));
+    // As long as templates may be missing from our list, one that is not found is waited for.
+    return 'code' in choice && (await this.templates.complete(ctx)) ? choice : undefined;
   }
 
   private async claimHost(ctx: ConsumeContext, host: string, instanceId: string): Promise<Refusal | undefined> {

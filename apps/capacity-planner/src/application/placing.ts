@@ -53,10 +53,11 @@ export class PlacingService {
   /** The order of the locks is the same for everybody: cell, then shard. */
   private async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
     const { specification, instanceId, host } = waiting;
-    const known = await this.templates.all(ctx);
-    if (known.length === 0) return lack('NoTemplate', 'no template has been published yet', 15);
-    const choice = templatesFor(specification, known);
-    if ('code' in choice) return await this.refuse(ctx, waiting, choice);
+    const choice = templatesFor(specification, await this.templates.all(ctx));
+    if ('code' in choice) {
+      if (await this.templates.complete(ctx)) return await this.refuse(ctx, waiting, choice);
+      return lack('NoTemplate', 'not all templates were heard of yet, and this one is not among those that were', 15);
+    }
 
     const cell = await this.cells.reservePlace(ctx);
     if (!cell) return await this.askForCell(ctx, waiting);
@@ -113,7 +114,7 @@ export class PlacingService {
     return lack('CellOpening', `cell ${next.id} is being opened`, 5);
   }
 
-  /** A request that had to wait for the first template turns out to wish for what does not exist. */
+  /** A request that had to wait for templates turns out to wish for what does not exist. */
   private async refuse(ctx: PublishContext, waiting: Placement, refusal: Refusal): Promise<undefined> {
     const { instanceId, requestId, host } = waiting;
     await this.placements.remove(ctx, instanceId);

@@ -42,7 +42,10 @@ export abstract class DatabaseShards {
 
 export abstract class Templates {
   abstract all(tx: Transaction): Promise<Template[]>;
-  abstract add(tx: Transaction, template: PayloadOf<typeof TemplatePublished>): Promise<void>;
+  /** Whether all templates were heard of that there are: before, nobody can say that one does not exist. */
+  abstract complete(tx: Transaction): Promise<boolean>;
+  /** @param toldAt when it was said how many there are; the newest word counts. */
+  abstract add(tx: Transaction, template: PayloadOf<typeof TemplatePublished>, toldAt: string): Promise<void>;
 }
 
 export abstract class Cluster {

@@ -51,10 +51,16 @@ export class Planner1764000000010 implements MigrationInterface {
         database text NOT NULL,
         PRIMARY KEY (image, bundle, language, database_shard)
       )`);
+    await runner.query(`
+      CREATE TABLE catalogue (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        size integer NOT NULL,
+        told_at timestamptz NOT NULL
+      )`);
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    for (const table of ['placement', 'host_name', 'cell', 'database_shard', 'template'])
+    for (const table of ['placement', 'host_name', 'cell', 'database_shard', 'template', 'catalogue'])
       await runner.query(`DROP TABLE ${table}`);
   }
 }

@@ -12,7 +12,24 @@ export class TemplateRepository extends Templates {
     );
   }
 
-  async add(tx: Transaction, { template, databaseShard }: PayloadOf<typeof TemplatePublished>): Promise<void> {
+  async complete(tx: Transaction): Promise<boolean> {
+    const [row] = await tx.query<{ complete: boolean }>(
+      'SELECT (SELECT count(*) FROM template) >= (SELECT size FROM catalogue) AS complete',
+    );
+    return row!.complete === true;
+  }
+
+  async add(
+    tx: Transaction,
+    { template, databaseShard, catalogue }: PayloadOf<typeof TemplatePublished>,
+    toldAt: string,
+  ): Promise<void> {
+    await tx.query(
+      `INSERT INTO catalogue AS c (size, told_at) VALUES ($1, $2)
+       ON CONFLICT (one) DO UPDATE SET size = excluded.size, told_at = excluded.told_at
+         WHERE c.told_at <= excluded.told_at`,
+      [catalogue, toldAt],
+    );
     await tx.query(
       `INSERT INTO template (image, version, bundle, language, database_shard, database)
        VALUES ($1, $2, $3, $4, $5, $6)

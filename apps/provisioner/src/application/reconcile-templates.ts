@@ -16,7 +16,8 @@ export class ReconcileTemplates {
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
-    for (const { databaseShard, template } of await this.shards.templates()) {
+    const found = await this.shards.templates();
+    for (const { databaseShard, template } of found) {
       await this.outbox.transaction({}, async (ctx) => {
         await lease.hold(ctx);
         if (!(await this.published.note(ctx, databaseShard, template))) return;
@@ -25,6 +26,7 @@ export class ReconcileTemplates {
           databaseShard,
           template: { image, version, bundle, language, database },
           madeAt,
+          catalogue: found.length,
         });
       });
     }
