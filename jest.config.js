@@ -1,5 +1,6 @@
-// Three lanes: unit (no process), mesh (broker, database, control plane from the environment), e2e (the services as
-// processes). `npm test` runs them in this order and gives the last two their own stack.
+// Four lanes: unit (no process), mesh (broker, database, control plane from the environment), e2e (the services as
+// processes), reliability (faults; alone on the stack, because it kills its servers). `npm test` runs them in this order
+// and gives the last three their own stack.
 const lane = (displayName, testMatch) => ({
   displayName,
   testMatch,
@@ -21,5 +22,6 @@ export default {
     lane('unit', ['<rootDir>/{apps,libs,deploy,test}/**/*.spec.ts']),
     lane('mesh', ['<rootDir>/{apps,libs,deploy,test}/**/*.mesh-spec.ts']),
     lane('e2e', ['<rootDir>/test/**/*.e2e-spec.ts']),
+    lane('reliability', ['<rootDir>/test/**/*.reliability-spec.ts']),
   ],
 };

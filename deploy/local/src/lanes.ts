@@ -5,11 +5,17 @@ import { show } from './run.js';
 import { type LaneResult, resultOfJest } from './summary.js';
 
 /** In the order in which they run: the cheap ones first. */
-export const laneNames = ['lint', 'rules', 'types', 'contracts', 'unit', 'mesh', 'e2e'] as const;
+export const laneNames = ['lint', 'rules', 'types', 'contracts', 'unit', 'mesh', 'e2e', 'reliability'] as const;
 export type LaneName = (typeof laneNames)[number];
 
 /** Lanes that talk to a broker, a database and a cluster. */
-export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e']);
+export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reliability']);
+
+/** Lanes that run the compiled services. */
+export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability']);
+
+/** What kills a server of the stack must have it for itself. */
+const lanesAlone: ReadonlySet<LaneName> = new Set(['reliability']);
 
 export interface Filter {
   /** Only tests whose full name matches. */
@@ -43,7 +49,8 @@ export async function runLane(
 
   const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
   const options = ['--selectProjects', lane, '--passWithNoTests', '--json', `--outputFile=${reportFile}`];
-  const only = [...(filter.grep ? ['-t', filter.grep] : []), ...filter.paths];
+  const alone = lanesAlone.has(lane) ? ['--runInBand'] : [];
+  const only = [...alone, ...(filter.grep ? ['-t', filter.grep] : []), ...filter.paths];
   const status = await show(process.execPath, [...jest, ...options, ...only], {
     cwd: config.root,
     env: { ...config.environment, ...env },

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { Interrupted } from './interruption.js';
-import { type Filter, type LaneName, laneNames, lanesOnStack, reportFile, runLane } from './lanes.js';
+import { type Filter, type LaneName, laneNames, lanesOfServices, lanesOnStack, reportFile, runLane } from './lanes.js';
 import { Obstacle } from './preflight.js';
 import { pythonForTests } from './python.js';
 import { Stack } from './stack.js';
@@ -17,7 +17,7 @@ export const test = {
   help: `npm test [-- [--lane NAME]… [--grep PATTERN] [PATH]…]
 
 Runs all lanes in this order: ${laneNames.join(', ')}.
-mesh and e2e get a stack of their own, which is stopped and deleted at the end.
+mesh, e2e and reliability get a stack of their own, which is stopped and deleted at the end.
 The last line says:  N passed, N failed, N skipped
 
   --lane NAME      only this lane; may be given again
@@ -41,9 +41,10 @@ The last line says:  N passed, N failed, N skipped
       for (const lane of lanes.filter((name) => !lanesOnStack.has(name)))
         results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
       const compiles = results.every(({ lane, failed }) => lane !== 'types' || failed.length === 0);
-      const onStack = lanes.filter((name) => lanesOnStack.has(name) && (name !== 'e2e' || compiles));
+      const onStack = lanes.filter((name) => lanesOnStack.has(name) && (!lanesOfServices.has(name) || compiles));
       if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
-      if (!compiles && lanes.includes('e2e')) results.push(skippedLane('e2e', 'the services do not compile'));
+      for (const lane of lanes.filter((name) => lanesOfServices.has(name) && !compiles))
+        results.push(skippedLane(lane, 'the services do not compile'));
 
       say(`\n${'─'.repeat(72)}`);
       for (const { lane, ms } of results) say(`  ${lane.padEnd(12)}${duration(ms).padStart(9)}`);
@@ -61,7 +62,7 @@ function chosenLanes(asked: readonly string[] | undefined, narrowed: boolean): L
   const unknown = asked?.filter((name) => !laneNames.includes(name as LaneName)) ?? [];
   if (unknown.length > 0) throw new Error(`no such lane: ${unknown.join(', ')}. There are ${laneNames.join(', ')}`);
   if (asked) return laneNames.filter((name) => asked.includes(name));
-  return narrowed ? ['unit', 'mesh', 'e2e'] : [...laneNames];
+  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability'] : [...laneNames];
 }
 
 async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {

@@ -4,8 +4,8 @@ import type { KubernetesObject } from '#kubernetes/index.js';
 import type { Program } from '#local/mesh-install.js';
 import { killProcess, startProcess } from '#local/processes.js';
 import { waitFor } from '#testing/wait-for.js';
-import { stackEnvironment } from './config.js';
-import { TestMesh } from './test-mesh.js';
+import { stackEnvironment } from '../e2e/config.js';
+import { TestMesh } from '../e2e/test-mesh.js';
 
 let mesh: TestMesh;
 
