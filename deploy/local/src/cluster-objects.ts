@@ -60,6 +60,15 @@ export async function applySimulatedNodes(api: ClusterApi, count: number, stillH
   });
 }
 
+/**
+ * Before kwok starts: it has a new name each time, and leaves a node alone as long as another name's lease on it lasts;
+ * pods of that node would not move for up to 40 s.
+ */
+export async function forgetLeases(api: ClusterApi, count: number): Promise<void> {
+  for (const { metadata } of simulatedNodes(count))
+    await api.delete(`/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/${metadata.name}`);
+}
+
 async function simulatedNodesReady(api: ClusterApi, count: number): Promise<boolean> {
   const ready = (await nodes(api)).filter(
     (node) =>

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ClusterApi } from './cluster-api.js';
-import { applyDefinitions, applySimulatedNodes, applyStorageClass } from './cluster-objects.js';
+import { applyDefinitions, applySimulatedNodes, applyStorageClass, forgetLeases } from './cluster-objects.js';
 import { ensurePki } from './pki.js';
 import type { ProcessSpec } from './processes.js';
 import type { State } from './state.js';
@@ -65,6 +65,7 @@ export async function startCluster(
   const api = await ClusterApi.open(kubeconfig);
   try {
     await waitForServer(processes, 'kube-apiserver', 90_000, () => api.ready());
+    if (!processes.alive('kwok')) await forgetLeases(api, options.nodes);
     for (const program of [controllerManager, scheduler, kwok])
       await processes.start(program(state, tools, kubeconfig));
     progress('custom resources');
