@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Dispatcher, Pool } from 'undici';
+import { buildConnector, type Dispatcher, Pool } from 'undici';
 import type { Connection } from './connection.js';
 import { TooManyRequests, Unreachable } from './errors.js';
+import { KubernetesMetrics } from './metrics.js';
 import { type Priority, TokenBucket } from './token-bucket.js';
 
 export interface ApiServerOptions {
@@ -12,27 +13,20 @@ export interface ApiServerOptions {
   /** How long one call waits in all because the server said 429, before its caller hears of it. */
   readonly patienceMs?: number;
   readonly rate?: { readonly perSecond: number; readonly burst: number };
-  /** After each attempt; must not throw. `status` is 0 when there was no answer. */
-  readonly onCall?: (call: CallMeasure) => void;
-}
-
-export interface CallMeasure {
-  readonly verb: string;
-  /** As in URLs: `deployments`. */
-  readonly resource: string;
-  readonly status: number;
-  readonly seconds: number;
 }
 
 export interface CallOptions {
   readonly priority?: Priority;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** Over the connections of the watches, whose death is noticed within seconds: for a reflector's lists. */
+  readonly besideWatches?: boolean;
 }
 
 export interface Request extends CallOptions {
   readonly verb: string;
-  readonly resource: string;
+  /** For measurements: `Deployment`. */
+  readonly kind: string;
   /** For messages: `Deployment mesh-c0/o0199…`. */
   readonly object: string;
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -48,12 +42,21 @@ export interface Answer {
 }
 
 const readRetries = 2;
+/** A watch's connection is asked this often whether it lives, and dead after this many questions without an answer. */
+const pingMs = 1_000;
+const silentPings = 3;
 /** Longer than our calls are apart, shorter than the server's own limit: who closes first must be us. */
 const keepAliveMs = 30_000;
 
 /**
- * One API server over kept connections: one pool for calls, one for watches, of which each holds a connection. (The
- * stock client opens a TLS connection for each call, which costs four times the CPU.)
+ * One API server over kept connections, in two pools, so that neither waits for the other. (The stock client opens a TLS
+ * connection for each call, which costs four times the CPU.)
+ *
+ * Calls have HTTP/1.1, one at a time on each connection: that is the fastest, and their time limits find a dead one.
+ * Watches share an HTTP/2 connection for its pings. A healthy watch may be silent for a minute, until the next bookmark,
+ * and a call beside it only says that another connection works; but a ping has to be answered on this one, at once, and
+ * costs the server 17 bytes. So a half-open connection is found in 4 s. Where something in between speaks no HTTP/2,
+ * only the reflector's own limit on silence is left.
  *
  * 429 is flow control and waited out. A read whose connection broke is repeated; a change never, because nobody knows
  * whether it was made: the reconciler looks. A time-out is not repeated either.
@@ -62,6 +65,7 @@ export class ApiServer {
   private readonly calls: Pool;
   private readonly watches: Pool;
   private readonly bucket: TokenBucket;
+  private readonly metrics = new KubernetesMetrics();
 
   constructor(
     private readonly connection: Connection,
@@ -69,15 +73,23 @@ export class ApiServer {
   ) {
     const pool = {
       pipelining: 1,
-      // One call a connection at a time was measured; over HTTP/2 all would share one, and a slow list stops the rest.
-      allowH2: false,
       keepAliveTimeout: keepAliveMs,
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { ...connection.tls, timeout: 5_000 },
     };
-    this.calls = new Pool(connection.origin, { ...pool, connections: options.connections ?? 16 });
-    this.watches = new Pool(connection.origin, { ...pool, connections: null });
+    this.calls = new Pool(connection.origin, {
+      ...pool,
+      connections: options.connections ?? 16,
+      allowH2: false,
+      connect: { ...connection.tls, timeout: 5_000 },
+    });
+    this.watches = new Pool(connection.origin, {
+      ...pool,
+      connections: null,
+      allowH2: true,
+      h2Options: { pingInterval: pingMs },
+      connect: connectorOf(connection),
+    });
     this.bucket = new TokenBucket(options.rate ?? { perSecond: 500, burst: 1_000 });
   }
 
@@ -100,9 +112,11 @@ export class ApiServer {
         const askedMs = retryAfterMs(answer.headers['retry-after']);
         waitMs = askedMs * (1 + Math.random() / 4);
         if (performance.now() + waitMs > patientUntil) throw tooMany(request, askedMs);
+        this.metrics.retried(request.verb, request.kind, 'throttled');
       } catch (error) {
         if (!(error instanceof ConnectionBroke) || request.method !== 'GET' || broken++ === readRetries) throw error;
         waitMs = 100 * broken * (0.5 + Math.random());
+        this.metrics.retried(request.verb, request.kind, 'broken');
       }
       await waitFor(waitMs, request.signal);
     }
@@ -137,7 +151,8 @@ export class ApiServer {
     request.signal?.addEventListener('abort', giveUp, { once: true });
     return await this.measured(request, async () => {
       try {
-        const response = await this.calls.request({ ...this.parts(request), signal: end.signal });
+        const pool = request.besideWatches ? this.watches : this.calls;
+        const response = await pool.request({ ...this.parts(request), signal: end.signal });
         const text = await response.body.text();
         return { statusCode: response.statusCode, status: response.statusCode, headers: response.headers, text };
       } catch (error) {
@@ -157,8 +172,7 @@ export class ApiServer {
       status = answer.statusCode;
       return answer;
     } finally {
-      const { verb, resource } = request;
-      this.options.onCall?.({ verb, resource, status, seconds: (performance.now() - begun) / 1_000 });
+      this.metrics.called(request.verb, request.kind, status, (performance.now() - begun) / 1_000);
     }
   }
 
@@ -186,6 +200,30 @@ export class ApiServer {
   }
 }
 
+/**
+ * TLS with HTTP/2 where the server has it. undici sends the pings and waits for their answers as long as it takes; here
+ * is seen whether anything comes. Counted in looks and not by the clock, because a process that was stopped for a while
+ * must read what came meanwhile before it judges.
+ */
+function connectorOf({ tls }: Connection): buildConnector.connector {
+  const connect = buildConnector({ ...tls, timeout: 2_500, allowH2: true, preferH2: true });
+  return (options, callback) =>
+    connect(options, (...[error, socket]) => {
+      if (error) return callback(error, null);
+      if ('alpnProtocol' in socket && socket.alpnProtocol === 'h2') {
+        let heard = 0;
+        let silent = 0;
+        const look = setInterval(() => {
+          silent = socket.bytesRead === heard ? silent + 1 : 0;
+          heard = socket.bytesRead;
+          if (silent === silentPings) socket.destroy(new Error(`${silentPings} pings were not answered`));
+        }, pingMs).unref();
+        socket.once('close', () => clearInterval(look));
+      }
+      callback(null, socket);
+    });
+}
+
 /** The kind of Unreachable after which a read may be asked again at once. */
 class ConnectionBroke extends Unreachable {
   constructor(...args: ConstructorParameters<typeof Unreachable>) {
@@ -206,7 +244,7 @@ function tooMany({ verb, object }: Request, askedMs: number): TooManyRequests {
 }
 
 /** The server says seconds; 1 s where it says nothing that can be read. */
-function retryAfterMs(header: string | string[] | undefined): number {
+export function retryAfterMs(header: string | string[] | undefined): number {
   const seconds = Number(header ?? 'none');
   return Number.isFinite(seconds) && seconds >= 0 ? Math.max(seconds * 1_000, 50) : 1_000;
 }

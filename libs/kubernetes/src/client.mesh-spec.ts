@@ -151,7 +151,7 @@ it('a Secret that the server cannot take is not quoted', async () => {
   // So it is in the server's own words:
   const raw = await cluster.admin.server.send({
     verb: 'apply',
-    resource: 'secrets',
+    kind: 'Secret',
     object: 'odd',
     method: 'PATCH',
     path: `/api/v1/namespaces/${namespace}/secrets/odd?fieldManager=test`,

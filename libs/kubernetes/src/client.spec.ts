@@ -2,7 +2,6 @@ import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CoreV1Api } from '@kubernetes/client-node';
 import { waitFor } from '#testing/wait-for.js';
-import type { CallMeasure } from './api-server.js';
 import { KubernetesClient, type KubernetesClientOptions } from './client.js';
 import {
   AlreadyExists,
@@ -24,6 +23,7 @@ import {
   startServer,
   status,
 } from './scripted-server.fixture.js';
+import { TestMeters } from './test-meters.fixture.js';
 import { typedApis } from './typed-apis.js';
 
 const ref = { kind: 'ConfigMap', namespace: 'ns', name: 'a' };
@@ -31,25 +31,25 @@ const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: 'ns
 
 let answer: (request: SeenRequest, response: ServerResponse) => void;
 let server: ScriptedServer;
-let measures: CallMeasure[];
+let meters: TestMeters;
 let clients: KubernetesClient[];
 
 beforeEach(async () => {
   answer = (_, response) => json(response, 200, object);
   server = await startServer((request, response) => answer(request, response));
-  measures = [];
+  meters = new TestMeters();
   clients = [];
 });
 
 afterEach(async () => {
   await server.close();
   await Promise.all(clients.map((client) => client.close()));
+  await meters.remove();
 });
 
 function clientWith(options: Partial<KubernetesClientOptions> = {}): KubernetesClient {
   const client = new KubernetesClient({
     kubeconfig: server.kubeconfig(),
-    onCall: (measure) => measures.push(measure),
     ...options,
   });
   clients.push(client);
@@ -114,10 +114,7 @@ describe('what is sent', () => {
       '/k8s/c1/api/v1/namespaces/ns/configmaps/a',
       '/k8s/c1/api/v1/namespaces/ns/configmaps/a',
     ]);
-    expect(measures.map(({ verb, resource, status }) => [verb, resource, status])).toEqual([
-      ['get', 'configmaps', 200],
-      ['get', 'configmaps', 200],
-    ]);
+    expect(await meters.read()).toEqual({ 'kubernetes.client.call.duration get ConfigMap 200': 2 });
   });
 
   it.each(['..', '.', ''])('nothing for an object called %j: it would be another one', async (name) => {
@@ -231,7 +228,11 @@ describe('faults on the way', () => {
   it('a read whose connection breaks is asked again', async () => {
     answer = (_, response) => (server.requests.length < 3 ? response.destroy() : json(response, 200, object));
     expect(await clientWith().get(ref)).toEqual(object);
-    expect(measures.map((measure) => measure.status)).toEqual([0, 0, 200]);
+    expect(await meters.read()).toEqual({
+      'kubernetes.client.call.duration get ConfigMap 0': 2,
+      'kubernetes.client.call.duration get ConfigMap 200': 1,
+      'kubernetes.client.retries get ConfigMap broken': 2,
+    });
   });
 
   it('but not for ever', async () => {
@@ -290,7 +291,11 @@ describe('429 is flow control', () => {
     const begun = performance.now();
     await clientWith().apply(object, 'm');
     expect(performance.now() - begun).toBeGreaterThanOrEqual(199);
-    expect(measures.map((measure) => measure.status)).toEqual([429, 200]);
+    expect(await meters.read()).toEqual({
+      'kubernetes.client.call.duration apply ConfigMap 200': 1,
+      'kubernetes.client.call.duration apply ConfigMap 429': 1,
+      'kubernetes.client.retries apply ConfigMap throttled': 1,
+    });
   });
 
   it('ends in an error when patience ends, which says when to come again', async () => {
@@ -312,7 +317,10 @@ describe('429 is flow control', () => {
     answer = (_, response) => slowDown(response, '10');
     const end = new AbortController();
     const call = failureOf(clientWith().get(ref, { signal: end.signal }));
-    await waitFor('the refusal', () => measures.length === 1);
+    await waitFor(
+      'the refusal',
+      async () => 'kubernetes.client.retries get ConfigMap throttled' in (await meters.read()),
+    );
     const reason = new Error('stop');
     end.abort(reason);
     expect(await call).toBe(reason);

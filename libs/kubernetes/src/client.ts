@@ -1,16 +1,15 @@
 import type { Dispatcher } from 'undici';
-import { type Answer, ApiServer, type ApiServerOptions, type CallOptions, type Request } from './api-server.js';
+import {
+  type Answer,
+  ApiServer,
+  type ApiServerOptions,
+  type CallOptions,
+  type Request,
+  retryAfterMs,
+} from './api-server.js';
 import { readConnection } from './connection.js';
 import { errorOf, type KubernetesError, NotFound, ServerFault } from './errors.js';
-import {
-  collectionPath,
-  describeRef,
-  type KubernetesObject,
-  type ObjectRef,
-  objectPath,
-  refOf,
-  resourceOf,
-} from './resources.js';
+import { collectionPath, describeRef, type KubernetesObject, type ObjectRef, objectPath, refOf } from './resources.js';
 
 export interface KubernetesClientOptions extends ApiServerOptions {
   /** Path of the file. */
@@ -188,23 +187,23 @@ export class KubernetesClient {
       verb: 'watch',
       method: 'GET',
       path: `${collectionPath(kind, namespace)}?${new URLSearchParams({ ...query, watch: 'true' })}`,
-      resource: resourceOf(kind).plural,
+      kind,
       object: describeRef(collectionRef(kind, namespace)),
       signal,
     };
     const { statusCode, headers, body } = await this.server.stream(request);
     if (statusCode === 200) return body;
-    throw refusal(request, kind, { status: statusCode, headers, text: await body.text() });
+    throw refusal(request, { status: statusCode, headers, text: await body.text() });
   }
 
   async close(): Promise<void> {
     await this.server.close();
   }
 
-  private async call<T>(ref: ObjectRef, what: Omit<Request, 'resource' | 'object'>): Promise<T> {
-    const request = { ...what, resource: resourceOf(ref.kind).plural, object: describeRef(ref) };
+  private async call<T>(ref: ObjectRef, what: Omit<Request, 'kind' | 'object'>): Promise<T> {
+    const request = { ...what, kind: ref.kind, object: describeRef(ref) };
     const answer = await this.server.send(request);
-    if (answer.status >= 300) throw refusal(request, ref.kind, answer);
+    if (answer.status >= 300) throw refusal(request, answer);
     const parsed = parse(answer.text);
     if (!parsed) {
       const { verb, object } = request;
@@ -235,18 +234,19 @@ function parse(text: string): object | undefined {
 /** Of these the server's words name objects, users and fields. Other refusals may quote what was sent. */
 const harmless = new Set([401, 403, 404, 409, 410, 429]);
 
-function refusal({ verb, object }: Request, kind: string, { status, text }: Answer): KubernetesError {
+function refusal({ verb, kind, object }: Request, { status, headers, text }: Answer): KubernetesError {
   const said = (parse(text) ?? {}) as { message?: unknown; reason?: unknown; details?: { name?: unknown } };
   const reason = typeof said.reason === 'string' && said.reason ? said.reason : undefined;
   const about = typeof said.details?.name === 'string' ? said.details.name : undefined;
-  return errorOf({
+  const failure = {
     verb,
     object,
     status,
     message: wordsOf(said.message, kind, status, reason),
     ...(reason && { reason }),
     ...(about && { about }),
-  });
+  };
+  return errorOf(failure, retryAfterMs(headers['retry-after']));
 }
 
 function wordsOf(message: unknown, kind: string, status: number, reason = 'no reason'): string {

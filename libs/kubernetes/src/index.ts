@@ -1,4 +1,4 @@
-export type { CallMeasure, CallOptions } from './api-server.js';
+export type { CallOptions } from './api-server.js';
 export * from './client.js';
 export * from './errors.js';
 export * from './reflector.js';

@@ -4,6 +4,7 @@ import { waitFor } from '#testing/wait-for.js';
 import { KubernetesClient } from './client.js';
 import { Reflector, type ReflectorOptions } from './reflector.js';
 import { json, type ScriptedServer, type SeenRequest, startServer, status } from './scripted-server.fixture.js';
+import { TestMeters } from './test-meters.fixture.js';
 
 type Answer = (response: ServerResponse, request: SeenRequest) => void;
 
@@ -33,8 +34,8 @@ afterEach(async () => {
   await server.close();
 });
 
-function start(options: Partial<ReflectorOptions<string>> = {}): Reflector<string> {
-  const reflector = new Reflector<string>(client, {
+function start(options: Partial<ReflectorOptions<string>> = {}, by = client): Reflector<string> {
+  const reflector = new Reflector<string>(by, {
     kind: 'ConfigMap',
     namespace: 'ns',
     strip: (object) => object.metadata!.resourceVersion!,
@@ -252,7 +253,38 @@ describe('comes back', () => {
     expect([lists().length, watches().length]).toEqual([1, 1]);
   });
 
-  it('by listing again when the same place fails again and again', async () => {
+  it('as late as a throttling server asks', async () => {
+    const times: number[] = [];
+    watch = (response) => {
+      times.push(performance.now());
+      json(response, 429, status(429, 'TooManyRequests', 'slow'), { 'retry-after': '0.3' });
+    };
+    start();
+    await waitFor('the second watch', () => times.length >= 2);
+    expect(times[1]! - times[0]!).toBeGreaterThanOrEqual(299);
+  });
+
+  it('without listing again, however often nobody answered: that says nothing about its place', async () => {
+    watch = (response, { raw }) =>
+      watches().length <= 7 ? void raw.socket.destroy() : void response.writeHead(200).write(line('ADDED', 'b', '11'));
+    start();
+    await waitFor('the event', () => told.length === 2);
+    expect(lists()).toHaveLength(1);
+  });
+
+  it('soon after the server is back, however long it was away', async () => {
+    const times: number[] = [];
+    watch = (response, { raw }) => {
+      if (times.push(performance.now()) <= 7) raw.socket.destroy();
+      else json(response, 503, status(503, 'ServiceUnavailable', 'starting'));
+    };
+    start({ backoff: { leastMs: 5, mostMs: 60_000 } });
+    await waitFor('one more', () => times.length >= 9);
+    expect(times[7]! - times[6]!).toBeGreaterThanOrEqual(300);
+    expect(times[8]! - times[7]!).toBeLessThan(150);
+  });
+
+  it('by listing again when the same place is refused again and again', async () => {
     watch = (response) => json(response, 504, status(504, 'Timeout', 'Too large resource version'));
     start();
     await waitFor('the second list', () => lists().length >= 2);
@@ -287,6 +319,39 @@ describe('comes back', () => {
     expect(times[6]! - times[5]!).toBeGreaterThanOrEqual(150);
     expect(times[7]! - times[6]!).toBeLessThan(100);
   });
+});
+
+it('what went wrong is measured by kind', async () => {
+  const meters = new TestMeters();
+  try {
+    list = (response) => page(response, '10', { a: '1' });
+    watch = (response) =>
+      watches().length === 1
+        ? json(response, 410, status(410, 'Expired', 'too old'))
+        : void response.writeHead(200).write(line('ADDED', 'b', '11'));
+    const measured = new KubernetesClient({ kubeconfig: server.kubeconfig() });
+    start(
+      {
+        onChange: (key) => {
+          told.push(key);
+          if (key === 'ns/b') throw new Error('odd');
+        },
+      },
+      measured,
+    );
+    await waitFor('the event', () => told.length === 2);
+    expect(await meters.read()).toEqual({
+      'kubernetes.client.call.duration list ConfigMap 200': 2,
+      'kubernetes.client.call.duration watch ConfigMap 200': 1,
+      'kubernetes.client.call.duration watch ConfigMap 410': 1,
+      'kubernetes.reflector.failures ConfigMap Gone': 1,
+      'kubernetes.reflector.handler_errors ConfigMap': 1,
+      'kubernetes.reflector.lists ConfigMap': 2,
+    });
+    await measured.close();
+  } finally {
+    await meters.remove();
+  }
 });
 
 describe('handlers', () => {

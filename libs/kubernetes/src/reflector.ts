@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { KubernetesClient } from './client.js';
-import { errorOf, Gone, ServerFault, Unreachable } from './errors.js';
+import { errorOf, Gone, KubernetesError, ServerFault, TooManyRequests, Unreachable } from './errors.js';
+import { KubernetesMetrics } from './metrics.js';
 import { type KubernetesObject, keyOf } from './resources.js';
 
 export interface ReflectorOptions<T> {
@@ -30,9 +31,9 @@ interface WatchEvent {
 }
 
 /** While nobody answers at all, asking again costs the server nothing, and it should be found soon after it is back. */
-const longestWaitForServerMs = 4_000;
-/** A resourceVersion that does not work again and again is given up, whatever the server says about it. */
-const failuresUntilRelist = 5;
+const longestWaitForServerMs = 2_000;
+/** A resourceVersion that is refused again and again is given up, whatever the server says about it. */
+const refusalsUntilRelist = 5;
 
 /**
  * A local copy of the objects of one kind, kept by list and watch.
@@ -40,6 +41,9 @@ const failuresUntilRelist = 5;
  * It comes back after every kind of failure, waiting longer each time, and what it missed meanwhile is told when it
  * resumes or has listed again, deletions included: no change is lost, though several may be told as one. While it is
  * away the store holds what was true last. What a handler throws is counted, told and harms nothing else.
+ *
+ * A server that is not there says nothing about our place in its history, so for that alone nothing is listed again: all
+ * who watch would do it at once. A dead connection is found by its pings (see ApiServer) and costs no list either.
  */
 export class Reflector<T> {
   /** Resolves when the store was filled for the first time; rejects when the reflector was stopped before. */
@@ -51,6 +55,7 @@ export class Reflector<T> {
   /** From where to watch on; undefined: list first. */
   private resourceVersion: string | undefined;
   private events = 0;
+  private readonly metrics = new KubernetesMetrics();
   private started = false;
 
   constructor(
@@ -94,7 +99,9 @@ export class Reflector<T> {
 
   private async run(): Promise<void> {
     const { signal } = this.stopping;
-    for (let failures = 0; !signal.aborted; ) {
+    let unreached = 0;
+    let refused = 0;
+    while (!signal.aborted) {
       const eventsBefore = this.events;
       let failure: unknown;
       try {
@@ -106,11 +113,15 @@ export class Reflector<T> {
         failure = error;
       }
       if (signal.aborted) return;
-      failures = this.events > eventsBefore ? 1 : failures + 1;
-      if (failure instanceof Gone || failure instanceof Silent || failures % failuresUntilRelist === 0)
+      if (this.events > eventsBefore) unreached = refused = 0;
+      // Counted apart: what a server says while it starts is not waited for as long as it was away.
+      const away = failure instanceof Unreachable;
+      const failures = away ? ++unreached : ++refused;
+      if (failure instanceof Gone || failure instanceof Silent || (!away && refused % refusalsUntilRelist === 0))
         this.resourceVersion = undefined;
       if (failure !== undefined) {
         this.counts.failures += 1;
+        this.metrics.watchFailed(this.options.kind, failure);
         this.options.onTrouble(`watch of ${this.what} broke`, failure);
       }
       await pause(this.waitAfter(failures, failure), undefined, { signal }).catch(() => {});
@@ -118,16 +129,19 @@ export class Reflector<T> {
   }
 
   private waitAfter(failures: number, failure: unknown): number {
-    const { leastMs = 500, mostMs = 30_000 } = this.options.backoff ?? {};
+    const { leastMs = 250, mostMs = 30_000 } = this.options.backoff ?? {};
     const most = failure instanceof Unreachable ? Math.min(mostMs, longestWaitForServerMs) : mostMs;
+    const asked = failure instanceof TooManyRequests ? failure.retryAfterMs : 0;
     // Jitter: after a restart of the server its watchers must not come back all at once.
-    return Math.min(most, leastMs * 2 ** Math.min(failures, 20)) * (0.5 + Math.random() / 2);
+    const jitter = 0.5 + Math.random() / 2;
+    return Math.max(asked * (1 + jitter / 4), Math.min(most, leastMs * 2 ** Math.min(failures, 20)) * jitter);
   }
 
   private async relist(): Promise<void> {
     const { kind, namespace, labelSelector, pageSize = 250 } = this.options;
     const { signal } = this.stopping;
     this.counts.lists += 1;
+    this.metrics.listed(kind);
     const seen = new Set<string>();
     let next = '';
     let resourceVersion = '';
@@ -136,7 +150,7 @@ export class Reflector<T> {
         kind,
         namespace,
         { limit: String(pageSize), ...(labelSelector && { labelSelector }), ...(next && { continue: next }) },
-        { signal, priority: 'bulk' },
+        { signal, priority: 'bulk', besideWatches: true },
       );
       for (const object of page.items) {
         if (signal.aborted) return;
@@ -182,7 +196,8 @@ export class Reflector<T> {
     } catch (error) {
       // The connection may be dead, or our resourceVersion ahead of a server that was restored: both are just silent.
       if (silence.signal.aborted) throw new Silent(this.failure(`nothing was heard for ${silenceMs} ms`));
-      throw error;
+      if (error instanceof KubernetesError) throw error;
+      throw new Unreachable(this.failure(`the connection broke: ${(error as Error).message}`), { cause: error });
     } finally {
       clearTimeout(alarm);
     }
@@ -242,6 +257,7 @@ export class Reflector<T> {
 
   private noteHandlerError(key: string, error: unknown): void {
     this.counts.handlerErrors += 1;
+    this.metrics.handlerFailed(this.options.kind);
     this.options.onTrouble(`handler of ${this.options.kind} ${key} failed`, error);
   }
 

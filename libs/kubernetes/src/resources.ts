@@ -57,6 +57,12 @@ export function resourceOf(kind: string): Resource {
   return known;
 }
 
+/** `deployments` → `Deployment`, of those we know. */
+export function kindOf(plural: string): string | undefined {
+  for (const [kind, resource] of resources) if (resource.plural === plural) return kind;
+  return undefined;
+}
+
 /** Of one namespace, or without it of all. */
 export function collectionPath(kind: string, namespace: string | undefined): string {
   const { api, plural, namespaced } = resourceOf(kind);

@@ -7,6 +7,7 @@ import {
 } from '@kubernetes/client-node';
 import type { Request } from './api-server.js';
 import type { KubernetesClient } from './client.js';
+import { kindOf } from './resources.js';
 import type { Priority } from './token-bucket.js';
 
 /**
@@ -25,7 +26,7 @@ export function typedApis(client: KubernetesClient, priority: Priority = 'intera
       const path = url.pathname.slice(basePath.length) + url.search;
       const answer = await client.server.send({
         verb: method.toLowerCase(),
-        resource: resourceIn(url.pathname.slice(basePath.length)),
+        kind: kindIn(url.pathname.slice(basePath.length)),
         object: url.pathname,
         method,
         path,
@@ -45,8 +46,9 @@ export function typedApis(client: KubernetesClient, priority: Priority = 'intera
   return createConfiguration({ baseServer: new ServerConfiguration(client.server.url, {}), httpApi, authMethods: {} });
 }
 
-/** `/apis/apps/v1/namespaces/x/deployments/y` → `deployments`. */
-function resourceIn(path: string): string {
+/** `/apis/apps/v1/namespaces/x/deployments/y` → `Deployment`; what we have no name for stays as the URL has it. */
+function kindIn(path: string): string {
   const [, ...rest] = path.startsWith('/apis/') ? path.split('/').slice(3) : path.split('/').slice(2);
-  return (rest[0] === 'namespaces' && rest[2]) || rest[0] || 'none';
+  const plural = (rest[0] === 'namespaces' && rest[2]) || rest[0] || 'none';
+  return kindOf(plural) ?? plural;
 }
