@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { KubernetesClient, type KubernetesClientOptions } from './client.js';
+import { readConnection } from './connection.js';
 import { type ObjectRef, objectPath } from './resources.js';
 
 /** What a mesh spec makes on the shared API server: a name nobody else has, clients, and the removal of all of it. */
@@ -39,12 +40,16 @@ export class TestCluster {
   }
 
   /** A kubeconfig of the same cluster for another user, or by another way to the server. */
-  kubeconfigFor({ token, server }: { token?: string; server?: string }): string {
+  kubeconfigFor({ token, server, ca }: { token?: string; server?: string; ca?: string }): string {
     const config = new KubeConfig();
     config.loadFromFile(this.kubeconfig);
     const other = new KubeConfig();
     other.loadFromClusterAndUser(
-      { ...config.getCurrentCluster()!, ...(server && { server }) },
+      {
+        ...config.getCurrentCluster()!,
+        ...(server && { server }),
+        ...(ca && { caData: Buffer.from(ca).toString('base64') }),
+      },
       token ? { name: 'other', token } : config.getCurrentUser()!,
     );
     const file = join(this.folder, `config-${this.files++}`);
@@ -62,6 +67,12 @@ export class TestCluster {
     };
     const { status } = await this.admin.post<{ status: { token: string } }>(account, 'token', request);
     return status.token;
+  }
+
+  /** For what stands before the server. */
+  get serverAddress(): { readonly origin: string; readonly ca: string } {
+    const { origin, tls } = readConnection(this.kubeconfig);
+    return { origin, ca: tls.ca! };
   }
 
   get serverUrl(): URL {

@@ -1,0 +1,201 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  constants,
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as after } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Pool } from 'undici';
+import { TcpProxy } from './tcp-proxy.js';
+
+export interface ProxiedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+}
+
+export type HttpFault =
+  /** The proxy answers; the server never hears of the request. */
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }
+  /** The request waits before it goes on. */
+  | { readonly slowMs: number }
+  /** The server does what it was asked for, and half of its answer arrives before the connection breaks. */
+  | 'cut-answer';
+
+interface Rule {
+  left: number;
+  readonly matches: (request: ProxiedRequest) => boolean;
+  readonly fault: HttpFault;
+}
+
+/**
+ * Stands on the loopback before a Kubernetes API server, with a certificate of its own, and speaks HTTP/2 and HTTP/1.1
+ * as that does. Requests go on as they came, with the caller's token. It answers in the server's place when it is told
+ * to; what happens to connections (cut, refused, half-open) is done by `tcp`, through which all of them come.
+ */
+export class HttpFaultProxy {
+  private readonly server: Http2SecureServer;
+  private readonly upstream: Pool;
+  private readonly rules: Rule[] = [];
+  private readonly watches = new Set<Watch>();
+
+  private constructor(
+    target: { readonly origin: string; readonly ca: string },
+    /** PEM. */
+    readonly certificate: string,
+    key: string,
+  ) {
+    this.upstream = new Pool(target.origin, {
+      connect: { ca: target.ca },
+      allowH2: false,
+      connections: null,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    this.server = createSecureServer({ cert: certificate, key, allowHTTP1: true }, (request, response) => {
+      this.serve(request, response).catch(() => cut(response));
+    });
+    this.server.on('sessionError', () => {});
+  }
+
+  /** Set by `before`. */
+  tcp!: TcpProxy;
+
+  /** @param target the server's `https://host:port` and the PEM of who signed its certificate. */
+  static async before(target: { readonly origin: string; readonly ca: string }): Promise<HttpFaultProxy> {
+    const folder = mkdtempSync(join(tmpdir(), 'mesh-fault-proxy-'));
+    try {
+      const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+      await promisify(execFile)('openssl', [
+        ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'],
+        ...['-subj', '/CN=fault-proxy', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
+      ]);
+      const proxy = new HttpFaultProxy(target, readFileSync(cert, 'utf8'), readFileSync(key, 'utf8'));
+      await once(proxy.server.listen(0, '127.0.0.1'), 'listening');
+      proxy.tcp = await TcpProxy.before(`https://127.0.0.1:${(proxy.server.address() as AddressInfo).port}`);
+      return proxy;
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.tcp.port}`;
+  }
+
+  /** Of the next `times` requests that match. Of several rules the one that was given first is taken. */
+  fail(times: number, matches: Rule['matches'], fault: HttpFault): void {
+    this.rules.push({ left: times, matches, fault });
+  }
+
+  /** How many faults were asked for that no request has met yet. */
+  get faultsLeft(): number {
+    return this.rules.reduce((sum, { left }) => sum + left, 0);
+  }
+
+  /** Every watch that is open ends with the event that its place in the history is gone. @returns how many there were. */
+  expireWatches(): number {
+    const open = [...this.watches];
+    for (const watch of open) watch.expire();
+    return open.length;
+  }
+
+  async close(): Promise<void> {
+    await this.tcp.close();
+    this.server.close();
+    await this.upstream.destroy();
+  }
+
+  private async serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+    const { pathname: path, searchParams: query } = new URL(request.url, this.url);
+    const rule = this.rules.find(({ left, matches }) => left > 0 && matches({ method: request.method, path, query }));
+    if (rule) rule.left -= 1;
+    const fault = rule?.fault;
+    if (typeof fault === 'object' && 'status' in fault) {
+      request.resume();
+      response.writeHead(fault.status, { 'content-type': 'application/json', ...fault.headers }).end(fault.body ?? '');
+      return;
+    }
+    if (typeof fault === 'object') await after(fault.slowMs);
+
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const { statusCode, headers, body } = await this.upstream.request({
+      method: request.method as 'GET',
+      path: request.url,
+      headers: endToEnd(request.headers),
+      body: request.method === 'GET' ? null : request,
+      signal: gone.signal,
+    });
+    if (fault === 'cut-answer') {
+      const answer = Buffer.from(await body.arrayBuffer());
+      response.writeHead(statusCode, endToEnd(headers));
+      response.write(answer.subarray(0, answer.length / 2), () => cut(response));
+      return;
+    }
+    response.writeHead(statusCode, endToEnd(headers));
+    const watch = query.get('watch') === 'true' ? new Watch(response) : undefined;
+    if (watch) this.watches.add(watch);
+    try {
+      // Over HTTP/1.1 they would wait for the first event.
+      if (watch) (response as { flushHeaders?(): void }).flushHeaders?.();
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        if (watch?.expired) return;
+        if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(gone.signal, 'abort')]);
+        watch?.wrote(chunk);
+      }
+      response.end();
+    } finally {
+      if (watch) this.watches.delete(watch);
+    }
+  }
+}
+
+/** An open watch, whose last event may have arrived by half. */
+class Watch {
+  expired = false;
+  private expiring = false;
+  private betweenEvents = true;
+
+  constructor(private readonly response: Http2ServerResponse) {}
+
+  wrote(chunk: Buffer): void {
+    this.betweenEvents = chunk.at(-1) === 0x0a;
+    if (this.expiring) this.expire();
+  }
+
+  expire(): void {
+    this.expiring = true;
+    if (!this.betweenEvents || this.expired) return;
+    this.expired = true;
+    const object = {
+      kind: 'Status',
+      status: 'Failure',
+      code: 410,
+      reason: 'Expired',
+      message: 'too old resource version',
+    };
+    this.response.end(`${JSON.stringify({ type: 'ERROR', object })}\n`);
+  }
+}
+
+/** The caller's connection or, of several on one, its stream breaks. */
+function cut(response: Http2ServerResponse): void {
+  if (response.stream) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  else response.socket.destroy();
+}
+
+const ofOneConnection = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'host', 'http2-settings']);
+
+function endToEnd(headers: NodeJS.Dict<string | string[]>): Record<string, string | string[]> {
+  const kept = Object.entries(headers).filter(([name]) => !name.startsWith(':') && !ofOneConnection.has(name));
+  return Object.fromEntries(kept) as Record<string, string | string[]>;
+}

@@ -1,0 +1,113 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { V1Deployment, V1Pod } from '@kubernetes/client-node';
+import { KubernetesClient, type KubernetesObject, Reflector } from '#kubernetes/index.js';
+
+/**
+ * A process that does nothing but hold the Deployments and pods of a namespace, as a service would: started with
+ * `--expose-gc`, asked over IPC. So what is measured is the reflector's, and not the runner's of the specs.
+ */
+export interface Held {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly generation: number;
+  readonly counter: string;
+  readonly ready: boolean;
+}
+
+export interface Figures {
+  readonly objects: number;
+  /** Of the heap, after the garbage was collected, more than before the reflectors began. */
+  readonly retainedMiB: number;
+  readonly rssMiB: number;
+  /** How much later than due the event loop came round, since the start or the last figures. */
+  readonly loopDelayMs: { readonly max: number; readonly p99: number };
+  readonly cpuSeconds: number;
+  readonly counts: readonly { lists: number; watches: number; failures: number; handlerErrors: number }[];
+}
+
+/** What was told last of an object: its counter, or undefined that it is gone, and when. */
+export type Told = readonly [key: string, counter: string | undefined, at: number];
+
+export interface Report {
+  readonly figures: Figures;
+  readonly held: readonly (readonly [key: string, held: Held])[];
+  readonly told: readonly Told[];
+}
+
+const kinds = ['Deployment', 'Pod'] as const;
+const resolutionMs = 5;
+
+function strip(object: KubernetesObject): Held {
+  const { uid, resourceVersion, generation, labels } = object.metadata!;
+  const pod = (object as V1Pod).status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  const replicas = (object as V1Deployment).status?.availableReplicas ?? 0;
+  return {
+    uid: uid!,
+    resourceVersion: resourceVersion!,
+    generation: generation ?? 0,
+    counter: labels!.counter!,
+    ready: pod || replicas > 0,
+  };
+}
+
+function hold(kubeconfig: string, namespace: string): void {
+  const gc = (globalThis as { gc?: () => void }).gc!;
+  const client = new KubernetesClient({ kubeconfig });
+  let told: Map<string, Told> | undefined;
+  const reflectors = kinds.map(
+    (kind) =>
+      new Reflector<Held>(client, {
+        kind,
+        namespace,
+        strip,
+        onChange: (key, object) => void told?.set(`${kind} ${key}`, [`${kind} ${key}`, object?.counter, Date.now()]),
+        onTrouble: (what, error) => console.error(what, String(error)),
+      }),
+  );
+
+  gc();
+  const heapBefore = process.memoryUsage().heapUsed;
+  const cpuBefore = process.cpuUsage();
+  let delay = monitorEventLoopDelay({ resolution: resolutionMs });
+  delay.enable();
+  for (const reflector of reflectors) reflector.start();
+
+  const figures = (): Figures => {
+    delay.disable();
+    gc();
+    const { heapUsed, rss } = process.memoryUsage();
+    const { user, system } = process.cpuUsage(cpuBefore);
+    const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - resolutionMs);
+    const result = {
+      objects: reflectors.reduce((sum, { size }) => sum + size, 0),
+      retainedMiB: (heapUsed - heapBefore) / 2 ** 20,
+      rssMiB: rss / 2 ** 20,
+      loopDelayMs: { max: late(delay.max), p99: late(delay.percentile(99)) },
+      cpuSeconds: (user + system) / 1e6,
+      counts: reflectors.map(({ counts }) => ({ ...counts })),
+    };
+    delay = monitorEventLoopDelay({ resolution: resolutionMs });
+    delay.enable();
+    return result;
+  };
+  const answers = {
+    figures,
+    /** From now on what is told is kept, for the report. */
+    record: () => {
+      told = new Map();
+    },
+    told: () => [...(told?.values() ?? [])],
+    report: (): Report => ({
+      figures: figures(),
+      held: reflectors.flatMap((reflector, n) =>
+        [...reflector.keys()].map((key) => [`${kinds[n]} ${key}`, reflector.get(key)!] as const),
+      ),
+      told: [...(told?.values() ?? [])],
+    }),
+  };
+  process.on('message', (question: keyof typeof answers) => process.send!(answers[question]() ?? null));
+  process.on('disconnect', () => process.exit());
+  Promise.all(reflectors.map(({ synced }) => synced)).then(() => process.send!('synced'));
+}
+
+hold(process.argv[2]!, process.argv[3]!);
