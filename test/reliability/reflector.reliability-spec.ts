@@ -11,7 +11,7 @@ import type { Figures, Report, Told } from './reflector-holder.js';
 
 const kinds = ['Deployment', 'Pod'] as const;
 const objectsOfKind = 10_000;
-const shards = 8;
+const shards = 32;
 /** So many of each kind change, and so many more go, while something is broken. */
 const changing = 150;
 const going = 30;
@@ -77,7 +77,7 @@ function manifest(kind: (typeof kinds)[number], n: number): KubernetesObject {
 async function fill(): Promise<void> {
   const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace, name: 'default' } };
   await cluster.admin.apply(account, 'test');
-  const client = cluster.client({ connections: 32, rate: { perSecond: 10_000, burst: 10_000 }, patienceMs: 60_000 });
+  const client = cluster.client({ connections: 64, rate: { perSecond: 10_000, burst: 10_000 }, patienceMs: 60_000 });
   for (const kind of kinds)
     await each(objectsOfKind, async (n) => void (await client.create(manifest(kind, n), 'test')));
 }
@@ -105,7 +105,7 @@ async function each(count: number, work: (n: number) => Promise<void>): Promise<
   const lane = async () => {
     while (next < count) await work(next++);
   };
-  await Promise.all(Array.from({ length: 32 }, lane));
+  await Promise.all(Array.from({ length: 64 }, lane));
 }
 
 /** Changes some objects twice and removes others. @returns what has to be told of each in the end. */

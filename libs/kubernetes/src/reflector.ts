@@ -138,7 +138,7 @@ export class Reflector<T> {
   }
 
   private async relist(): Promise<void> {
-    const { kind, namespace, labelSelector, pageSize = 250 } = this.options;
+    const { kind, namespace, labelSelector, pageSize = 100 } = this.options;
     const { signal } = this.stopping;
     this.counts.lists += 1;
     this.metrics.listed(kind);
