@@ -127,11 +127,9 @@ export class ApiServer {
     await this.bucket.take(request.priority ?? 'interactive', request.signal);
     return await this.measured(request, async () => {
       try {
-        return await this.watches.request({
-          ...this.parts(request),
-          signal: request.signal,
-          headersTimeout: this.timeoutOf(request),
-        });
+        const { signal } = request;
+        const head = { ...this.parts(request), signal, headersTimeout: this.timeoutOf(request) };
+        return await orAborted(this.watches.request(head), signal);
       } catch (error) {
         throw this.noAnswer(request, error);
       }
@@ -152,7 +150,7 @@ export class ApiServer {
     return await this.measured(request, async () => {
       try {
         const pool = request.besideWatches ? this.watches : this.calls;
-        const response = await pool.request({ ...this.parts(request), signal: end.signal });
+        const response = await orAborted(pool.request({ ...this.parts(request), signal: end.signal }), end.signal);
         const text = await response.body.text();
         return { statusCode: response.statusCode, status: response.statusCode, headers: response.headers, text };
       } catch (error) {
@@ -247,6 +245,20 @@ function tooMany({ verb, object }: Request, askedMs: number): TooManyRequests {
 export function retryAfterMs(header: string | string[] | undefined): number {
   const seconds = Number(header ?? 'none');
   return Number.isFinite(seconds) && seconds >= 0 ? Math.max(seconds * 1_000, 50) : 1_000;
+}
+
+/** undici heeds the signal of a request only once it has a connection for it. Until then it is not sent, nor after. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let giveUp: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    giveUp = () => reject(signal.reason);
+    signal.addEventListener('abort', giveUp, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', giveUp!);
+  }
 }
 
 async function waitFor(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CoreV1Api } from '@kubernetes/client-node';
 import { waitFor } from '#testing/wait-for.js';
@@ -267,6 +269,21 @@ describe('faults on the way', () => {
     const client = clientWith({ connections: 1 });
     const calls = [1, 2].map(() => failureOf(client.get(ref, { timeoutMs: 60 })));
     for (const error of await Promise.all(calls)) expect(error.message).toContain('nothing within 60 ms');
+  });
+
+  it('the time limit covers a connection that never comes about', async () => {
+    const silent = createServer();
+    const sockets: Socket[] = [];
+    silent.on('connection', (socket) => sockets.push(socket));
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    const url = `https://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const client = clientWith({ kubeconfig: server.kubeconfig(kubeconfigOf({ server: url }, { token: 't' })) });
+    const begun = performance.now();
+    const error = await failureOf(client.get(ref, { timeoutMs: 60 }));
+    expect(error.message).toContain('nothing within 60 ms');
+    expect(performance.now() - begun).toBeLessThan(2_000);
+    for (const socket of sockets) socket.destroy();
+    silent.close();
   });
 
   it('a caller who gives up gets their own reason back', async () => {
