@@ -58,10 +58,10 @@ async function countOf(name: string): Promise<number> {
 }
 
 it('a throttled change is made once, after the time that the server asked for', async () => {
-  proxy.fail(2, is('POST'), { status: 429, headers: { 'retry-after': '1' } });
+  proxy.fail(1, is('POST'), { status: 429, headers: { 'retry-after': '1' } });
   const begun = performance.now();
   await clientWith().create(configMap('throttled'), 'test');
-  expect(performance.now() - begun).toBeGreaterThanOrEqual(1_999);
+  expect(performance.now() - begun).toBeGreaterThanOrEqual(999);
   expect(await countOf('throttled')).toBe(1);
 });
 

@@ -14,6 +14,9 @@ export interface Held {
   readonly ready: boolean;
 }
 
+/** Of each reflector. */
+export type Counts = readonly Reflector<Held>['counts'][];
+
 export interface Figures {
   readonly objects: number;
   /** Of the heap, after the garbage was collected, more than before the reflectors began. */
@@ -22,7 +25,7 @@ export interface Figures {
   /** How much later than due the event loop came round, since the start or the last figures. */
   readonly loopDelayMs: { readonly max: number; readonly p99: number };
   readonly cpuSeconds: number;
-  readonly counts: readonly { lists: number; watches: number; failures: number; handlerErrors: number }[];
+  readonly counts: Counts;
 }
 
 /** What was told last of an object: its counter, or undefined that it is gone, and when. */
@@ -72,6 +75,7 @@ function hold(kubeconfig: string, namespace: string): void {
   delay.enable();
   for (const reflector of reflectors) reflector.start();
 
+  const counts = () => reflectors.map((reflector) => reflector.counts);
   const figures = (): Figures => {
     delay.disable();
     gc();
@@ -84,7 +88,7 @@ function hold(kubeconfig: string, namespace: string): void {
       rssMiB: rss / 2 ** 20,
       loopDelayMs: { max: late(delay.max), p99: late(delay.percentile(99)) },
       cpuSeconds: (user + system) / 1e6,
-      counts: reflectors.map(({ counts }) => ({ ...counts })),
+      counts: counts(),
     };
     delay = monitorEventLoopDelay({ resolution: resolutionMs });
     delay.enable();
@@ -92,6 +96,7 @@ function hold(kubeconfig: string, namespace: string): void {
   };
   const answers = {
     figures,
+    counts,
     /** From now on what is told is kept, for the report. */
     record: () => {
       told = new Map();

@@ -101,11 +101,13 @@ export class HttpFaultProxy {
     return this.rules.reduce((sum, { left }) => sum + left, 0);
   }
 
-  /** Every watch that is open ends with the event that its place in the history is gone. @returns how many there were. */
-  expireWatches(): number {
-    const open = [...this.watches];
-    for (const watch of open) watch.expire();
-    return open.length;
+  get openWatches(): number {
+    return this.watches.size;
+  }
+
+  /** Every watch that is open ends with the event that its place in the history is gone. */
+  expireWatches(): void {
+    for (const watch of this.watches) watch.expire();
   }
 
   async close(): Promise<void> {
