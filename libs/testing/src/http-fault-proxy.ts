@@ -151,7 +151,10 @@ export class HttpFaultProxy {
       if (watch) (response as { flushHeaders?(): void }).flushHeaders?.();
       for await (const chunk of body as AsyncIterable<Buffer>) {
         if (watch?.expired) return;
-        if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(gone.signal, 'abort')]);
+        const full = !response.write(chunk);
+        // Who has left already leaves no second time, and a stream that is closed is never drained.
+        if (gone.signal.aborted) return;
+        if (full) await Promise.race([once(response, 'drain'), once(gone.signal, 'abort')]);
         watch?.wrote(chunk);
       }
       response.end();
