@@ -1,6 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
-import { Messaging1764000000001, MessagingModule } from '#messaging/index.js';
+import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
 import { PersistenceModule } from '#persistence/index.js';
 import { ApiKeys, InstanceViews, ParkedMessages } from './application/ports.js';
@@ -26,14 +26,16 @@ export class AppModule {
           url: config.MESH_DATABASE_URL,
           schema: 'api_gateway',
           applicationName: `${config.MESH_NAME} api-gateway`,
-          migrations: [Messaging1764000000001, Gateway1764000000020],
+          migrations: [...messagingMigrations, Gateway1764000000020],
         }),
         MessagingModule.forService({
           service: 'api-gateway',
           subscriptions,
           url: config.MESH_AMQP_URL,
           levels: config.MESH_RETRY_LEVELS,
+          askAgainMs: config.MESH_ASK_AGAIN,
           onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+          onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
       controllers: [InstancesController],

@@ -1,6 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
-import { Messaging1764000000001, MessagingModule, RepublishHandler } from '#messaging/index.js';
+import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
 import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
@@ -51,14 +51,16 @@ export class AppModule {
           schema: 'capacity_planner',
           applicationName: `${config.MESH_NAME} capacity-planner`,
           entities: [PlacementEntity],
-          migrations: [Jobs1764000000000, Messaging1764000000001, Planner1764000000010],
+          migrations: [Jobs1764000000000, ...messagingMigrations, Planner1764000000010],
         }),
         MessagingModule.forService({
           service: 'capacity-planner',
           subscriptions,
           url: config.MESH_AMQP_URL,
           levels: config.MESH_RETRY_LEVELS,
+          askAgainMs: config.MESH_ASK_AGAIN,
           onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+          onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
       providers: [
@@ -77,7 +79,7 @@ export class AppModule {
         ReconcileCell,
         ReconcileWaiting,
         ReportCell,
-        plannerJobs(log),
+        plannerJobs(config.MESH_JOB_LEASE, log),
         ShardSettings,
         PlaceInstanceHandler,
         LearnTemplateHandler,

@@ -1,25 +1,16 @@
 import { z } from 'zod';
-import { defaultRetryLevels, parseRetryLevels } from '#messaging/index.js';
+import { brokerSettings } from '#messaging/index.js';
+import { serviceSettings } from '#observability/index.js';
+import { databaseSettings, jobSettings } from '#persistence/index.js';
 
 const list = z.string().transform((text) => text.split(',').filter((one) => one !== ''));
 
 const Environment = z.object({
-  /** Everything global begins with it. */
-  MESH_NAME: z
-    .string()
-    .regex(/^[a-z]([a-z0-9-]{0,27}[a-z0-9])?$/)
-    .default('mesh'),
-  /** `amqp://<mesh>-capacity-planner:password@host/<vhost>` */
-  MESH_AMQP_URL: z.url(),
-  MESH_DATABASE_URL: z.url(),
+  ...serviceSettings(3001),
+  ...brokerSettings,
+  ...databaseSettings,
+  ...jobSettings,
   MESH_KUBECONFIG: z.string(),
-  MESH_HTTP_HOST: z.string().default('127.0.0.1'),
-  MESH_HTTP_PORT: z.coerce.number().int().min(0).max(65_535).default(3001),
-  MESH_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
-  /** OTLP/HTTP collector, `http://host:4318`; nothing is exported without one. */
-  MESH_OTLP_ENDPOINT: z.url().optional(),
-  /** `1s,5s,30s,2m,10m,1h`: how long a message that failed waits, each time. */
-  MESH_RETRY_LEVELS: z.string().transform(parseRetryLevels).default(defaultRetryLevels),
   /** Instances are `<slug>.<domain>`. */
   MESH_DOMAIN: z.hostname(),
   /** `name=databases,…`: the shards and how many tenant databases each may hold. */

@@ -1,6 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
-import { Messaging1764000000001, MessagingModule, RepublishHandler } from '#messaging/index.js';
+import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
 import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
@@ -37,7 +37,7 @@ export class AppModule {
           schema: 'provisioner',
           applicationName: `${config.MESH_NAME} provisioner`,
           entities: [FootprintEntity],
-          migrations: [Jobs1764000000000, Messaging1764000000001, Provisioner1764000000030],
+          migrations: [Jobs1764000000000, ...messagingMigrations, Provisioner1764000000030],
           poolSize: 20,
         }),
         MessagingModule.forService({
@@ -45,7 +45,9 @@ export class AppModule {
           subscriptions,
           url: config.MESH_AMQP_URL,
           levels: config.MESH_RETRY_LEVELS,
+          askAgainMs: config.MESH_ASK_AGAIN,
           onTrouble: (what, error, fields) => log.warn(what, { error, ...fields }),
+          onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
       providers: [
@@ -62,7 +64,7 @@ export class AppModule {
         ReconcileFootprint,
         RemoveFootprint,
         ReconcileTemplates,
-        provisionerJobs(log),
+        provisionerJobs(config.MESH_JOB_LEASE, log),
         ProvisionInstanceHandler,
         RemoveFootprintHandler,
         RetryProvisioningHandler,

@@ -26,6 +26,10 @@ export interface MeshPlan {
   readonly maxCells?: number;
   /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
   readonly retryLevels?: string;
+  /** For tests: how soon an unanswered request is asked again, for instance `2s`. */
+  readonly askAgain?: string;
+  /** For tests: how soon the job of a worker that died goes to another, for instance `2s`. */
+  readonly jobLease?: string;
 }
 
 export interface InstalledMesh {
@@ -70,6 +74,8 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       MESH_AMQP_URL: amqpUrl(service),
       MESH_DATABASE_URL: withUser(meshDatabaseUrl, roleName(name, service), secret(`database ${service}`)),
       ...(plan.retryLevels && { MESH_RETRY_LEVELS: plan.retryLevels }),
+      ...(plan.askAgain && { MESH_ASK_AGAIN: plan.askAgain }),
+      ...(plan.jobLease && service !== 'api-gateway' && { MESH_JOB_LEASE: plan.jobLease }),
       ...(service !== 'api-gateway' && { MESH_KUBECONFIG: kubeconfigs[service] }),
       ...(service === 'capacity-planner' && {
         MESH_DOMAIN: 'localhost',

@@ -25,10 +25,17 @@ export function asyncApi(exampleOf: (key: string) => unknown): Record<string, un
   };
 }
 
-function channel({ key }: Contract) {
-  const exchange = { name: 'mesh.events', type: 'topic', durable: true, autoDelete: false };
+function channel(contract: Contract) {
+  const { key } = contract;
+  // What every owner says goes to the one queue that asked, by the queue's name.
+  const direct = contract.kind === 'fact' && contract.publisher === 'every-owner';
+  const exchange = {
+    ...(direct ? { name: 'mesh.republish', type: 'direct' } : { name: 'mesh.events', type: 'topic' }),
+    durable: true,
+    autoDelete: false,
+  };
   return {
-    address: key,
+    address: direct ? null : key,
     messages: { [nameOf(key)]: { $ref: `#/components/messages/${nameOf(key)}` } },
     bindings: { amqp: { is: 'routingKey', exchange, bindingVersion: '0.3.0' } },
   };
@@ -49,8 +56,9 @@ function message(contract: Contract, example: unknown) {
 }
 
 function operations(service: Service): Record<string, unknown> {
-  const sent = new Set(keysSaidBy(service));
   const saysFacts = registry.some((one) => one.kind === 'fact' && one.whole && one.publisher === service);
+  const sentByEveryOwner = registry.filter((one) => one.kind === 'fact' && one.publisher === 'every-owner');
+  const sent = new Set([...keysSaidBy(service), ...(saysFacts ? sentByEveryOwner.map((one) => one.key) : [])]);
   const answers = (one: Contract) =>
     one.kind === 'request' && (one.owner === 'every-owner' ? saysFacts : one.owner === service);
   const operation = (action: 'send' | 'receive') => (one: Contract) =>

@@ -44,18 +44,36 @@ export interface RequestContract<Key extends string = string, Data extends z.Zod
   readonly owner: Service | 'every-owner';
   /** The broker users whose request is believed; absent: anyone's. */
   readonly believedFrom?: readonly Service[];
+  /**
+   * Keys of the facts that answer it, under the request's id as `causationid`. A service of the mesh keeps what it asked
+   * until each owner has answered, and asks again. Absent: the request has no answer of its own.
+   */
+  readonly answeredBy?: readonly string[];
+  /** Whoever asks again, under the same id, wants it done again; otherwise the second time is a duplicate. */
+  readonly repeatable?: boolean;
 }
 
 /** Something that has happened: only its publisher says it, anyone may listen. */
 export interface FactContract<Key extends string = string, Data extends z.ZodType = z.ZodType>
   extends Described<Key, Data> {
   readonly kind: 'fact';
-  readonly publisher: Service;
+  /** `every-owner`: each service that owns facts says it of its own. */
+  readonly publisher: Service | 'every-owner';
   readonly subject: SubjectKind;
   /** Which field of the data names the subject. */
   readonly subjectOf: (data: z.output<Data>) => string;
-  /** Carries the whole current state of its subject, so that a hearer needs nobody else. */
+  /**
+   * Carries a whole current state of its subject, so that a hearer needs nobody else; the newest one is kept, and said
+   * again to who was born late.
+   */
   readonly whole: boolean;
+  /** Keys of facts about the same subject that are not current any more once this one is said. */
+  readonly replaces?: readonly string[];
+  /**
+   * Believed only from its publisher, never from somebody who found it among the parked messages: it allows what cannot
+   * be undone, and may be stale.
+   */
+  readonly firstHand?: boolean;
 }
 
 export type Contract<Key extends string = string, Data extends z.ZodType = z.ZodType> =

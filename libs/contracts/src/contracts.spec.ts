@@ -103,3 +103,21 @@ test('a service may say its own facts and the requests it sends, and nothing els
   expect(new RegExp(topicWritePattern('api-gateway')).test('instance.requested.v1')).toBe(true);
   expect(new RegExp(topicWritePattern('billing-bridge')).test('instance.ready.v1')).toBe(false);
 });
+
+const byKey = new Map(registry.map((one) => [one.key, one]));
+
+test.each(
+  registry.flatMap((one) =>
+    one.kind === 'request' ? (one.answeredBy ?? []).map((key) => [one.key, key, one] as const) : [],
+  ),
+)('%s is answered by its owner with %s', (_, key, request) => {
+  expect(byKey.get(key)).toMatchObject({ kind: 'fact', publisher: request.owner });
+});
+
+test.each(
+  registry.flatMap((one) =>
+    one.kind === 'fact' ? (one.replaces ?? []).map((key) => [one.key, key, one] as const) : [],
+  ),
+)('%s replaces %s, of the same publisher about the same subject', (_, key, fact) => {
+  expect(byKey.get(key)).toMatchObject({ kind: 'fact', publisher: fact.publisher, subject: fact.subject });
+});

@@ -6,3 +6,4 @@ export * from './new-id.js';
 export * from './placement-facts.js';
 export * from './provisioning-facts.js';
 export * from './registry.js';
+export * from './republish-requests.js';

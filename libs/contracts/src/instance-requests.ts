@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { request, services } from './contract.js';
-import { anyText, customerId, instanceId, text, word } from './fields.js';
+import { request } from './contract.js';
+import { anyText, customerId, instanceId, text } from './fields.js';
 
 /** passlib's pbkdf2_sha512: rounds, 8 to 64 bytes of salt, 64 bytes of sum, in its own base64. */
 const passwordHash = z.string().regex(/^\$pbkdf2-sha512\$[1-9][0-9]{3,6}\$[A-Za-z0-9./]{11,86}\$[A-Za-z0-9./]{86}$/);
@@ -11,6 +11,7 @@ const passwordHash = z.string().regex(/^\$pbkdf2-sha512\$[1-9][0-9]{3,6}\$[A-Za-
  */
 export const InstanceRequested = request('instance.requested.v1', {
   owner: 'capacity-planner',
+  answeredBy: ['instance.placed.v1', 'instance.refused.v1'],
   why: 'A customer is to have an Odoo.',
   data: z.object({
     /** Chosen by who asks: the same id with the same content is one instance, with other content it is refused. */
@@ -38,19 +39,4 @@ export const InstanceProvisionRetryRequested = request('instance.provision-retry
   owner: 'provisioner',
   why: 'A provisioning that was given up is to be taken up again.',
   data: z.object({ instanceId, reason: text(500) }),
-});
-
-/** Each owner answers by sending its current facts, as they were said, to that one queue. */
-export const RepublishRequested = request('republish.requested.v1', {
-  owner: 'every-owner',
-  believedFrom: services,
-  why: 'A service that was born late, or lost its queue, needs the current facts.',
-  data: z.object({
-    /** The asking service's own queue of facts. */
-    subscription: word(128),
-    /** What the facts are about, for instance `instance`. */
-    subjectKind: word(64),
-    /** Only those said from then on. */
-    since: z.iso.datetime().optional(),
-  }),
 });

@@ -7,6 +7,7 @@ export const InstancePurgeApproved = fact('instance.purge-approved.v1', {
   publisher: 'lifecycle',
   subject: 'instance',
   subjectOf: ofInstance,
+  firstHand: true,
   why: 'An instance at the end of its grace may be destroyed.',
   data: z.object({
     instanceId,

@@ -22,6 +22,7 @@ export const InstanceProvisioningStarted = fact('instance.provisioning-started.v
   publisher: 'provisioner',
   subject: 'instance',
   subjectOf: ofInstance,
+  replaces: ['instance.provisioning-failed.v1'],
   why: 'The making of an instance has begun.',
   data: z.object({ instanceId, footprintId, steps }),
 });
@@ -45,6 +46,7 @@ export const InstanceProvisioningFailed = fact('instance.provisioning-failed.v1'
   publisher: 'provisioner',
   subject: 'instance',
   subjectOf: ofInstance,
+  whole: true,
   why: 'The making of an instance was given up.',
   data: z.object({
     instanceId,
@@ -61,6 +63,7 @@ export const InstanceReady = fact('instance.ready.v1', {
   subject: 'instance',
   subjectOf: ofInstance,
   whole: true,
+  replaces: ['instance.provisioning-failed.v1'],
   why: 'An instance can be used.',
   data: z.object({
     instanceId,
@@ -91,6 +94,8 @@ export const InstanceTerminated = fact('instance.terminated.v1', {
   publisher: 'provisioner',
   subject: 'instance',
   subjectOf: ofInstance,
+  whole: true,
+  replaces: ['instance.provisioning-failed.v1', 'instance.ready.v1'],
   why: 'Nothing is left of an instance.',
   data: z.object({ instanceId, approvalId: word(128), removed: z.array(word(64)) }),
 });

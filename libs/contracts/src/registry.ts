@@ -3,11 +3,33 @@ import * as instanceRequests from './instance-requests.js';
 import * as lifecycleFacts from './lifecycle-facts.js';
 import * as placementFacts from './placement-facts.js';
 import * as provisioningFacts from './provisioning-facts.js';
+import * as republishRequests from './republish-requests.js';
 
 /** Every message of the mesh, by its key. */
-export const registry: readonly Contract[] = [instanceRequests, placementFacts, provisioningFacts, lifecycleFacts]
+export const registry: readonly Contract[] = [
+  instanceRequests,
+  placementFacts,
+  provisioningFacts,
+  lifecycleFacts,
+  republishRequests,
+]
   .flatMap((file) => Object.values(file) as unknown as Contract[])
   .sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/** Facts that answer a request, by its id as their `causationid`. */
+export const answerKeys: ReadonlySet<string> = new Set(
+  registry.flatMap((one) => (one.kind === 'request' ? (one.answeredBy ?? []) : [])),
+);
+
+/** Who says facts of this kind again when somebody asks for them. */
+export function ownersOf(subjectKind: string): Service[] {
+  const owners = registry.flatMap((one) =>
+    one.kind === 'fact' && one.whole && one.subject === subjectKind && one.publisher !== 'every-owner'
+      ? [one.publisher]
+      : [],
+  );
+  return [...new Set(owners)];
+}
 
 /** The requests of others that a service sends; facts are sent by their publisher alone. */
 const requestsSentBy: Partial<Record<Service, readonly string[]>> = {

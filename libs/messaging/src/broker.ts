@@ -59,6 +59,24 @@ export class BrokerConnection {
     return channel;
   }
 
+  /** How many messages are ready in each; those without such a queue are left out. */
+  async countMessages(queues: readonly string[]): Promise<Map<string, number>> {
+    const counts = new Map<string, number>();
+    for (const queue of queues) {
+      if (!this.model) throw new Error(this.lastTrouble);
+      // A channel for each, because the answer that there is none closes it.
+      const channel = await this.model.createChannel();
+      channel.on('error', () => {}); // the rejection says it
+      try {
+        counts.set(queue, (await channel.checkQueue(queue)).messageCount);
+        await channel.close();
+      } catch (error) {
+        if ((error as { code?: number }).code !== 404) throw error;
+      }
+    }
+    return counts;
+  }
+
   async close(): Promise<void> {
     this.closing = true;
     await Promise.allSettled([...this.channels].map((channel) => channel.close()));

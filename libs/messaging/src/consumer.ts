@@ -15,11 +15,15 @@ export interface ConsumerOptions {
   readonly levels: readonly RetryLevel[];
   /** The broker user of this service. */
   readonly user: string;
+  /** The one that may put parked messages back. */
+  readonly replayUser: string;
   /** Declares what the queue needs; runs on every new channel. */
   readonly declare: (channel: ConfirmChannel) => Promise<void>;
   /** Resolves when the effect is committed. */
   readonly process: (delivery: Delivery) => Promise<void>;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
+  /** A message did not come to a good end, this time or at all. */
+  readonly onFailed: (queue: string, end: 'retry' | 'parked', reason: string) => void;
 }
 
 const quickTries = 2;
@@ -87,7 +91,10 @@ export class Consumer {
   private async finish(channel: ConfirmChannel, message: ConsumeMessage): Promise<void> {
     // A cancelled consumer still gets what was on its way; left alone it goes back to the queue when the channel ends.
     if (this.draining.signal.aborted) return;
-    const delivery = readDelivery(message, this.options.queue, this.options.user);
+    const delivery = readDelivery(message, this.options.queue, {
+      ownUser: this.options.user,
+      replayUser: this.options.replayUser,
+    });
     try {
       await this.bringToAnEnd(channel, delivery);
     } catch (error) {
@@ -133,6 +140,7 @@ export class Consumer {
       attempt: delivery.attempt,
       waitMs: level.ms,
     });
+    this.options.onFailed(delivery.queue, 'retry', error instanceof Error ? error.name : 'unknown');
     await this.copy(channel, delivery, namesOf(this.options.service).delay(level), delivery.queue, {
       [headers.attempt]: delivery.attempt + 1,
       [headers.error]: text.slice(0, headerTextLimit),
@@ -141,6 +149,7 @@ export class Consumer {
 
   private async park(channel: ConfirmChannel, delivery: Delivery, reason: ParkReason): Promise<void> {
     this.options.onTrouble('message parked', new Error(reason.text), { queue: delivery.queue, code: reason.code });
+    this.options.onFailed(delivery.queue, 'parked', reason.code);
     await this.copy(channel, delivery, namesOf(this.options.service).parked, delivery.queue, {
       [headers.attempt]: delivery.attempt,
       [headers.reason]: reason.code,
@@ -168,6 +177,7 @@ export class Consumer {
           headers: {
             ...Object.fromEntries(kept),
             ...(delivery.publisher && { [headers.publisher]: delivery.publisher }),
+            ...(delivery.replayOf && { [headers.replay]: delivery.replayOf }),
             [headers.firstSeen]: delivery.firstSeen,
             [headers.queue]: delivery.queue,
             ...more,

@@ -11,6 +11,8 @@ export const headers = {
   reason: 'mesh-reason',
   queue: 'mesh-queue',
   error: 'mesh-error',
+  /** On a parked message that the gateway put back: under which number it is kept there. */
+  replay: 'mesh-replay',
 } as const;
 
 export interface Delivery {
@@ -20,6 +22,8 @@ export interface Delivery {
   readonly attempt: number;
   readonly publisher: string | undefined;
   readonly firstSeen: string;
+  /** The gateway's number of the parked message that was put back; undefined: it comes from its publisher. */
+  readonly replayOf: string | undefined;
 }
 
 /** Why a message is parked; the code is for filters, the text for the person who looks. */
@@ -32,7 +36,8 @@ export interface ParkReason {
     | 'broken-data'
     | 'forged'
     | 'terminal'
-    | 'exhausted';
+    | 'exhausted'
+    | 'superseded';
   readonly text: string;
 }
 
@@ -43,17 +48,26 @@ export class Unreadable extends Error {
   }
 }
 
-/** `ownUser`: headers of ours are believed only on copies which this service published itself. */
-export function readDelivery(message: ConsumeMessage, queue: string, ownUser: string): Delivery {
-  const { userId, headers: found } = message.properties;
-  const ours = userId === ownUser && found?.[headers.attempt] !== undefined;
-  const attempt = ours ? Number(found[headers.attempt]) : 1;
+/**
+ * Headers of ours are believed on copies which this service published itself (`ownUser`), and on parked messages that
+ * the gateway put back; on anything else they are a stranger's words.
+ */
+export function readDelivery(
+  message: ConsumeMessage,
+  queue: string,
+  { ownUser, replayUser }: { readonly ownUser: string; readonly replayUser: string },
+): Delivery {
+  const { userId, headers: found = {} } = message.properties;
+  const copied = userId === ownUser && found[headers.attempt] !== undefined;
+  const replayed = !copied && userId === replayUser && found[headers.replay] !== undefined;
+  const attempt = copied ? Number(found[headers.attempt]) : 1;
   return {
     message,
     queue,
     attempt: Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1,
-    publisher: ours ? found[headers.publisher] : userId,
-    firstSeen: (ours && found[headers.firstSeen]) || new Date().toISOString(),
+    publisher: copied || replayed ? found[headers.publisher] : userId,
+    firstSeen: (copied && found[headers.firstSeen]) || new Date().toISOString(),
+    replayOf: copied || replayed ? found[headers.replay] : undefined,
   };
 }
 

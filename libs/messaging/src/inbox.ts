@@ -13,6 +13,7 @@ export async function admit(
   envelope: Envelope,
   facts: 'newest' | 'every',
 ): Promise<Verdict> {
+  if (contract.kind === 'request' && contract.repeatable) return 'new';
   const noted = await tx.query(
     'INSERT INTO inbox (source, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1',
     [envelope.source, envelope.id],

@@ -1,3 +1,4 @@
+export * from './asked.js';
 export * from './broker.js';
 export * from './broker-rights.js';
 export * from './handler.js';
@@ -6,7 +7,9 @@ export * from './messaging.migration.js';
 export * from './messaging.module.js';
 export * from './outbox.js';
 export * from './parked-collector.js';
+export * from './pruning.js';
 export * from './republish.handler.js';
+export * from './settings.js';
 export * from './subscription-check.js';
 export * from './topology.js';
 export * from './traceparent.js';

@@ -7,14 +7,14 @@ import { Database, PersistenceModule } from '#persistence/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
-import { pruneInbox } from './inbox-pruner.js';
 import {
   type ConsumeContext,
   MessageHandler,
   Messaging,
-  Messaging1764000000001,
   MessagingModule,
+  messagingMigrations,
   on,
+  prune,
   TerminalError,
 } from './index.js';
 
@@ -70,7 +70,7 @@ beforeAll(async () => {
         url: testDatabase.url,
         schema: testDatabase.schema,
         applicationName: 'messaging spec',
-        migrations: [Messaging1764000000001],
+        migrations: [...messagingMigrations],
       }),
       MessagingModule.forService({
         service: 'capacity-planner',
@@ -297,7 +297,7 @@ test('a message that was handled more than a week ago is forgotten, a younger on
     `INSERT INTO inbox (source, message_id, handled_at) VALUES
      ('pruned', 'old', now() - interval '8 days'), ('pruned', 'young', now() - interval '6 days')`,
   );
-  expect(await pruneInbox(database)).toBe(1);
+  expect(await prune(database)).toBe(1);
   expect(await database.query(`SELECT message_id FROM inbox WHERE source = 'pruned'`)).toEqual([
     { message_id: 'young' },
   ]);

@@ -54,3 +54,42 @@ export class Messaging1764000000001 implements MigrationInterface {
     for (const table of ['outbox', 'inbox', 'said', 'current_fact', 'heard']) await runner.query(`DROP TABLE ${table}`);
   }
 }
+
+/** What was asked and not answered yet, and what was answered, to be answered again to who asks again. */
+export class Messaging1764000000002 implements MigrationInterface {
+  readonly name = 'Messaging1764000000002';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE asked (
+        message_id text NOT NULL,
+        owner text NOT NULL,
+        routing_key text NOT NULL,
+        body text NOT NULL,
+        traceparent text,
+        times integer NOT NULL DEFAULT 1,
+        asked_at timestamptz NOT NULL DEFAULT now(),
+        due_at timestamptz NOT NULL,
+        PRIMARY KEY (message_id, owner)
+      ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000)`);
+    await runner.query('CREATE INDEX asked_due ON asked (due_at)');
+    await runner.query(`
+      CREATE TABLE answer (
+        request_id text NOT NULL,
+        message_id uuid NOT NULL,
+        body text NOT NULL,
+        traceparent text,
+        said_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (request_id, message_id)
+      )`);
+    await runner.query('CREATE INDEX answer_age ON answer (said_at)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE asked');
+    await runner.query('DROP TABLE answer');
+  }
+}
+
+/** In this order, among the migrations of every service that hears or says anything. */
+export const messagingMigrations = [Messaging1764000000001, Messaging1764000000002] as const;

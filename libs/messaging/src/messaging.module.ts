@@ -1,15 +1,17 @@
 import { type DynamicModule, Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
-import { RepublishRequested, type Service } from '#contracts/index.js';
-import { Database } from '#persistence/index.js';
+import { type Contract, RepublishRequested, type Service } from '#contracts/index.js';
+import { Database, Periodic } from '#persistence/index.js';
+import { Asked, defaultAskAgainMs } from './asked.js';
 import { BrokerConnection } from './broker.js';
 import { MessageHandler, type Subscription } from './handler.js';
-import { InboxPruner } from './inbox-pruner.js';
+import { MessagingMetrics } from './metrics.js';
 import { Outbox } from './outbox.js';
 import { OutboxRelay } from './outbox-relay.js';
 import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
+import { prune } from './pruning.js';
 import { checkSubscriptions } from './subscription-check.js';
-import { defaultRetryLevels, namesOf, type RetryLevel } from './topology.js';
+import { defaultRetryLevels, namesOf, queueFor, queuesOf, type RetryLevel } from './topology.js';
 import { RabbitTransport } from './transport.js';
 
 export interface MessagingOptions {
@@ -19,10 +21,17 @@ export interface MessagingOptions {
   readonly url: string;
   readonly levels?: readonly RetryLevel[];
   readonly prefetch?: number;
+  /** How soon a request that was not answered is asked again, at first. */
+  readonly askAgainMs?: number;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
+  /** For the log: what is in order and worth knowing. */
+  readonly onNotice?: (what: string, fields: Record<string, unknown>) => void;
 }
 
 const optionsToken = Symbol('messaging options');
+
+const pruneEveryMs = 10 * 60_000;
+const lookEveryMs = 10_000;
 
 /** Two connections, because a publisher that the broker blocks must not stall acknowledgements. */
 @Injectable()
@@ -30,37 +39,53 @@ export class Messaging implements OnModuleInit {
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
   private readonly relay: OutboxRelay;
-  private readonly pruner: InboxPruner;
+  private readonly standing: readonly Periodic[];
+  private readonly metrics: MessagingMetrics;
+  /** Kinds of which all current facts were asked for since the start. */
+  private readonly askedFor = new Set<string>();
   private collector: ParkedCollector | undefined;
   readonly transport: RabbitTransport;
 
   constructor(
     @Inject(optionsToken) private readonly options: MessagingOptions,
     private readonly discovery: DiscoveryService,
-    database: Database,
+    private readonly database: Database,
     private readonly outbox: Outbox,
+    asked: Asked,
     modules: ModuleRef,
   ) {
-    const { service, url, onTrouble } = options;
+    const { service, url, onTrouble, levels = defaultRetryLevels, askAgainMs = defaultAskAgainMs } = options;
     const user = decodeURIComponent(new URL(url).username);
     const userOf = usersOfTheMesh(user, service);
     const connect = (purpose: string) => new BrokerConnection({ url, name: `${service} ${purpose}`, onTrouble });
     this.publishing = connect('publishing');
     this.consuming = connect('consuming');
     this.relay = new OutboxRelay(database, outbox, this.publishing, user, onTrouble);
-    this.pruner = new InboxPruner(database, onTrouble);
+    this.metrics = new MessagingMetrics(database, this.consuming, queuesOf(service, levels));
+    const askAgain = async () => {
+      if ((await asked.askAgain()) > 0) outbox.onCommit();
+    };
+    this.standing = [
+      new Periodic('pruning', pruneEveryMs, () => prune(database), onTrouble),
+      new Periodic('figures of messages', lookEveryMs, () => this.metrics.look(), onTrouble),
+      new Periodic('asking again', Math.min(askAgainMs / 2, 5_000), askAgain, onTrouble),
+    ];
     this.transport = new RabbitTransport(
       {
         service,
         subscriptions: options.subscriptions,
-        levels: options.levels ?? defaultRetryLevels,
+        levels,
         userOf,
         prefetch: options.prefetch ?? 20,
         onTrouble,
+        onMissingQueues: (queues) => this.queuesWereMissing(queues),
+        onHandled: (queue, type, verdict, ageMs) => this.metrics.handled(queue, type, verdict, ageMs),
+        onFailed: (queue, end, reason) => this.metrics.failed(queue, end, reason),
       },
       modules,
       database,
       outbox,
+      asked,
       this.consuming,
     );
   }
@@ -71,26 +96,21 @@ export class Messaging implements OnModuleInit {
       .map((provider) => provider.metatype as unknown)
       .filter((type): type is new () => MessageHandler => isHandler(type));
     checkSubscriptions(this.options.service, this.options.subscriptions, handlers);
+    this.tellTopology();
     await Promise.all([this.publishing.start(), this.consuming.start()]);
     this.relay.start();
-    this.pruner.start();
+    for (const one of this.standing) one.start();
   }
 
   /**
-   * Asks the owners for the current facts of every kind of which this service has never heard any. Called when the
-   * queues are bound: what was said before is said again, and what is said from now on arrives.
+   * Asks the owners for the current facts of every kind of which this service has never heard any: an older service
+   * that hears something new. (Where the queues were missing, all kinds were asked for then.) Called when the queues are
+   * bound: what was said before is said again, and what is said from now on arrives.
    */
   async askForWhatWasMissed(): Promise<void> {
-    const heard = this.options.subscriptions
-      .map((one) => one.contract)
-      .filter((one) => one.kind === 'fact' && one.whole);
-    await this.outbox.transaction({}, async (ctx) => {
-      const known = await ctx.query<{ type: string }>('SELECT DISTINCT type FROM heard');
-      const missed = heard.filter((contract) => !known.some(({ type }) => type === contract.type));
-      const kinds = new Set(missed.flatMap((contract) => (contract.kind === 'fact' ? [contract.subject] : [])));
-      const subscription = namesOf(this.options.service).facts;
-      for (const subjectKind of kinds) await ctx.publish(RepublishRequested, { subscription, subjectKind });
-    });
+    const known = await this.database.query<{ type: string }>('SELECT DISTINCT type FROM heard');
+    const missed = this.wholeFacts().filter((contract) => !known.some(({ type }) => type === contract.type));
+    await this.askFor(missed.map((one) => one.subject).filter((kind) => !this.askedFor.has(kind)));
   }
 
   /** Why messages are not sent or handled just now; empty: all is well. */
@@ -109,9 +129,44 @@ export class Messaging implements OnModuleInit {
 
   /** Last of all: what handlers and reconcilers said until now leaves, as far as the broker takes it. */
   async drainOutbox(): Promise<void> {
-    this.pruner.stop();
+    await Promise.all(this.standing.map((one) => one.stop()));
     await this.relay.drain();
     await Promise.all([this.publishing.close(), this.consuming.close()]);
+  }
+
+  /** At the first start, and when the broker has lost queues: whatever facts were in them are said again. */
+  private async queuesWereMissing(queues: readonly string[]): Promise<void> {
+    this.options.onNotice?.('queues were missing and are made', { queues });
+    await this.askFor(this.wholeFacts().map((one) => one.subject));
+  }
+
+  private async askFor(subjectKinds: readonly string[]): Promise<void> {
+    const subscription = namesOf(this.options.service).facts;
+    const kinds = new Set(subjectKinds);
+    if (kinds.size === 0) return;
+    await this.outbox.transaction({}, async (ctx) => {
+      for (const subjectKind of kinds) await ctx.publish(RepublishRequested, { subscription, subjectKind });
+    });
+    for (const kind of kinds) this.askedFor.add(kind);
+    this.options.onNotice?.('current facts are asked for', { about: [...kinds] });
+  }
+
+  private wholeFacts() {
+    return this.options.subscriptions
+      .map((one) => one.contract)
+      .filter((one: Contract) => one.kind === 'fact')
+      .filter((one) => one.whole);
+  }
+
+  /** Which keys lead to which queue, for the log of the start. */
+  private tellTopology(): void {
+    const { service, subscriptions, onNotice, levels = defaultRetryLevels } = this.options;
+    const { requests, facts, parked } = namesOf(service);
+    for (const queue of [requests, facts]) {
+      const contracts = subscriptions.map((one) => one.contract).filter((one) => queueFor(service, one) === queue);
+      onNotice?.('queue', { queue, hears: contracts.map((one) => one.key) });
+    }
+    onNotice?.('failed messages', { wait: levels.map((level) => level.name), thenParkedIn: parked });
   }
 }
 
@@ -126,9 +181,14 @@ export class MessagingModule {
       providers: [
         { provide: optionsToken, useValue: options },
         {
-          provide: Outbox,
-          useFactory: (database: Database) => new Outbox(database, options.service),
+          provide: Asked,
+          useFactory: (database: Database) => new Asked(database, options.askAgainMs ?? defaultAskAgainMs),
           inject: [Database],
+        },
+        {
+          provide: Outbox,
+          useFactory: (database: Database, asked: Asked) => new Outbox(database, options.service, asked),
+          inject: [Database, Asked],
         },
         Messaging,
       ],

@@ -1,5 +1,18 @@
-import { type Contract, contentType, type InputOf, maxBodyBytes, newId, type Service } from '#contracts/index.js';
+import {
+  answerKeys,
+  type Contract,
+  contentType,
+  type FactContract,
+  type InputOf,
+  maxBodyBytes,
+  newId,
+  ownersOf,
+  RepublishCompleted,
+  type RequestContract,
+  type Service,
+} from '#contracts/index.js';
 import type { Database, Transaction } from '#persistence/index.js';
+import type { Asked } from './asked.js';
 import { eventsExchange, republishExchange } from './topology.js';
 
 /** Why something is said: carried on, so that every message can be followed back to the request it comes from. */
@@ -27,6 +40,7 @@ export class Outbox {
   constructor(
     private readonly database: Database,
     private readonly service: Service,
+    private readonly asked: Asked,
   ) {}
 
   /** One transaction that can publish, for whoever works outside a message: reconcilers and schedules. */
@@ -40,21 +54,53 @@ export class Outbox {
 
   /**
    * Says the current facts of `keys` again, word for word and under their old ids, to one queue only: who has handled
-   * one knows it, who has not gets it. @returns how many.
+   * one knows it, who has not gets it. Last comes the word that these were all.
    */
-  async republish(tx: Transaction, keys: readonly string[], queue: string, since?: string): Promise<number> {
+  async republish(
+    tx: Transaction,
+    cause: Cause & { readonly causationId: string },
+    wanted: { readonly keys: readonly string[]; readonly subjectKind: string; readonly since?: string | undefined },
+    queue: string,
+  ): Promise<void> {
     const rows = await tx.query(
       `INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
        SELECT message_id, $2, $3, body, traceparent FROM current_fact
        WHERE routing_key = ANY($1) AND ($4::timestamptz IS NULL OR said_at >= $4) ORDER BY said_at
        RETURNING 1`,
-      [keys, republishExchange, queue, since ?? null],
+      [wanted.keys, republishExchange, queue, wanted.since ?? null],
+    );
+    const completed = await this.compose(tx, cause, RepublishCompleted, {
+      requestId: cause.causationId,
+      subjectKind: wanted.subjectKind,
+      facts: rows.length,
+    });
+    await this.put(tx, republishExchange, queue, completed);
+  }
+
+  /** To a service that asks again what was answered before: the same answers under their old ids, to it alone. */
+  async answerAgain(tx: Transaction, requestId: string, queue: string): Promise<void> {
+    await tx.query(
+      `INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
+       SELECT message_id, $2, $3, body, traceparent FROM answer WHERE request_id = $1 ORDER BY said_at`,
+      [requestId, republishExchange, queue],
     );
     tx.afterCommit(() => this.onCommit());
-    return rows.length;
   }
 
   private async write(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<string> {
+    const message = await this.compose(tx, cause, contract, input);
+    await this.put(tx, eventsExchange, contract.key, message);
+    if (contract.kind === 'fact') await this.keep(tx, cause, contract, message);
+    else if (contract.answeredBy)
+      await this.asked.note(
+        tx,
+        { messageId: message.id, routingKey: contract.key, body: message.body, traceparent: message.traceparent },
+        whoAnswers(contract, message.data),
+      );
+    return message.id;
+  }
+
+  private async compose(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<Composed> {
     const data = contract.data.parse(input);
     const id = newId();
     const envelope: Record<string, unknown> = {
@@ -69,29 +115,50 @@ export class Outbox {
       ...(cause.causationId && { causationid: cause.causationId }),
       data,
     };
+    let subject = '';
     if (contract.kind === 'fact') {
-      if (contract.publisher !== this.service)
+      if (contract.publisher !== this.service && contract.publisher !== 'every-owner')
         throw new Error(`${contract.type} is said by ${contract.publisher}, not by ${this.service}`);
-      envelope.subject = contract.subjectOf(data);
-      envelope.sequence = await this.nextSequence(tx, envelope.subject as string);
+      subject = contract.subjectOf(data);
+      envelope.subject = subject;
+      envelope.sequence = await this.nextSequence(tx, subject);
     }
     const body = JSON.stringify(envelope);
     if (Buffer.byteLength(body) > maxBodyBytes)
       throw new Error(`${contract.type} ${id} has more than ${maxBodyBytes} bytes; no service would read it`);
-    const traceparent = cause.traceparent ?? null;
+    return { id, subject, body, traceparent: cause.traceparent ?? null, data };
+  }
+
+  private async put(tx: Transaction, exchange: string, routingKey: string, message: Composed): Promise<void> {
     await tx.query(
       'INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent) VALUES ($1, $2, $3, $4, $5)',
-      [id, eventsExchange, contract.key, body, traceparent],
+      [message.id, exchange, routingKey, message.body, message.traceparent],
     );
-    if (contract.kind === 'fact' && contract.whole)
+    tx.afterCommit(() => this.onCommit());
+  }
+
+  /** What has to be said again one day: to who is born late, or to who asks again. */
+  private async keep(tx: Transaction, cause: Cause, contract: FactContract, message: Composed): Promise<void> {
+    const { id, subject, body, traceparent } = message;
+    if (contract.replaces)
+      await tx.query('DELETE FROM current_fact WHERE subject = $1 AND routing_key = ANY($2)', [
+        subject,
+        contract.replaces,
+      ]);
+    if (contract.whole)
       await tx.query(
         `INSERT INTO current_fact (routing_key, subject, message_id, body, traceparent) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (routing_key, subject) DO UPDATE SET message_id = excluded.message_id, body = excluded.body,
            traceparent = excluded.traceparent, said_at = now()`,
-        [contract.key, envelope.subject, id, body, traceparent],
+        [contract.key, subject, id, body, traceparent],
       );
-    tx.afterCommit(() => this.onCommit());
-    return id;
+    if (cause.causationId && answerKeys.has(contract.key))
+      await tx.query('INSERT INTO answer (request_id, message_id, body, traceparent) VALUES ($1, $2, $3, $4)', [
+        cause.causationId,
+        id,
+        body,
+        traceparent,
+      ]);
   }
 
   /**
@@ -107,6 +174,19 @@ export class Outbox {
     );
     return Number(row!.sequence);
   }
+}
+
+interface Composed {
+  readonly id: string;
+  readonly subject: string;
+  readonly body: string;
+  readonly traceparent: string | null;
+  readonly data: unknown;
+}
+
+function whoAnswers(contract: RequestContract, data: unknown): Service[] {
+  if (contract.owner !== 'every-owner') return [contract.owner];
+  return ownersOf((data as { subjectKind: string }).subjectKind);
 }
 
 /** The AMQP properties of everything that goes to the exchange. */

@@ -20,6 +20,8 @@ export class RepublishHandler extends MessageHandler<typeof RepublishRequested> 
     const keys = registry
       .filter((one) => one.kind === 'fact' && one.whole && one.subject === subjectKind)
       .map((one) => one.key);
-    await this.outbox.republish(ctx, keys, subscription, since);
+    const { id, traceparent, correlationId } = ctx.message;
+    const cause = { causationId: id, traceparent, correlationId };
+    await this.outbox.republish(ctx, cause, { keys, subjectKind, since }, subscription);
   }
 }

@@ -1,5 +1,6 @@
 import type { Channel, Options } from 'amqplib';
 import type { Contract, Service } from '#contracts/index.js';
+import { parseDuration } from '#persistence/index.js';
 
 export const eventsExchange = 'mesh.events';
 /** A direct exchange whose keys are queues: facts that are said again go to the one queue that asked. */
@@ -12,14 +13,12 @@ export interface RetryLevel {
   readonly ms: number;
 }
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
-
 /** Reads `1s,5s,30s,2m,10m,1h`. Throws on anything else. */
 export function parseRetryLevels(text: string): readonly RetryLevel[] {
   return text.split(',').map((name) => {
-    const match = /^(\d+)(ms|s|m|h)$/.exec(name);
-    if (!match) throw new Error(`retry levels are like 1s,5s,30s,2m,10m,1h; this is not one: ${name}`);
-    return { name, ms: Number(match[1]) * unitMs[match[2] as keyof typeof unitMs] };
+    const ms = parseDuration(name);
+    if (ms === undefined) throw new Error(`retry levels are like 1s,5s,30s,2m,10m,1h; this is not one: ${name}`);
+    return { name, ms };
   });
 }
 
@@ -40,6 +39,12 @@ export function namesOf(service: Service) {
 
 export function queueFor(service: Service, contract: Contract): string {
   return namesOf(service)[contract.kind === 'request' ? 'requests' : 'facts'];
+}
+
+/** All queues of a service, for who wants to know whether they are there and how full they are. */
+export function queuesOf(service: Service, levels: readonly RetryLevel[]): string[] {
+  const { requests, facts, parked, delay } = namesOf(service);
+  return [requests, facts, parked, ...levels.map(delay)];
 }
 
 const quorum = (more: Record<string, unknown> = {}): Options.AssertQueue => ({

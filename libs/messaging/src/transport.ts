@@ -2,15 +2,23 @@ import { ModuleRef } from '@nestjs/core';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
 import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
-import type { Contract, Envelope, Service } from '#contracts/index.js';
-import type { Database } from '#persistence/index.js';
+import {
+  answerKeys,
+  type Contract,
+  type Envelope,
+  RepublishCompleted,
+  type Service,
+  services,
+} from '#contracts/index.js';
+import type { Database, Transaction } from '#persistence/index.js';
+import type { Asked } from './asked.js';
 import type { BrokerConnection } from './broker.js';
 import { Consumer, type ConsumerOptions } from './consumer.js';
 import { type Delivery, readData, readEnvelope, Unreadable } from './delivery.js';
 import type { ConsumeContext, MessageHandler, Subscription } from './handler.js';
 import { admit } from './inbox.js';
 import type { Outbox } from './outbox.js';
-import { declareService, namesOf, type RetryLevel, republishExchange } from './topology.js';
+import { declareService, namesOf, queuesOf, type RetryLevel, republishExchange } from './topology.js';
 import { contextOf, spanContextOf, traceparentOf } from './traceparent.js';
 
 export interface TransportOptions {
@@ -21,8 +29,18 @@ export interface TransportOptions {
   readonly userOf: (service: Service) => string;
   readonly prefetch: number;
   readonly onTrouble: ConsumerOptions['onTrouble'];
-  readonly onHandled?: (type: string, verdict: string) => void;
+  /**
+   * These queues are not there: this is the first start, or the broker has lost them with all that was in them. They are
+   * made only when it resolves, so that what it notes cannot be forgotten by a crash.
+   */
+  readonly onMissingQueues: (queues: readonly string[]) => Promise<void>;
+  readonly onFailed: ConsumerOptions['onFailed'];
+  /** Called for every message that came to its end, with how old it was by its publisher's clock. */
+  readonly onHandled: (queue: string, type: string, verdict: Handled, ageMs: number | undefined) => void;
 }
+
+/** `overtaken`: a later fact of its kind was handled before. */
+export type Handled = 'handled' | 'duplicate' | 'overtaken';
 
 /**
  * Hosts our consumer inside Nest. Handlers are fed from `subscriptions.ts` through `addHandler`, a line each; there are
@@ -32,12 +50,14 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   override readonly transportId = Symbol('mesh rabbit');
   private readonly consumers: Consumer[] = [];
   private readonly byType: ReadonlyMap<string, Subscription>;
+  private declaring: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly options: TransportOptions,
     private readonly modules: ModuleRef,
     private readonly database: Database,
     private readonly outbox: Outbox,
+    private readonly asked: Asked,
     private readonly connection: BrokerConnection,
   ) {
     super();
@@ -46,7 +66,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
 
   /** Resolves through `callback` when both queues exist and are consumed. */
   listen(callback: (error?: unknown) => void): void {
-    const { service, levels, subscriptions, prefetch, onTrouble, userOf } = this.options;
+    const { service, levels, subscriptions, prefetch, onTrouble, onFailed, userOf } = this.options;
     for (const { contract, handler } of subscriptions) {
       const instance: MessageHandler = this.modules.get(handler, { strict: false });
       this.addHandler(contract.type, (data, ctx) => instance.handle(data, ctx), contract.kind === 'fact');
@@ -61,9 +81,11 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
           prefetch,
           levels,
           user: userOf(service),
-          declare: (channel: ConfirmChannel) => declareService(channel, service, contracts, levels),
+          replayUser: userOf('api-gateway'),
+          declare: (channel: ConfirmChannel) => this.declare(channel, contracts),
           process: (delivery) => this.process(delivery),
           onTrouble,
+          onFailed,
         }),
       );
     }
@@ -91,16 +113,32 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     return this.connection as T;
   }
 
+  /** One at a time, so that it is noticed whose queues were missing before anybody has made them. */
+  private declare(channel: ConfirmChannel, contracts: readonly Contract[]): Promise<void> {
+    const { service, levels, onMissingQueues } = this.options;
+    const declared = this.declaring.then(async () => {
+      const queues = queuesOf(service, levels);
+      const there = await this.connection.countMessages(queues);
+      const missing = queues.filter((queue) => !there.has(queue));
+      if (missing.length > 0) await onMissingQueues(missing);
+      await declareService(channel, service, contracts, levels);
+    });
+    this.declaring = declared.catch(() => {});
+    return declared;
+  }
+
   private async process(delivery: Delivery): Promise<void> {
     const envelope = readEnvelope(delivery.message.content);
     const subscription = this.byType.get(envelope.type);
-    const handle = this.getHandlerByPattern(envelope.type);
-    // The owners say all current facts of a kind again; those that are not heard here are nobody's mistake.
-    if (!subscription && delivery.message.fields.exchange === republishExchange) return;
-    if (!subscription || !handle)
+    // Every service hears this one, if only for itself: it ends what it asked for.
+    const contract = subscription?.contract ?? (envelope.type === RepublishCompleted.type && RepublishCompleted);
+    if (!contract) {
+      // The owners say all current facts of a kind again; those that are not heard here are nobody's mistake.
+      if (delivery.message.fields.exchange === republishExchange) return;
       throw new Unreadable({ code: 'unknown-type', text: `${this.options.service} does not hear ${envelope.type}` });
-    const { contract } = subscription;
-    this.refuseForgeries(contract, envelope, delivery);
+    }
+    const handle = subscription ? this.getHandlerByPattern(envelope.type)! : async () => {};
+    const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
     const incoming = incomingTrace(envelope, delivery);
@@ -127,7 +165,10 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
         // its span, and nobody may have a parent that was never seen. Only a message without a context starts here.
         const traceparent = incoming ?? traceparentOf(span.spanContext());
         const verdict = await this.database.transaction(async (tx) => {
-          const admitted = await admit(tx, contract, envelope, subscription.facts);
+          if (publisher && envelope.causationid && answerKeys.has(contract.key))
+            await this.asked.settle(tx, envelope.causationid, publisher);
+          const admitted = await admit(tx, contract, envelope, subscription?.facts ?? 'newest');
+          if (admitted === 'duplicate') await this.answerAgain(tx, contract, envelope, delivery);
           if (admitted !== 'new') return admitted;
           const correlationId = envelope.correlationid ?? envelope.id;
           const ctx: ConsumeContext = {
@@ -146,10 +187,15 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
             },
           };
           await handle(data, ctx);
-          return 'handled';
+          return 'handled' as const;
         });
         span.setAttribute('mesh.verdict', verdict);
-        this.options.onHandled?.(envelope.type, verdict);
+        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
+        if (verdict === 'overtaken' && delivery.replayOf)
+          throw new Unreadable({
+            code: 'superseded',
+            text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
+          });
       } catch (error) {
         span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
         throw error;
@@ -159,17 +205,51 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     });
   }
 
-  /** A fact is believed only from the service that may say it; a request, where its contract says whose. */
-  private refuseForgeries(contract: Contract, envelope: Envelope, delivery: Delivery): void {
-    const believed = contract.kind === 'fact' ? [contract.publisher] : contract.believedFrom;
-    if (believed && !believed.some((service) => this.options.userOf(service) === delivery.publisher))
+  /** A service of the mesh asks again because it has not heard the answer: it gets it again. */
+  private async answerAgain(
+    tx: Transaction,
+    contract: Contract,
+    envelope: Envelope,
+    delivery: Delivery,
+  ): Promise<void> {
+    if (contract.kind !== 'request') return;
+    const asking = services.find((service) => this.options.userOf(service) === delivery.publisher);
+    if (asking) await this.outbox.answerAgain(tx, envelope.id, namesOf(asking).facts);
+  }
+
+  /**
+   * A fact is believed only from the service that may say it; a request, where its contract says whose.
+   * @returns the service that says the fact.
+   */
+  private refuseForgeries(contract: Contract, envelope: Envelope, delivery: Delivery): Service | undefined {
+    const believed = believedOf(contract, envelope);
+    const publisher = believed?.find((service) => this.options.userOf(service) === delivery.publisher);
+    if (believed && !publisher)
       throw new Unreadable({
         code: 'forged',
         text: `${contract.type} is believed only from ${believed.join(', ')}; the broker says it came from ${delivery.publisher ?? 'somebody who gave no user-id'}`,
       });
-    if (contract.kind === 'fact' && (envelope.subject === undefined || envelope.sequence === undefined))
+    if (contract.kind === 'request') return undefined;
+    if (contract.firstHand && delivery.replayOf)
+      throw new Unreadable({
+        code: 'forged',
+        text: `${contract.type} is believed only when ${contract.publisher} says it itself: ask for a new one`,
+      });
+    if (envelope.subject === undefined || envelope.sequence === undefined)
       throw new Unreadable({ code: 'broken-envelope', text: `${contract.type} is a fact without subject or sequence` });
+    return publisher;
   }
+}
+
+function believedOf(contract: Contract, envelope: Envelope): readonly Service[] | undefined {
+  if (contract.kind === 'request') return contract.believedFrom;
+  if (contract.publisher !== 'every-owner') return [contract.publisher];
+  // Each for itself: whoever speaks in another's name is not believed.
+  return services.filter((service) => service === envelope.source);
+}
+
+function ageOf({ time }: Envelope): number | undefined {
+  return time === undefined ? undefined : Math.max(0, Date.now() - Date.parse(time));
 }
 
 /** The envelope's own, else the header's; a broken one is ignored, as that standard asks. */

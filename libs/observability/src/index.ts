@@ -2,5 +2,6 @@ export * from './health.js';
 export * from './log.js';
 export * from './nest-log.js';
 export * from './run-service.js';
+export * from './settings.js';
 export * from './tracing.js';
 export * from './without-secrets.js';

@@ -6,11 +6,12 @@ import { ReconcileWaiting } from '../application/reconcile-waiting.js';
 import { ReportCell } from '../application/report-cell.js';
 
 /** Which reconciler does which kind of job. */
-export const plannerJobs = (log: Log): FactoryProvider<JobWorker> => ({
+export const plannerJobs = (leaseMs: number, log: Log): FactoryProvider<JobWorker> => ({
   provide: JobWorker,
   inject: [JobQueue, ReconcileCell, ReconcileWaiting, ReportCell],
   useFactory: (queue: JobQueue, cell: ReconcileCell, waiting: ReconcileWaiting, report: ReportCell) =>
     new JobWorker(queue, {
+      leaseMs,
       reconcilers: {
         cell: (lease) => cell.reconcile(lease),
         waiting: (lease) => waiting.reconcile(lease),

@@ -5,11 +5,12 @@ import { ReconcileFootprint } from '../application/reconcile-footprint.js';
 import { ReconcileTemplates } from '../application/reconcile-templates.js';
 
 /** Which reconciler does which kind of job. */
-export const provisionerJobs = (log: Log): FactoryProvider<JobWorker> => ({
+export const provisionerJobs = (leaseMs: number, log: Log): FactoryProvider<JobWorker> => ({
   provide: JobWorker,
   inject: [JobQueue, ReconcileFootprint, ReconcileTemplates],
   useFactory: (queue: JobQueue, footprint: ReconcileFootprint, templates: ReconcileTemplates) =>
     new JobWorker(queue, {
+      leaseMs,
       reconcilers: {
         footprint: (lease) => footprint.reconcile(lease),
         templates: (lease) => templates.reconcile(lease),

@@ -1,0 +1,79 @@
+import { type INestApplication, Module, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { Service } from '#contracts/index.js';
+import { Database, PersistenceModule } from '#persistence/index.js';
+import type { TestBroker } from '#testing/broker.js';
+import { createTestDatabase, type TestDatabase } from '#testing/database.js';
+import type { MessageHandler, Subscription } from './handler.js';
+import { messagingMigrations } from './messaging.migration.js';
+import { Messaging, MessagingModule } from './messaging.module.js';
+import { Outbox } from './outbox.js';
+import { parseRetryLevels } from './topology.js';
+
+/** One service with handlers of a test, on a database of its own, in this process. */
+export class TestService {
+  private constructor(
+    private readonly app: INestApplication,
+    private readonly testDatabase: TestDatabase,
+    readonly notices: { what: string; fields: Record<string, unknown> }[],
+  ) {}
+
+  static async start(
+    broker: TestBroker,
+    service: Service,
+    subscriptions: readonly Subscription[],
+    handlers: readonly Type<MessageHandler>[],
+    { askAgainMs = 300 } = {},
+  ): Promise<TestService> {
+    const schema = service.replaceAll('-', '_');
+    const testDatabase = await createTestDatabase(schema, schema);
+    const notices: TestService['notices'] = [];
+    @Module({
+      imports: [
+        PersistenceModule.forService({
+          url: testDatabase.url,
+          schema,
+          applicationName: `${service} spec`,
+          migrations: [...messagingMigrations],
+        }),
+        MessagingModule.forService({
+          service,
+          subscriptions,
+          url: broker.urlOf(service),
+          levels: parseRetryLevels('20ms,40ms'),
+          askAgainMs,
+          onTrouble: () => {},
+          onNotice: (what, fields) => void notices.push({ what, fields }),
+        }),
+      ],
+      providers: [...handlers],
+    })
+    class App {}
+    const app = await NestFactory.create(App, { logger: false });
+    app.connectMicroservice({ strategy: app.get(Messaging).transport });
+    // First init: the connections are opened there.
+    await app.init();
+    await app.startAllMicroservices();
+    await app.get(Messaging).askForWhatWasMissed();
+    return new TestService(app, testDatabase, notices);
+  }
+
+  get outbox(): Outbox {
+    return this.app.get(Outbox);
+  }
+
+  get database(): Database {
+    return this.app.get(Database);
+  }
+
+  get messaging(): Messaging {
+    return this.app.get(Messaging);
+  }
+
+  async stop(): Promise<void> {
+    await this.messaging.drainConsumers();
+    await this.messaging.drainOutbox();
+    await this.app.close();
+    await this.testDatabase.drop();
+  }
+}
