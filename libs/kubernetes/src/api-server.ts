@@ -19,6 +19,11 @@ export interface CallOptions {
   readonly priority?: Priority;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /**
+   * Called when the request is about to be written to its connection, each time it is. What it throws ends the call, and
+   * nothing is sent: so a lease is looked at when it counts, and not before a wait for the bucket or a connection.
+   */
+  readonly fence?: () => void;
   /** Over the connections of the watches, whose death is noticed within seconds: for a reflector's lists. */
   readonly besideWatches?: boolean;
 }
@@ -62,7 +67,7 @@ const keepAliveMs = 30_000;
  * whether it was made: the reconciler looks. A time-out is not repeated either.
  */
 export class ApiServer {
-  private readonly calls: Pool;
+  private readonly calls: Dispatcher;
   private readonly watches: Pool;
   private readonly bucket: TokenBucket;
   private readonly metrics = new KubernetesMetrics();
@@ -82,7 +87,7 @@ export class ApiServer {
       connections: options.connections ?? 16,
       allowH2: false,
       connect: { ...connection.tls, timeout: 5_000 },
-    });
+    }).compose(fenced);
     this.watches = new Pool(connection.origin, {
       ...pool,
       connections: null,
@@ -147,13 +152,27 @@ export class ApiServer {
     const giveUp = () => end.abort(request.signal!.reason);
     const timer = setTimeout(() => end.abort(new TimedOut(timeoutMs)), timeoutMs);
     request.signal?.addEventListener('abort', giveUp, { once: true });
+    let refused: { readonly reason: unknown } | undefined;
+    const { fence: asked } = request;
+    const fence =
+      asked &&
+      (() => {
+        try {
+          asked();
+        } catch (reason) {
+          refused = { reason };
+          throw reason;
+        }
+      });
     return await this.measured(request, async () => {
       try {
         const pool = request.besideWatches ? this.watches : this.calls;
-        const response = await orAborted(pool.request({ ...this.parts(request), signal: end.signal }), end.signal);
+        const call = { ...this.parts(request), signal: end.signal, fence };
+        const response = await orAborted(pool.request(call), end.signal);
         const text = await response.body.text();
         return { statusCode: response.statusCode, status: response.statusCode, headers: response.headers, text };
       } catch (error) {
+        if (refused) throw refused.reason;
         throw this.noAnswer(request, end.signal.aborted ? end.signal.reason : error);
       } finally {
         clearTimeout(timer);
@@ -273,3 +292,20 @@ function describeFault(error: unknown): string {
   const { message, code } = error as { message?: string; code?: string };
   return message || code || 'the connection broke';
 }
+
+/** undici tells when it has a connection and writes; a request that is aborted then is not written. */
+const fenced: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
+  const { fence } = options as { fence?: () => void };
+  const start = handler.onRequestStart;
+  // Each request has a handler of its own.
+  if (fence)
+    handler.onRequestStart = (controller, context) => {
+      start?.call(handler, controller, context);
+      try {
+        fence();
+      } catch (error) {
+        controller.abort(error as Error);
+      }
+    };
+  return dispatch(options, handler);
+};

@@ -358,3 +358,42 @@ it('under pressure interactive calls go before bulk ones', async () => {
   await Promise.all([call('first', 'bulk'), call('b1', 'bulk'), call('b2', 'bulk'), call('i1', 'interactive')]);
   expect(server.requests.map(({ path }) => path.split('/').at(-1))).toEqual(['first', 'i1', 'b1', 'b2']);
 });
+
+describe('a fence', () => {
+  it('that throws lets nothing through to the server, and what it threw is what the caller gets', async () => {
+    const lost = new Error('the lease is lost');
+    const fence = () => {
+      throw lost;
+    };
+    expect(await failureOf(clientWith().apply(object, 'spec', { fence }))).toBe(lost);
+    expect(server.requests).toEqual([]);
+  });
+
+  it('is looked at when the request is written, and not before it has waited for its connection', async () => {
+    const client = clientWith({ connections: 1 });
+    let release = () => {};
+    answer = (_, response) => {
+      release = () => json(response, 200, object);
+    };
+    const first = client.get(ref);
+    await waitFor('the first request', () => server.requests.length === 1);
+    let held = true;
+    const fence = () => {
+      if (!held) throw new Error('lost meanwhile');
+    };
+    const second = failureOf(client.apply(object, 'spec', { fence }));
+    held = false;
+    release();
+    await first;
+    expect(await second).toMatchObject({ message: 'lost meanwhile' });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it('is looked at again before each repeat', async () => {
+    let asked = 0;
+    answer = (_, response) =>
+      asked < 2 ? json(response, 429, status(429, 'TooManyRequests', 'slow')) : json(response, 200, object);
+    await clientWith().apply(object, 'spec', { fence: () => void asked++ });
+    expect(asked).toBe(2);
+  });
+});

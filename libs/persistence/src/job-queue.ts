@@ -18,11 +18,32 @@ export interface ClaimedJob {
   readonly key: string;
   /** Grows with every claim of any job. Whoever holds the highest one of a job is the one who may act. */
   readonly fence: string;
-  /** How often it was claimed since it last came to an end, this time included. */
+  /**
+   * How often it was claimed since it last came to an end or committed anything, this time included: failures, and
+   * workers that died.
+   */
   readonly attempt: number;
   readonly wanted: string;
   readonly traceparent: string | null;
 }
+
+/**
+ * How long a job rests after its worker died with it, beyond the lease: 0 s, then 2, 4, … up to a minute. One that kills
+ * whoever takes it would otherwise end the service again and again, and the others' work with it.
+ */
+const rest = `CASE WHEN attempt < 2 THEN interval '0' ELSE least(power(2, least(attempt - 1, 12)), 60) * interval '1 second' END`;
+
+/** A job that does not come to an end by itself. */
+export interface StuckJob {
+  readonly kind: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly dueForSeconds: number;
+  readonly lastError: string | null;
+}
+
+/** Failed so often in a row, or due for so long, that a person should look. */
+const stuck = { attempts: 8, dueForMinutes: 5 };
 
 /**
  * The durable queue of reconcilers: one row per (kind, key), however often it is asked for. Asking for a job that runs
@@ -69,10 +90,37 @@ export class JobQueue {
          fence = nextval('job_fence'), attempt = attempt + 1
        WHERE (kind, key) IN (
          SELECT kind, key FROM job
-         WHERE kind = ANY($3) AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+         WHERE kind = ANY($3) AND due_at <= now() AND (lease_until IS NULL OR lease_until + ${rest} < now())
          ORDER BY priority, due_at FOR UPDATE SKIP LOCKED LIMIT $4)
        RETURNING kind, key, fence, attempt, wanted, traceparent`,
       [holder, leaseMs, kinds, limit],
+    );
+  }
+
+  /** What a person should look at, longest due first: fails again and again, kills its workers, or nobody takes it. */
+  async stuckJobs(limit: number): Promise<StuckJob[]> {
+    return await this.database.query<StuckJob>(
+      `SELECT kind, key, attempt, greatest(0, extract(epoch FROM now() - due_at))::float8 AS "dueForSeconds",
+         last_error AS "lastError"
+       FROM job WHERE attempt >= $1
+         OR (due_at < now() - $2 * interval '1 minute' AND coalesce(lease_until, due_at) < now() - $2 * interval '1 minute')
+       ORDER BY due_at LIMIT $3`,
+      [stuck.attempts, stuck.dueForMinutes, limit],
+    );
+  }
+
+  /** By kind. `due`: nobody has it yet; ages in seconds. */
+  async figures(): Promise<
+    { kind: string; jobs: number; due: number; oldestDue: number; failing: number; leased: number }[]
+  > {
+    return await this.database.query(
+      `SELECT kind, count(*)::int AS jobs,
+         count(*) FILTER (WHERE due_at <= now() AND lease_until IS NULL)::int AS due,
+         coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now() AND lease_until IS NULL)), 0)::float8
+           AS "oldestDue",
+         count(*) FILTER (WHERE attempt > 1)::int AS failing,
+         count(*) FILTER (WHERE lease_until > now())::int AS leased
+       FROM job GROUP BY kind`,
     );
   }
 
@@ -86,19 +134,24 @@ export class JobQueue {
     return rows.length > 0;
   }
 
-  /** Throws LeaseLost. Ask before each effect outside this database. */
-  async check(job: ClaimedJob): Promise<void> {
-    const rows = await this.database.query(
-      'SELECT 1 FROM job WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now()',
+  /** Throws LeaseLost. Ask before each effect outside this database. @returns how long it is held from now on, in ms. */
+  async check(job: ClaimedJob): Promise<number> {
+    const [row] = await this.database.query<{ leftMs: number }>(
+      `SELECT (extract(epoch FROM lease_until - now()) * 1000)::float8 AS "leftMs" FROM job
+       WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now()`,
       [job.kind, job.key, job.fence],
     );
-    if (rows.length === 0) throw new LeaseLost(job.kind, job.key);
+    if (!row) throw new LeaseLost(job.kind, job.key);
+    return row.leftMs;
   }
 
-  /** Throws LeaseLost; otherwise nobody can take the lease before this transaction ends. */
+  /**
+   * Throws LeaseLost; otherwise nobody can take the lease before this transaction ends. What commits is getting on: its
+   * attempts are counted from here.
+   */
   async hold(tx: Transaction, job: ClaimedJob): Promise<void> {
     const rows = await tx.query(
-      'SELECT 1 FROM job WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now() FOR UPDATE',
+      `UPDATE job SET attempt = 1 WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now() RETURNING 1`,
       [job.kind, job.key, job.fence],
     );
     if (rows.length === 0) throw new LeaseLost(job.kind, job.key);

@@ -1,7 +1,10 @@
 import { hostname } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Transaction } from './database.js';
-import { type ClaimedJob, type JobQueue, LeaseLost } from './job-queue.js';
+import { JobMetrics } from './job-metrics.js';
+import { type ClaimedJob, type JobQueue, LeaseLost, type StuckJob } from './job-queue.js';
+import { LeaseClock, thisMoment } from './lease-clock.js';
+import { Periodic } from './periodic.js';
 
 /** What a reconciler holds while it works. */
 export interface Lease {
@@ -11,8 +14,14 @@ export interface Lease {
   readonly traceparent: string | undefined;
   /** Aborted when the lease is lost or the service drains. */
   readonly signal: AbortSignal;
-  /** Throws LeaseLost. Before each effect outside the database. */
+  /** Throws LeaseLost when the database says so. Before each step that has effects outside it. */
   check(): Promise<void>;
+  /**
+   * Throws LeaseLost when by our own clock the lease may have run out. Does not wait, so that nothing comes between it
+   * and an effect: to be called last of all before each request that changes something outside the database. It finds
+   * what `check` cannot: a process that was frozen between the answer and the effect.
+   */
+  readonly fence: () => void;
   /** Throws LeaseLost; otherwise the lease is held until `tx` ends. In each transaction that writes. */
   hold(tx: Transaction): Promise<void>;
 }
@@ -30,6 +39,8 @@ export interface JobWorkerOptions {
   /** How often to look for jobs that nobody in this process announced: those of a dead neighbour, and timed ones. */
   readonly pollMs?: number;
   readonly onError?: (job: ClaimedJob, error: unknown) => void;
+  /** Told each minute in which there are some: jobs that do not come to an end by themselves. */
+  readonly onStuck?: (jobs: readonly StuckJob[]) => void;
   /** Waits before the next try after `attempt` failures, in milliseconds. */
   readonly backoff?: (attempt: number) => number;
 }
@@ -40,6 +51,9 @@ export function jitteredBackoff(attempt: number): number {
   return ceiling / 2 + Math.random() * (ceiling / 2);
 }
 
+const defaultLeaseMs = 30_000;
+const noJob: ClaimedJob = { kind: '', key: '', fence: '', attempt: 0, wanted: '', traceparent: null };
+
 /** Claims due jobs and runs their reconcilers, several at a time, each under a lease that is kept alive. */
 export class JobWorker {
   private readonly holder = `${hostname()}:${process.pid}`;
@@ -48,15 +62,30 @@ export class JobWorker {
   private wakeUp: () => void = () => {};
   private awake = false;
   private loop: Promise<void> = Promise.resolve();
+  private readonly metrics: JobMetrics;
+  private readonly standing: readonly Periodic[];
 
   constructor(
     private readonly queue: JobQueue,
     private readonly options: JobWorkerOptions,
-  ) {}
+  ) {
+    this.metrics = new JobMetrics(queue);
+    const { onStuck, onError } = options;
+    const trouble = (what: string, error: unknown) => onError?.({ ...noJob, kind: what }, error);
+    const report = async () => {
+      const jobs = await queue.stuckJobs(10);
+      if (jobs.length > 0) onStuck?.(jobs);
+    };
+    this.standing = [
+      new Periodic('figures of jobs', 10_000, () => this.metrics.look(), trouble),
+      new Periodic('report of stuck jobs', 60_000, report, trouble),
+    ];
+  }
 
   start(): void {
     this.queue.onAsked = this.wake;
     this.loop = this.work();
+    for (const one of this.standing) one.start();
   }
 
   /** There may be something to do. Cheap; call it after each commit that asked for a job. */
@@ -70,23 +99,24 @@ export class JobWorker {
     this.stopping.abort();
     this.wake();
     await this.loop;
-    await Promise.allSettled(this.running);
+    await Promise.allSettled([...this.running, ...this.standing.map((one) => one.stop())]);
   }
 
   private async work(): Promise<void> {
-    const { reconcilers, concurrency = 16, leaseMs = 30_000, pollMs = 1_000 } = this.options;
+    const { reconcilers, concurrency = 16, leaseMs = defaultLeaseMs, pollMs = 1_000 } = this.options;
     const kinds = Object.keys(reconcilers);
     while (!this.stopping.signal.aborted) {
       this.awake = false;
       const room = concurrency - this.running.size;
       let claimed: ClaimedJob[] = [];
+      const asked = thisMoment();
       try {
         if (room > 0) claimed = await this.queue.claim(kinds, this.holder, leaseMs, room);
       } catch (error) {
-        this.options.onError?.({ kind: 'claim', key: '', fence: '', attempt: 0, wanted: '', traceparent: null }, error);
+        this.options.onError?.({ ...noJob, kind: 'claim' }, error);
       }
       for (const job of claimed) {
-        const run = this.run(job, reconcilers[job.kind]!, leaseMs).finally(() => {
+        const run = this.run(job, reconcilers[job.kind]!, new LeaseClock(asked, leaseMs)).finally(() => {
           this.running.delete(run);
           this.wake();
         });
@@ -107,38 +137,53 @@ export class JobWorker {
     });
   }
 
-  private async run(job: ClaimedJob, reconcile: Reconcile, leaseMs: number): Promise<void> {
+  private async run(job: ClaimedJob, reconcile: Reconcile, clock: LeaseClock): Promise<void> {
     const lost = new AbortController();
-    const heartbeat = this.keepAlive(job, leaseMs, lost);
+    const heartbeat = this.keepAlive(job, clock, lost);
+    const fence = () => {
+      if (clock.hasRunOut) throw new LeaseLost(job.kind, job.key);
+    };
+    let end: 'done' | 'again' | 'failed' | 'lost' = 'failed';
     try {
       const outcome = await reconcile({
         key: job.key,
         attempt: job.attempt,
         traceparent: job.traceparent ?? undefined,
         signal: AbortSignal.any([lost.signal, this.stopping.signal]),
-        check: () => this.queue.check(job),
+        check: async () => {
+          const asked = thisMoment();
+          clock.heldFor(asked, await this.queue.check(job));
+          fence();
+        },
+        fence,
         hold: (tx) => this.queue.hold(tx, job),
       });
       if (outcome === 'done') await this.queue.finish(job);
       else await this.queue.again(job, outcome.again);
+      end = outcome === 'done' ? 'done' : 'again';
     } catch (error) {
-      if (!(error instanceof LeaseLost)) this.options.onError?.(job, error);
+      if (error instanceof LeaseLost) end = 'lost';
+      else this.options.onError?.(job, error);
       const wait = this.stopping.signal.aborted ? 0 : (this.options.backoff ?? jitteredBackoff)(job.attempt);
       // When the database is away this fails too; then the lease runs out and the job is claimed again.
       await this.queue.failed(job, error instanceof Error ? error.message : String(error), wait).catch(() => {});
     } finally {
       lost.abort();
+      this.metrics.ran(job.kind, end);
       await heartbeat;
     }
   }
 
-  private async keepAlive(job: ClaimedJob, leaseMs: number, lost: AbortController): Promise<void> {
+  private async keepAlive(job: ClaimedJob, clock: LeaseClock, lost: AbortController): Promise<void> {
+    const { leaseMs = defaultLeaseMs } = this.options;
     while (!lost.signal.aborted) {
       await pause(leaseMs / 3, undefined, { signal: lost.signal, ref: false }).catch(() => {});
       if (lost.signal.aborted) return;
-      // Not being able to ask is not a loss: `check` and `hold` decide before anything is done.
-      const held = await this.queue.extend(job, leaseMs).catch(() => true);
-      if (!held) lost.abort();
+      const asked = thisMoment();
+      // Not being able to ask is not a loss: `check`, `hold` and `fence` decide before anything is done.
+      const held = await this.queue.extend(job, leaseMs).catch(() => undefined);
+      if (held) clock.heldFor(asked, leaseMs);
+      if (held === false) lost.abort();
     }
   }
 }

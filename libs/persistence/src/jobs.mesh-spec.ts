@@ -224,6 +224,47 @@ test('a job whose worker died is taken over when its lease runs out', async () =
   expect(taken!.attempt).toBe(2);
 });
 
+test('a job that kills whoever takes it rests longer each time, and is reported as stuck', async () => {
+  await ask('deadly', 'a');
+  let claims = 0;
+  const claim = () =>
+    waitFor('the next claim', async () => (await queue.claim(['deadly'], 'dead', 10, 1)).length === 1 && ++claims);
+  const times: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await claim();
+    times.push(Date.now());
+  }
+  // After the first death at once, after the second 2 s later.
+  expect(times[2]! - times[1]!).toBeGreaterThan(1_500);
+  expect(times[2]! - times[1]!).toBeGreaterThan(times[1]! - times[0]!);
+  expect(await queue.stuckJobs(10)).toEqual([]);
+  await database.query(`UPDATE job SET attempt = 8, last_error = 'why' WHERE kind = 'deadly'`);
+  expect(await queue.stuckJobs(10)).toMatchObject([{ kind: 'deadly', key: 'a', attempt: 8, lastError: 'why' }]);
+  await database.query(`DELETE FROM job WHERE kind = 'deadly'`);
+});
+
+test('a worker whose process stood still for longer than its lease changes nothing when it goes on', async () => {
+  await ask('frozen', 'a');
+  const seen: string[] = [];
+  work(
+    'frozen',
+    async (lease) => {
+      if (lease.attempt > 1) return 'done';
+      await lease.check();
+      lease.fence();
+      // As SIGSTOP does it: nothing of this process goes on, neither timers nor heartbeats.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+      seen.push('thawed');
+      lease.fence();
+      seen.push('effect');
+      return 'done';
+    },
+    { leaseMs: 200 },
+  );
+  await waitFor('the job to be gone', async () => (await rows('frozen')).length === 0);
+  expect(seen).toEqual(['thawed']);
+});
+
 test('the lease of a long run is kept alive', async () => {
   const end = gate();
   let attempts = 0;

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { TenantDatabaseError } from './errors.js';
-import type { Shard } from './shard.js';
-import { markPersonal, type Tenant } from './tenant.js';
+import type { Fence, Session, Shard } from './shard.js';
+import { markDatabase, type Tenant } from './tenant.js';
 
 /** What makes a copy of a template somebody's Odoo. */
 export interface Personality {
@@ -33,61 +33,69 @@ const utc = `now() AT TIME ZONE 'UTC'`;
  * The tenant SQL of Odoo 18 (verified by log-in: facts: odoo-measured §5), in one transaction, for a copy on which no
  * Odoo runs yet. A repeat keeps the uuid and the secret of the first time. Throws LANGUAGE_NOT_LOADED.
  */
-export async function personalise(shard: Shard, tenant: Tenant, who: Personality): Promise<void> {
+export async function personalise(shard: Shard, tenant: Tenant, who: Personality, fence?: Fence): Promise<void> {
   for (const [field, value] of Object.entries(who))
     if (typeof value === 'string' && value.includes('\0'))
       throw new TenantDatabaseError('BAD_VALUE', `${field} holds a NUL, which PostgreSQL cannot store`, false);
-  await shard.inside(tenant.name, async (client) => {
-    await client.query('BEGIN');
-    const { rowCount } = await client.query('SELECT 1 FROM res_lang WHERE code = $1 AND active', [who.language]);
-    if (!rowCount)
-      throw new TenantDatabaseError('LANGUAGE_NOT_LOADED', `the template has no language ${who.language}`, false);
+  await shard.exclusively(
+    tenant.name,
+    async (session) => {
+      await shard.inside(tenant.name, (client) => writePersonality(client, tenant, who), fence);
+      await markDatabase(session, shard, tenant, 'personal');
+    },
+    fence,
+  );
+}
 
-    const set = async (key: string, value: string, keep: boolean) => {
-      await client.query(
-        `INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
+async function writePersonality(client: Session, tenant: Tenant, who: Personality): Promise<void> {
+  await client.query('BEGIN');
+  const { rowCount } = await client.query('SELECT 1 FROM res_lang WHERE code = $1 AND active', [who.language]);
+  if (!rowCount)
+    throw new TenantDatabaseError('LANGUAGE_NOT_LOADED', `the template has no language ${who.language}`, false);
+
+  const set = async (key: string, value: string, keep: boolean) => {
+    await client.query(
+      `INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
          VALUES ($1, $2, 1, ${utc}, 1, ${utc})
          ON CONFLICT (key) DO UPDATE SET write_date = excluded.write_date,
            value = CASE WHEN $3 THEN ir_config_parameter.value ELSE excluded.value END`,
-        [key, value, keep],
-      );
-    };
-    // Whether the identity in here is the template's or already this tenant's is written beside it.
-    const { rows } = await client.query(`SELECT value FROM ir_config_parameter WHERE key = 'mesh.footprint'`);
-    const known = rows[0]?.value === tenant.footprintId;
-    await set('database.uuid', randomUUID(), known);
-    await set('database.secret', randomUUID(), known);
-    await set('database.create_date', new Date().toISOString().slice(0, 19).replace('T', ' '), known);
-    await set('mesh.footprint', tenant.footprintId, false);
-    await set('web.base.url', who.baseUrl, false);
-    // Else the first log-in of an administrator writes whatever host was used.
-    await set('web.base.url.freeze', 'True', false);
+      [key, value, keep],
+    );
+  };
+  // Whether the identity in here is the template's or already this tenant's is written beside it.
+  const { rows } = await client.query(`SELECT value FROM ir_config_parameter WHERE key = 'mesh.footprint'`);
+  const known = rows[0]?.value === tenant.footprintId;
+  await set('database.uuid', randomUUID(), known);
+  await set('database.secret', randomUUID(), known);
+  await set('database.create_date', new Date().toISOString().slice(0, 19).replace('T', ' '), known);
+  await set('mesh.footprint', tenant.footprintId, false);
+  await set('web.base.url', who.baseUrl, false);
+  // Else the first log-in of an administrator writes whatever host was used.
+  await set('web.base.url.freeze', 'True', false);
 
-    const hash = who.adminPasswordHash;
-    await client.query(
-      `UPDATE res_users SET login = $1, write_date = ${utc},
+  const hash = who.adminPasswordHash;
+  await client.query(
+    `UPDATE res_users SET login = $1, write_date = ${utc},
          password = CASE WHEN $2::text IS NULL AND $4 THEN password ELSE coalesce($2, $3) END
        WHERE id = ${administrator}`,
-      [who.adminLogin, hash ?? null, hashOfNobody(), known],
-    );
-    await client.query(`UPDATE res_company SET name = $1 WHERE id = ${mainCompany}`, [who.company]);
-    // complete_name is a stored computed field: left alone it goes on saying "My Company".
-    await client.query(
-      `UPDATE res_partner SET name = $1, complete_name = $1,
+    [who.adminLogin, hash ?? null, hashOfNobody(), known],
+  );
+  await client.query(`UPDATE res_company SET name = $1 WHERE id = ${mainCompany}`, [who.company]);
+  // complete_name is a stored computed field: left alone it goes on saying "My Company".
+  await client.query(
+    `UPDATE res_partner SET name = $1, complete_name = $1,
          country_id = coalesce((SELECT id FROM res_country WHERE code = $2), country_id)
        WHERE id = (SELECT partner_id FROM res_company WHERE id = ${mainCompany})`,
-      [who.company, who.country ?? null],
-    );
-    await client.query(
-      `UPDATE res_partner SET email = $1, lang = $2
+    [who.company, who.country ?? null],
+  );
+  await client.query(
+    `UPDATE res_partner SET email = $1, lang = $2
        WHERE id = (SELECT partner_id FROM res_users WHERE id = ${administrator})`,
-      [who.adminLogin, who.language],
-    );
-    await client.query('DELETE FROM res_users_log');
-    await client.query('DELETE FROM res_device_log');
-    await client.query('COMMIT');
-  });
-  await markPersonal(shard, tenant);
+    [who.adminLogin, who.language],
+  );
+  await client.query('DELETE FROM res_users_log');
+  await client.query('DELETE FROM res_device_log');
+  await client.query('COMMIT');
 }
 
 /** The identity Odoo goes by, `database.uuid`. */

@@ -1,5 +1,15 @@
-import { Client, Pool, type PoolClient } from 'pg';
+import { Client, Pool, type PoolClient, type QueryResult } from 'pg';
 
+/** Throws when whoever works has lost the right to, for instance because its lease went to another. */
+export type Fence = () => void;
+
+/** A connection with a fence before each statement. */
+export interface Session {
+  // biome-ignore lint/suspicious/noExplicitAny: rows are what the statement makes them, as pg itself types it
+  query<Row extends object = any>(sql: string, parameters?: readonly unknown[]): Promise<QueryResult<Row>>;
+}
+
+const takeOverWithinMs = 10_000;
 const limits = '-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=60000';
 
 /** One database server with tenants on it, as the mesh's role there (CREATEDB, CREATEROLE, no superuser). */
@@ -20,8 +30,9 @@ export class Shard {
       application_name: `${meshName} shard ${name}`,
       options: limits,
     });
-    // A connection that the server ends while idle must not end the process.
+    // A connection that the server ends must not end the process: neither an idle one, nor one at work between statements.
     this.pool.on('error', () => {});
+    this.pool.on('connect', (client) => client.on('error', () => {}));
   }
 
   /** What a tenant's odoo.conf has to say. */
@@ -44,15 +55,17 @@ export class Shard {
 
   /**
    * One worker at a time for one tenant name, on this whole server: the lock lives and dies with its session, which is
-   * also the one `work` gets. The others wait.
+   * also the one `work` gets. Without a fence the others wait. With one, who comes later has the right, because its lease
+   * is the younger one: whoever still works there, frozen perhaps, has its sessions ended, and can never go on with them.
    */
-  async exclusively<T>(tenant: string, work: (session: PoolClient) => Promise<T>): Promise<T> {
+  async exclusively<T>(tenant: string, work: (session: Session) => Promise<T>, fence?: Fence): Promise<T> {
     const session = await this.pool.connect();
     let broken: Error | undefined;
     try {
-      await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [tenant]);
+      if (fence) await this.takeOver(session, tenant, fence);
+      else await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [tenant]);
       try {
-        return await work(session);
+        return await work(behind(fence, session));
       } finally {
         await session.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [tenant]);
       }
@@ -66,7 +79,7 @@ export class Shard {
   }
 
   /** A connection into one tenant database, for as long as `work` takes. */
-  async inside<T>(database: string, work: (client: Client) => Promise<T>): Promise<T> {
+  async inside<T>(database: string, work: (client: Session) => Promise<T>, fence?: Fence): Promise<T> {
     const url = new URL(this.url);
     url.pathname = `/${encodeURIComponent(database)}`;
     const client = new Client({
@@ -78,13 +91,46 @@ export class Shard {
     client.on('error', () => {});
     await client.connect();
     try {
-      return await work(client);
+      return await work(behind(fence, client));
     } finally {
       await client.end();
     }
   }
 
+  private async takeOver(session: PoolClient, tenant: string, fence: Fence): Promise<void> {
+    const until = Date.now() + takeOverWithinMs;
+    while (true) {
+      fence();
+      const { rows } = await session.query('SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS held', [tenant]);
+      if (rows[0].held) break;
+      if (Date.now() > until) throw new Error(`whoever works on ${tenant} does not let go of it`);
+      fence();
+      await session.query(
+        `SELECT pg_terminate_backend(pid, 1000) FROM pg_locks
+         WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, 0)`,
+        [tenant],
+      );
+    }
+    // And inside the tenant's database, where it may hold rows.
+    fence();
+    await session.query(
+      `SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user`,
+      [tenant],
+    );
+  }
+
   async close(): Promise<void> {
     await this.pool.end();
   }
+}
+
+function behind(fence: Fence | undefined, session: Pick<PoolClient, 'query'>): Session {
+  return {
+    query: (sql, parameters = []) => {
+      fence?.();
+      return session.query(sql, [...parameters]);
+    },
+  };
 }

@@ -1,9 +1,8 @@
-import type { PoolClient } from 'pg';
 import { TenantDatabaseError } from './errors.js';
 import { checkTenantName, quoteName, quoteText } from './identifiers.js';
 import { type Mark, readMark, writeMark } from './mark.js';
 import { scramVerifier } from './scram.js';
-import type { Shard } from './shard.js';
+import type { Fence, Session, Shard } from './shard.js';
 
 /** A tenant: one role and one database of the same, never used again, name. */
 export interface Tenant {
@@ -42,7 +41,7 @@ async function find(ask: Ask, name: string): Promise<Found> {
   return found!;
 }
 
-const findIn = (session: PoolClient, name: string) =>
+const findIn = (session: Session, name: string) =>
   find(async (sql, parameters) => (await session.query<Found>(sql, parameters)).rows, name);
 
 function isOurs(shard: Shard, tenant: Tenant, comment: string | null): Mark | undefined {
@@ -86,21 +85,26 @@ export async function ensureTenantRole(
   shard: Shard,
   tenant: Tenant,
   { password, connectionLimit }: { password: string; connectionLimit: number },
+  fence?: Fence,
 ): Promise<void> {
   const role = quoteName(checkTenantName(tenant.name));
-  await shard.exclusively(tenant.name, async (session) => {
-    const found = await findIn(session, tenant.name);
-    if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
-    const attributes = `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
-    // One transaction: a role without our mark would be taken for a stranger's.
-    await session.query('BEGIN');
-    await session.query(`${found.role_there ? 'ALTER' : 'CREATE'} ROLE ${role} ${attributes}`);
-    await session.query(
-      `COMMENT ON ROLE ${role} IS ${quoteText(writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch }))}`,
-    );
-    await session.query(`GRANT ${quoteName(shard.tenantGroup)} TO ${role}`);
-    await session.query('COMMIT');
-  });
+  await shard.exclusively(
+    tenant.name,
+    async (session) => {
+      const found = await findIn(session, tenant.name);
+      if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
+      const attributes = `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
+      // One transaction: a role without our mark would be taken for a stranger's.
+      await session.query('BEGIN');
+      await session.query(`${found.role_there ? 'ALTER' : 'CREATE'} ROLE ${role} ${attributes}`);
+      await session.query(
+        `COMMENT ON ROLE ${role} IS ${quoteText(writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch }))}`,
+      );
+      await session.query(`GRANT ${quoteName(shard.tenantGroup)} TO ${role}`);
+      await session.query('COMMIT');
+    },
+    fence,
+  );
 }
 
 /**
@@ -108,27 +112,31 @@ export async function ensureTenantRole(
  * cut off after any statement and run again. Throws FOREIGN_OBJECT for a database that is not this footprint's, and
  * TEMPLATE_BUSY (try again) while somebody is connected to the template.
  */
-export async function cloneTemplate(shard: Shard, tenant: Tenant, template: string): Promise<void> {
+export async function cloneTemplate(shard: Shard, tenant: Tenant, template: string, fence?: Fence): Promise<void> {
   const database = quoteName(checkTenantName(tenant.name));
   const role = quoteName(tenant.name);
-  await shard.exclusively(tenant.name, async (session) => {
-    const found = await findIn(session, tenant.name);
-    const state = databaseState(shard, tenant, found);
-    if (state === 'foreign') throw foreign('database', tenant);
-    if (state === 'owned' || state === 'personal') return;
-    if (state === 'absent') await createDatabase(session, database, template);
-    await mark(session, shard, tenant, 'copied');
-    await session.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
-    // TEMPORARY and CREATE: Odoo makes temporary tables, and trusted extensions (pg_trgm, unaccent) when modules ask.
-    await session.query(`GRANT CONNECT, TEMPORARY, CREATE ON DATABASE ${database} TO ${role}`);
-    await session.query(`GRANT CONNECT ON DATABASE ${database} TO ${quoteName(shard.readerGroup)}`);
-    await session.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
-    await shard.inside(tenant.name, (client) => giveEverythingTo(client, tenant.name, shard.readerGroup));
-    await mark(session, shard, tenant, 'owned');
-  });
+  await shard.exclusively(
+    tenant.name,
+    async (session) => {
+      const found = await findIn(session, tenant.name);
+      const state = databaseState(shard, tenant, found);
+      if (state === 'foreign') throw foreign('database', tenant);
+      if (state === 'owned' || state === 'personal') return;
+      if (state === 'absent') await createDatabase(session, database, template);
+      await markDatabase(session, shard, tenant, 'copied');
+      await session.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
+      // TEMPORARY and CREATE: Odoo makes temporary tables, and trusted extensions (pg_trgm, unaccent) when modules ask.
+      await session.query(`GRANT CONNECT, TEMPORARY, CREATE ON DATABASE ${database} TO ${role}`);
+      await session.query(`GRANT CONNECT ON DATABASE ${database} TO ${quoteName(shard.readerGroup)}`);
+      await session.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
+      await shard.inside(tenant.name, (client) => giveEverythingTo(client, tenant.name, shard.readerGroup), fence);
+      await markDatabase(session, shard, tenant, 'owned');
+    },
+    fence,
+  );
 }
 
-async function createDatabase(session: PoolClient, database: string, template: string): Promise<void> {
+async function createDatabase(session: Session, database: string, template: string): Promise<void> {
   try {
     await session.query(`CREATE DATABASE ${database} TEMPLATE ${quoteName(template)} ALLOW_CONNECTIONS false`);
   } catch (error) {
@@ -144,7 +152,7 @@ async function createDatabase(session: PoolClient, database: string, template: s
  * Every object of schema public gets the tenant as owner, one by one: REASSIGN OWNED would reach into every other
  * database of the template's owner. Owned sequences follow their tables.
  */
-async function giveEverythingTo(client: Pick<PoolClient, 'query'>, role: string, readerGroup: string): Promise<void> {
+async function giveEverythingTo(client: Session, role: string, readerGroup: string): Promise<void> {
   // To hand a thing over one has to be a member of the new owner, for this transaction.
   await client.query(`DO $$
     DECLARE
@@ -186,40 +194,45 @@ async function giveEverythingTo(client: Pick<PoolClient, 'query'>, role: string,
     END $$`);
 }
 
-async function mark(session: PoolClient, shard: Shard, tenant: Tenant, state: Mark['state']): Promise<void> {
+/** Writes how far the database is. Within `exclusively`. */
+export async function markDatabase(
+  session: Session,
+  shard: Shard,
+  tenant: Tenant,
+  state: Mark['state'],
+): Promise<void> {
   const text = writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch, state });
   await session.query(`COMMENT ON DATABASE ${quoteName(tenant.name)} IS ${quoteText(text)}`);
-}
-
-/** Notes that the tenant SQL is committed. */
-export async function markPersonal(shard: Shard, tenant: Tenant): Promise<void> {
-  await shard.exclusively(tenant.name, (session) => mark(session, shard, tenant, 'personal'));
 }
 
 /**
  * Destroys the tenant's database and role. Only with our mark of this very footprint; a name that is gone already is no
  * error. The connections are ended first, and nobody new gets in.
  */
-export async function dropTenant(shard: Shard, tenant: Tenant): Promise<void> {
+export async function dropTenant(shard: Shard, tenant: Tenant, fence?: Fence): Promise<void> {
   const name = quoteName(checkTenantName(tenant.name));
-  await shard.exclusively(tenant.name, async (session) => {
-    const found = await findIn(session, tenant.name);
-    if (databaseState(shard, tenant, found) === 'foreign') throw foreign('database', tenant);
-    if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
-    if (found.database_there) {
-      await session.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
-      await session.query(`DROP DATABASE ${name} WITH (FORCE)`);
-    }
-    if (found.role_there) {
-      try {
-        await session.query(`DROP ROLE ${name}`);
-      } catch (error) {
-        const { code, message } = error as { code?: string; message: string };
-        if (code === '2BP01') throw new TenantDatabaseError('ROLE_OWNS_MORE', message, false);
-        throw error;
+  await shard.exclusively(
+    tenant.name,
+    async (session) => {
+      const found = await findIn(session, tenant.name);
+      if (databaseState(shard, tenant, found) === 'foreign') throw foreign('database', tenant);
+      if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
+      if (found.database_there) {
+        await session.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
+        await session.query(`DROP DATABASE ${name} WITH (FORCE)`);
       }
-    }
-  });
+      if (found.role_there) {
+        try {
+          await session.query(`DROP ROLE ${name}`);
+        } catch (error) {
+          const { code, message } = error as { code?: string; message: string };
+          if (code === '2BP01') throw new TenantDatabaseError('ROLE_OWNS_MORE', message, false);
+          throw error;
+        }
+      }
+    },
+    fence,
+  );
 }
 
 function foreign(what: 'role' | 'database', tenant: Tenant): TenantDatabaseError {

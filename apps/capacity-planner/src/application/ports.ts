@@ -49,8 +49,11 @@ export abstract class Templates {
 }
 
 export abstract class Cluster {
-  /** Namespace, policies, quota and rights of the cell, as libs/odoo describes them. Safe to repeat. */
-  abstract applyCell(cell: Cell): Promise<void>;
+  /**
+   * Namespace, policies, quota and rights of the cell, as libs/odoo describes them. Safe to repeat. `fence` throws when
+   * the lease is lost, and is looked at before each request.
+   */
+  abstract applyCell(cell: Cell, fence: () => void): Promise<void>;
 }
 
 /** What the operator decided; see config.ts. */

@@ -17,7 +17,7 @@ export class ReconcileCell {
     const cell = await this.cells.get(lease.key);
     if (!cell) return 'done';
     await lease.check();
-    await this.cluster.applyCell(cell);
+    await this.cluster.applyCell(cell, lease.fence);
     if (cell.state !== 'opening') return 'done';
     await this.outbox.transaction({ traceparent: lease.traceparent }, async (ctx) => {
       await lease.hold(ctx);

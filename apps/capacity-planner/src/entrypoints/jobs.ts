@@ -18,5 +18,6 @@ export const plannerJobs = (leaseMs: number, log: Log): FactoryProvider<JobWorke
         'cell-report': (lease) => report.reconcile(lease),
       },
       onError: (job, error) => log.warn('job failed, comes again', { kind: job.kind, key: job.key, error }),
+      onStuck: (jobs) => log.warn('jobs are stuck', { jobs }),
     }),
 });

@@ -15,7 +15,7 @@ export class KubernetesCluster extends Cluster {
     super();
   }
 
-  async applyCell(cell: Cell): Promise<void> {
+  async applyCell(cell: Cell, fence: () => void): Promise<void> {
     const { meshName, clusterNetworks, databaseNetworks, ingressNamespace } = this.settings;
     const manifests = cellManifests({
       meshName,
@@ -27,6 +27,6 @@ export class KubernetesCluster extends Cluster {
       clusterNetworks,
       databaseNetworks,
     });
-    for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager);
+    for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
   }
 }

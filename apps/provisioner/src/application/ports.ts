@@ -16,33 +16,39 @@ export abstract class Footprints {
 export type OnCluster = Pick<Observed, 'secret' | 'volumeClaim' | 'deployment' | 'routed'>;
 export type OnShard = Pick<Observed, 'role' | 'database'>;
 
+/**
+ * Throws when the lease is lost; looked at before each request that changes something, however long that had to wait.
+ * Whoever was frozen in the middle changes nothing when it wakes up after somebody else has taken over.
+ */
+export type Fence = () => void;
+
 /** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent". */
 export abstract class Cluster {
   /** Changes in this namespace hurry the footprint they belong to. Safe to repeat. */
   abstract watch(namespace: string): void;
   abstract observe(footprint: Footprint): Promise<OnCluster>;
   /** Made once: when there is one already, it stays as it is. */
-  abstract createSecret(footprint: Footprint): Promise<void>;
+  abstract createSecret(footprint: Footprint, fence: Fence): Promise<void>;
   /** The database password in the footprint's Secret. */
   abstract passwordOf(footprint: Footprint): Promise<string>;
-  abstract applyVolume(footprint: Footprint): Promise<void>;
-  abstract applyWorkload(footprint: Footprint): Promise<void>;
+  abstract applyVolume(footprint: Footprint, fence: Fence): Promise<void>;
+  abstract applyWorkload(footprint: Footprint, fence: Fence): Promise<void>;
   abstract remains(footprint: Footprint): Promise<Remains['cluster']>;
   /** Takes the workload down; the pod ends in its own time. */
-  abstract removeWorkload(footprint: Footprint): Promise<void>;
+  abstract removeWorkload(footprint: Footprint, fence: Fence): Promise<void>;
   /** The claim, its volume (whose class says Retain) and the Secret. */
-  abstract removeVolume(footprint: Footprint): Promise<void>;
+  abstract removeVolume(footprint: Footprint, fence: Fence): Promise<void>;
 }
 
 /** The footprint's role and database on its shard. Throws when the shard cannot be reached. */
 export abstract class TenantShards {
   abstract observe(footprint: Footprint): Promise<OnShard>;
-  abstract ensureRole(footprint: Footprint, password: string): Promise<void>;
-  abstract copyTemplate(footprint: Footprint): Promise<void>;
-  abstract personalise(footprint: Footprint): Promise<void>;
+  abstract ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void>;
+  abstract copyTemplate(footprint: Footprint, fence: Fence): Promise<void>;
+  abstract personalise(footprint: Footprint, fence: Fence): Promise<void>;
   /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
-  abstract remove(footprint: Footprint): Promise<void>;
+  abstract remove(footprint: Footprint, fence: Fence): Promise<void>;
   /** What instances can be made of, on all shards. */
   abstract templates(): Promise<readonly { readonly databaseShard: string; readonly template: Template }[]>;
   /** Where an Odoo reaches its database. */

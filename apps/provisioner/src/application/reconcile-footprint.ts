@@ -53,19 +53,20 @@ export class ReconcileFootprint {
 
   private async act(lease: Lease, footprint: Footprint, step: Step): Promise<void> {
     await lease.check();
+    const { fence } = lease;
     switch (step) {
       case 'secret':
-        return await this.cluster.createSecret(footprint);
+        return await this.cluster.createSecret(footprint, fence);
       case 'volume':
-        return await this.cluster.applyVolume(footprint);
+        return await this.cluster.applyVolume(footprint, fence);
       case 'role':
-        return await this.shards.ensureRole(footprint, await this.cluster.passwordOf(footprint));
+        return await this.shards.ensureRole(footprint, await this.cluster.passwordOf(footprint), fence);
       case 'database':
-        return await this.shards.copyTemplate(footprint);
+        return await this.shards.copyTemplate(footprint, fence);
       case 'tenant':
-        return await this.shards.personalise(footprint);
+        return await this.shards.personalise(footprint, fence);
       case 'workload':
-        return await this.cluster.applyWorkload(footprint);
+        return await this.cluster.applyWorkload(footprint, fence);
       case 'ready':
         throw new Error('ready is seen, not made');
     }

@@ -27,10 +27,10 @@ export class RemoveFootprint {
       if (!removal) return await this.announceRemoved(lease, footprint);
       if (removal.kind === 'wait') return { again: lookAgainMs };
       await lease.check();
-      if (removal.what === 'workload') await this.cluster.removeWorkload(footprint);
-      if (removal.what === 'database') await this.shards.remove(footprint);
+      if (removal.what === 'workload') await this.cluster.removeWorkload(footprint, lease.fence);
+      if (removal.what === 'database') await this.shards.remove(footprint, lease.fence);
       if (removal.what === 'volume') {
-        await this.cluster.removeVolume(footprint);
+        await this.cluster.removeVolume(footprint, lease.fence);
         return { again: lookAgainMs };
       }
     }

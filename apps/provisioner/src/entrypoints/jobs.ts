@@ -16,6 +16,7 @@ export const provisionerJobs = (leaseMs: number, log: Log): FactoryProvider<JobW
         templates: (lease) => templates.reconcile(lease),
       },
       onError: (job, error) => log.warn('job failed, comes again', { kind: job.kind, key: job.key, error }),
+      onStuck: (jobs) => log.warn('jobs are stuck', { jobs }),
     }),
 });
 

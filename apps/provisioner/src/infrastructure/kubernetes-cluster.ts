@@ -21,7 +21,7 @@ import {
   volumeClaimManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { Cluster, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import { Cluster, type Fence, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, planOf } from '../domain/footprint.js';
 import type { Workload } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
@@ -85,7 +85,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     };
   }
 
-  async createSecret(footprint: Footprint): Promise<void> {
+  async createSecret(footprint: Footprint, fence: Fence): Promise<void> {
     const spec = this.specOf(footprint);
     const password = randomBytes(24).toString('hex');
     const { host, port } = this.shards.addressOf(footprint);
@@ -100,7 +100,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       memoryLimitBytes: spec.plan.memoryLimitBytes,
     });
     try {
-      await this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager);
+      await this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager, { fence });
     } catch (error) {
       // An earlier run made it, and its password may already be in use.
       if (!(error instanceof AlreadyExists)) throw error;
@@ -119,15 +119,15 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     return Buffer.from(password, 'base64').toString();
   }
 
-  async applyVolume(footprint: Footprint): Promise<void> {
-    await this.client.apply(volumeClaimManifest(this.specOf(footprint)) as KubernetesObject, fieldManager);
+  async applyVolume(footprint: Footprint, fence: Fence): Promise<void> {
+    await this.client.apply(volumeClaimManifest(this.specOf(footprint)) as KubernetesObject, fieldManager, { fence });
   }
 
-  async applyWorkload(footprint: Footprint): Promise<void> {
+  async applyWorkload(footprint: Footprint, fence: Fence): Promise<void> {
     const spec = this.specOf(footprint);
     await Promise.all(
       [serviceManifest(spec), deploymentManifest(spec), ingressRouteManifest(spec)].map((manifest) =>
-        this.client.apply(manifest as KubernetesObject, fieldManager),
+        this.client.apply(manifest as KubernetesObject, fieldManager, { fence }),
       ),
     );
   }
@@ -148,32 +148,32 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     };
   }
 
-  async removeWorkload(footprint: Footprint): Promise<void> {
+  async removeWorkload(footprint: Footprint, fence: Fence): Promise<void> {
     const { names, namespace } = this.specOf(footprint);
-    for (const kind of kindsOfWorkload) await this.remove({ kind, name: names.object, namespace });
+    for (const kind of kindsOfWorkload) await this.remove({ kind, name: names.object, namespace }, fence);
   }
 
-  async removeVolume(footprint: Footprint): Promise<void> {
+  async removeVolume(footprint: Footprint, fence: Fence): Promise<void> {
     const { names, namespace } = this.specOf(footprint);
     const ref = { kind: 'PersistentVolumeClaim', name: names.object, namespace };
     const claim = await this.client.get<V1PersistentVolumeClaim & KubernetesObject>(ref);
     if (claim?.spec?.volumeName) {
       // The class says Retain, so that no slip of ours destroys files. This is the one place that means it.
       const volume = { kind: 'PersistentVolume', name: claim.spec.volumeName };
-      await this.client.merge(volume, { spec: { persistentVolumeReclaimPolicy: 'Delete' } }, fieldManager);
+      await this.client.merge(volume, { spec: { persistentVolumeReclaimPolicy: 'Delete' } }, fieldManager, { fence });
     }
-    await this.remove(ref);
-    await this.remove({ kind: 'Secret', name: names.secret, namespace });
+    await this.remove(ref, fence);
+    await this.remove({ kind: 'Secret', name: names.secret, namespace }, fence);
   }
 
   onApplicationShutdown(): void {
     for (const reflector of [...this.watched.values()].flat()) reflector.stop();
   }
 
-  private async remove(ref: ObjectRef): Promise<void> {
+  private async remove(ref: ObjectRef, fence: Fence): Promise<void> {
     const object = await this.client.get(ref);
     const uid = object?.metadata?.uid;
-    if (uid && !object?.metadata?.deletionTimestamp) await this.client.delete(ref, { uid });
+    if (uid && !object?.metadata?.deletionTimestamp) await this.client.delete(ref, { uid }, { fence });
   }
 
   private hurry(footprintId: string): void {

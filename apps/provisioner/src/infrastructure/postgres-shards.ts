@@ -12,7 +12,7 @@ import {
   type Tenant,
   uuidOf,
 } from '#tenant-databases/index.js';
-import { type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import { type Fence, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
@@ -31,34 +31,39 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
     return await observeTenant(this.shardOf(footprint), this.tenantOf(footprint));
   }
 
-  async ensureRole(footprint: Footprint, password: string): Promise<void> {
+  async ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void> {
     const { databaseConnections: connectionLimit } = planOf(footprint);
-    await ensureTenantRole(this.shardOf(footprint), this.tenantOf(footprint), { password, connectionLimit });
+    await ensureTenantRole(this.shardOf(footprint), this.tenantOf(footprint), { password, connectionLimit }, fence);
   }
 
-  async copyTemplate(footprint: Footprint): Promise<void> {
-    await cloneTemplate(this.shardOf(footprint), this.tenantOf(footprint), footprint.placed.template.database);
+  async copyTemplate(footprint: Footprint, fence: Fence): Promise<void> {
+    await cloneTemplate(this.shardOf(footprint), this.tenantOf(footprint), footprint.placed.template.database, fence);
   }
 
-  async personalise(footprint: Footprint): Promise<void> {
+  async personalise(footprint: Footprint, fence: Fence): Promise<void> {
     const { specification, host } = footprint.placed;
     const { company, adminLogin, adminPasswordHash, language, country } = specification;
-    await personalise(this.shardOf(footprint), this.tenantOf(footprint), {
-      baseUrl: `${this.settings.urlScheme}://${host}`,
-      company,
-      adminLogin,
-      adminPasswordHash,
-      language,
-      country: country ?? undefined,
-    });
+    await personalise(
+      this.shardOf(footprint),
+      this.tenantOf(footprint),
+      {
+        baseUrl: `${this.settings.urlScheme}://${host}`,
+        company,
+        adminLogin,
+        adminPasswordHash,
+        language,
+        country: country ?? undefined,
+      },
+      fence,
+    );
   }
 
   async uuidOf(footprint: Footprint): Promise<string> {
     return await uuidOf(this.shardOf(footprint), this.tenantOf(footprint));
   }
 
-  async remove(footprint: Footprint): Promise<void> {
-    await dropTenant(this.shardOf(footprint), this.tenantOf(footprint));
+  async remove(footprint: Footprint, fence: Fence): Promise<void> {
+    await dropTenant(this.shardOf(footprint), this.tenantOf(footprint), fence);
   }
 
   async templates(): Promise<{ readonly databaseShard: string; readonly template: Template }[]> {

@@ -1,0 +1,39 @@
+import { metrics } from '@opentelemetry/api';
+import type { JobQueue } from './job-queue.js';
+
+type Figures = Awaited<ReturnType<JobQueue['figures']>>;
+
+/** Backlog, ages and ends of jobs, by kind; never by key. What has to be asked for is told as it was seen last. */
+export class JobMetrics {
+  private readonly meter = metrics.getMeter('mesh.jobs');
+  private seen: Figures = [];
+  private readonly runs = this.meter.createCounter('mesh.job.runs', {
+    description: 'Runs of a job, by how they ended.',
+  });
+
+  constructor(private readonly queue: JobQueue) {
+    this.gauge('mesh.job.waiting', 'Jobs that are due and that nobody has taken.', (one) => one.due);
+    this.gauge('mesh.job.oldest', 'How long the oldest of these has been due.', (one) => one.oldestDue, 's');
+    this.gauge(
+      'mesh.job.failing',
+      'Jobs that have failed, or whose worker died, since they last succeeded.',
+      (one) => one.failing,
+    );
+    this.gauge('mesh.job.leased', 'Jobs that a worker holds.', (one) => one.leased);
+  }
+
+  ran(kind: string, end: 'done' | 'again' | 'failed' | 'lost'): void {
+    this.runs.add(1, { kind, end });
+  }
+
+  /** Throws when the database cannot be asked; what was seen before stands then. */
+  async look(): Promise<void> {
+    this.seen = await this.queue.figures();
+  }
+
+  private gauge(name: string, description: string, read: (one: Figures[number]) => number, unit?: string): void {
+    this.meter.createObservableGauge(name, { description, ...(unit && { unit }) }).addCallback((result) => {
+      for (const one of this.seen) result.observe(read(one), { kind: one.kind });
+    });
+  }
+}
