@@ -1,16 +1,16 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type ChannelModel, connect } from 'amqplib';
 import { Client } from 'pg';
-import { newId, registry, type Service } from '#contracts/index.js';
+import { newId, registry, type Service, services as servicesOfTheMesh } from '#contracts/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
-import { type InstalledMesh, installMesh, programs, uninstallMesh } from '#local/mesh-install.js';
+import { type InstalledMesh, installMesh, type Program, programs, uninstallMesh } from '#local/mesh-install.js';
 import { MeshServices } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
-
+import { uninstallBroker } from '#messaging/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from './config.js';
 
@@ -28,6 +28,11 @@ type Answered = Said;
 export interface TestMeshOptions {
   readonly placesPerCell?: number;
   readonly maxCells?: number;
+  readonly retryLevels?: string;
+  readonly askAgain?: string;
+  readonly jobLease?: string;
+  /** Those that start at once; by default all. */
+  readonly start?: readonly Program[];
 }
 
 const root = resolve(import.meta.dirname, '../..');
@@ -45,17 +50,20 @@ export class TestMesh {
     readonly installed: InstalledMesh,
     readonly services: MeshServices,
     readonly cluster: KubernetesClient,
-    private readonly broker: ChannelModel,
+    private broker: ChannelModel,
     private readonly folder: string,
     private readonly state: State,
   ) {}
 
-  static async start(options: TestMeshOptions = {}): Promise<TestMesh> {
+  static async start({ start = programs, ...options }: TestMeshOptions = {}): Promise<TestMesh> {
     const stack = stackEnvironment();
     const name = `t${randomBytes(3).toString('hex')}`;
     const folder = mkdtempSync('/tmp/mesh-');
     const state = new State(folder);
+    const seed = randomBytes(16).toString('hex');
     const installed = await installMesh({
+      // The same at each installation: one that is repeated changes nothing.
+      secret: (of) => createHash('sha256').update(`${seed} ${of}`).digest('hex'),
       name,
       stack,
       root,
@@ -67,14 +75,26 @@ export class TestMesh {
       await Promise.all(programs.map(async (service) => [service, await state.port(service)])),
     );
     const services = new MeshServices(installed, state.processes, root, ports);
-    const url = new URL(stack.MESH_RABBITMQ_URL);
-    url.pathname = `/${name}`;
-    const broker = await connect(url.toString());
+    const broker = await connectAsAdministrator(name);
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
     const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state);
     await mesh.listen();
-    await services.startAll();
+    await services.startAll(start);
     return mesh;
+  }
+
+  /** All the broker's queues, exchanges and rights of this mesh are gone, with the messages in them. */
+  async loseBroker(): Promise<void> {
+    const { MESH_RABBITMQ_MANAGEMENT_URL } = stackEnvironment();
+    const users = [...servicesOfTheMesh, 'signup'].map((service) => `${this.name}-${service}`);
+    await uninstallBroker(MESH_RABBITMQ_MANAGEMENT_URL, this.name, users);
+  }
+
+  /** What an operator does then. */
+  async installAgain(): Promise<void> {
+    await installMesh(this.installed.plan);
+    this.broker = await connectAsAdministrator(this.name);
+    await this.listen();
   }
 
   /** Planner, provisioner and gateway once more, on the same queues and tables. */
@@ -89,7 +109,7 @@ export class TestMesh {
 
   async stop(): Promise<void> {
     await Promise.all([this.services.stopAll(), this.second?.stopAll()]);
-    await this.broker.close();
+    await this.broker.close().catch(() => {});
     await uninstallMesh(this.installed);
     await this.cluster.close();
     rmSync(this.folder, { recursive: true });
@@ -255,4 +275,12 @@ export class TestMesh {
       { noAck: true },
     );
   }
+}
+
+async function connectAsAdministrator(vhost: string): Promise<ChannelModel> {
+  const url = new URL(stackEnvironment().MESH_RABBITMQ_URL);
+  url.pathname = `/${vhost}`;
+  const connection = await connect(url.toString());
+  connection.on('error', () => {});
+  return connection;
 }

@@ -47,17 +47,22 @@ export class MeshServices {
     await this.ready(service);
   }
 
-  async startAll(): Promise<void> {
-    await Promise.all(programs.map((service) => this.start(service)));
+  async startAll(services: readonly Program[] = programs): Promise<void> {
+    await Promise.all(services.map((service) => this.start(service)));
   }
 
   async stopAll(): Promise<void> {
     await Promise.all(programs.map((service) => this.processes.stop(this.processName(service), 30_000)));
   }
 
-  /** As a crash would end it. */
-  async kill(service: Program): Promise<void> {
-    await this.processes.kill(this.processName(service));
+  /** As a crash would end it. The signal is out when this returns; the promise resolves when the process is gone. */
+  kill(service: Program): Promise<void> {
+    return this.processes.kill(this.processName(service));
+  }
+
+  /** Undefined when it does not run. */
+  pid(service: Program): number | undefined {
+    return this.processes.pid(this.processName(service));
   }
 
   alive(service: Program): boolean {

@@ -1,4 +1,6 @@
-import { Controller, Get, Injectable, Module, Res } from '@nestjs/common';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Controller, Get, Injectable, Module, Req, Res } from '@nestjs/common';
+import { writeMetrics } from './metrics.js';
 import { textWithoutSecrets } from './without-secrets.js';
 
 /** The little of an HTTP answer that is used here: the service does not depend on which server Nest stands on. */
@@ -100,6 +102,12 @@ class HealthController {
   ready(@Res() answer: Answer): void {
     const report = this.health.report();
     answer.status(report.ready ? 200 : 503).json(report);
+  }
+
+  /** In the text format of Prometheus. */
+  @Get('metrics')
+  metrics(@Req() request: IncomingMessage, @Res() response: ServerResponse): void {
+    writeMetrics(request, response);
   }
 }
 

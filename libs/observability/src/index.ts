@@ -1,5 +1,6 @@
 export * from './health.js';
 export * from './log.js';
+export * from './metrics.js';
 export * from './nest-log.js';
 export * from './run-service.js';
 export * from './settings.js';

@@ -41,15 +41,20 @@ function start(scenario = '') {
     line: (msg: string) =>
       waitFor(`the line "${msg}" (stderr: ${stderr.join('')})`, () => lines.find((line) => line.msg === msg)),
     async get(path: string) {
-      const { address } = lines.find((line) => line.msg === 'listening')!;
-      const response = await fetch(`${address}/${path}`, { headers: { connection: 'close' } });
+      const response = await this.fetch(path);
       return { status: response.status, body: (await response.json()) as { stage?: string } };
+    },
+    fetch(path: string) {
+      const { address } = lines.find((line) => line.msg === 'listening')!;
+      return fetch(`${address}/${path}`, { headers: { connection: 'close' } });
     },
   };
 }
 
 test('a stop: readiness off while HTTP answers, step after step, then the application, exit 0', async () => {
-  const { line, get, tell, messages, ended } = start('drain waits');
+  const running = start('drain waits');
+  const { line, tell, messages, ended } = running;
+  const get = (path: string) => running.get(path);
   await line('service is ready');
   expect((await get('readyz')).status).toBe(200);
   service.kill('SIGTERM');
@@ -79,8 +84,20 @@ test('Ctrl-C is a stop too', async () => {
   expect(await ended).toEqual({ code: 0, signal: null });
 });
 
+test('it tells Prometheus about itself', async () => {
+  const running = start();
+  await running.line('service is ready');
+  const metrics = await (await running.fetch('metrics')).text();
+  expect(metrics).toMatch(/^process_memory_usage_bytes \d{8,}$/m);
+  expect(metrics).toMatch(/^process_cpu_time_seconds_total [\d.]+$/m);
+  service.kill('SIGTERM');
+  expect(await running.ended).toEqual({ code: 0, signal: null });
+});
+
 test('it is not ready before all of its start is done, and a stop during the start is one', async () => {
-  const { line, get, tell, messages, ended } = start('start waits');
+  const running = start('start waits');
+  const { line, tell, messages, ended } = running;
+  const get = (path: string) => running.get(path);
   await line('listening');
   expect(await get('readyz')).toMatchObject({ status: 503, body: { stage: 'starting' } });
   service.kill('SIGTERM');

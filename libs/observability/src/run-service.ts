@@ -3,6 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import type { CustomTransportStrategy } from '@nestjs/microservices';
 import { Health } from './health.js';
 import type { Log } from './log.js';
+import { startMetrics } from './metrics.js';
 import { nestLog } from './nest-log.js';
 import { startTracing, type Tracing } from './tracing.js';
 
@@ -38,6 +39,7 @@ const defaultDrainLimitMs = 25_000;
  */
 export async function runService(options: ServiceOptions): Promise<void> {
   const { name, log } = options;
+  startMetrics(name);
   const tracing = startTracing({
     service: name,
     endpoint: options.otlpEndpoint,

@@ -68,6 +68,10 @@ export class HttpFaultProxy {
 
   /** Set by `before`. */
   tcp!: TcpProxy;
+  /** Sees each request before it goes on. */
+  onRequest: (request: ProxiedRequest) => void = () => {};
+  /** Sees that the server has done what it was asked for, before the caller hears of it. */
+  onAnswer: (request: ProxiedRequest) => void = () => {};
 
   /** @param target the server's `https://host:port` and the PEM of who signed its certificate. */
   static async before(target: { readonly origin: string; readonly ca: string }): Promise<HttpFaultProxy> {
@@ -118,7 +122,9 @@ export class HttpFaultProxy {
 
   private async serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     const { pathname: path, searchParams: query } = new URL(request.url, this.url);
-    const rule = this.rules.find(({ left, matches }) => left > 0 && matches({ method: request.method, path, query }));
+    const proxied: ProxiedRequest = { method: request.method, path, query };
+    this.onRequest(proxied);
+    const rule = this.rules.find(({ left, matches }) => left > 0 && matches(proxied));
     if (rule) rule.left -= 1;
     const fault = rule?.fault;
     if (typeof fault === 'object' && 'status' in fault) {
@@ -137,6 +143,7 @@ export class HttpFaultProxy {
       body: request.method === 'GET' ? null : request,
       signal: gone.signal,
     });
+    this.onAnswer(proxied);
     if (fault === 'cut-answer') {
       const answer = Buffer.from(await body.arrayBuffer());
       response.writeHead(statusCode, endToEnd(headers));

@@ -1,0 +1,50 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { metrics } from '@opentelemetry/api';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import { MeterProvider } from '@opentelemetry/sdk-metrics';
+
+let exporter: PrometheusExporter | undefined;
+
+/**
+ * Gives the process its meters, for `/metrics`. Before anything that measures is made: a meter that was made earlier
+ * measures nothing for ever. Once per process; a second call changes nothing.
+ */
+export function startMetrics(service: string): void {
+  if (exporter) return;
+  exporter = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true });
+  const resource = resourceFromAttributes({ 'service.name': service });
+  metrics.setGlobalMeterProvider(new MeterProvider({ resource, readers: [exporter] }));
+  measureProcess();
+}
+
+/** What Prometheus reads; nothing before `startMetrics`. */
+export function writeMetrics(request: IncomingMessage, response: ServerResponse): void {
+  if (exporter) exporter.getMetricsRequestHandler(request, response);
+  else response.writeHead(503).end();
+}
+
+function measureProcess(): void {
+  const meter = metrics.getMeter('mesh.process');
+  const delay = monitorEventLoopDelay({ resolution: 10 });
+  delay.enable();
+  meter
+    .createObservableGauge('process.memory.usage', { description: 'Resident memory.', unit: 'By' })
+    .addCallback((result) => result.observe(process.memoryUsage.rss()));
+  meter
+    .createObservableCounter('process.cpu.time', { description: 'CPU time of user and system.', unit: 's' })
+    .addCallback((result) => {
+      const { user, system } = process.cpuUsage();
+      result.observe((user + system) / 1e6);
+    });
+  meter
+    .createObservableGauge('nodejs.eventloop.delay', {
+      description: 'How late the event loop came round since the last reading: the worst hundredth.',
+      unit: 's',
+    })
+    .addCallback((result) => {
+      result.observe(delay.percentile(99) / 1e9);
+      delay.reset();
+    });
+}

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Program } from '#local/mesh-install.js';
+import type { ProxiedRequest } from '#testing/http-fault-proxy.js';
+import { at, completed, frame, type Sign, statement } from '#testing/process-kit.js';
+import { waitFor } from '#testing/wait-for.js';
+import { TestMesh } from '../e2e/test-mesh.js';
+import { chaos } from './config.js';
+import { allReady, ledger } from './fixtures/mesh-ledger.js';
+import { ServiceProxies } from './fixtures/service-proxies.js';
+
+let mesh: TestMesh;
+let planner: ServiceProxies;
+let provisioner: ServiceProxies;
+
+beforeAll(async () => {
+  mesh = await TestMesh.start({ jobLease: '2s', start: ['api-gateway'] });
+  [planner, provisioner] = await Promise.all([
+    ServiceProxies.before(mesh, 'capacity-planner'),
+    ServiceProxies.before(mesh, 'provisioner'),
+  ]);
+  await mesh.services.startAll(['capacity-planner', 'provisioner']);
+});
+afterAll(async () => {
+  await mesh?.stop();
+  await Promise.all([planner?.close(), provisioner?.close()]);
+});
+
+/** Resolves in the moment of which it speaks, after `kill` was called in it. */
+type Point = readonly [name: string, reached: (kill: () => void) => Promise<void>];
+
+/** Bytes are seen on their way; what was on its way arrives. */
+const seen =
+  (signs: () => readonly Sign[]) =>
+  (kill: () => void): Promise<void> =>
+    at(signs(), () => {
+      kill();
+      return undefined;
+    });
+
+/** `asked`: the request is on its way; `answered`: the server has done it, and nobody has heard so. */
+const called =
+  (proxies: () => ServiceProxies, moment: 'asked' | 'answered', method: string, resource: string) =>
+  (kill: () => void): Promise<void> =>
+    new Promise((resolve) => {
+      const { cluster } = proxies();
+      const hook = moment === 'asked' ? 'onRequest' : 'onAnswer';
+      cluster[hook] = (request: ProxiedRequest) => {
+        if (request.method !== method || !request.path.includes(`/${resource}`)) return;
+        cluster[hook] = () => {};
+        kill();
+        resolve();
+      };
+    });
+
+const onCluster = (moment: 'asked' | 'answered', method: string, resource: string): Point => [
+  `${method} ${resource} ${moment}`,
+  called(() => provisioner, moment, method, resource),
+];
+const onShard = (text: string): Point => [`shard: ${text}`, seen(() => [statement(provisioner.shard!, text)])];
+const inDatabase = (of: () => ServiceProxies, ...texts: string[]): Point => [
+  `database: ${texts.join(', ')}`,
+  seen(() => texts.map((text) => statement(of().database, text))),
+];
+const afterCommit = (of: () => ServiceProxies, text: string): Point => [
+  `database: ${text}, committed`,
+  seen(() => [statement(of().database, text), completed(of().database, 'COMMIT')]),
+];
+const onBroker = (of: () => ServiceProxies, method: Parameters<typeof frame>[1], direction: 'up' | 'down'): Point => [
+  `broker: ${method} ${direction}`,
+  seen(() => [frame(of().broker, method, direction)]),
+];
+
+/** In the order of a provisioning. The short form takes those that matter most. */
+const plannerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
+  [onBroker(() => planner, 'basic.deliver', 'down'), 'long'],
+  [inDatabase(() => planner, 'INSERT INTO inbox'), 'long'],
+  [inDatabase(() => planner, 'INSERT INTO host_name'), 'long'],
+  [inDatabase(() => planner, 'INSERT INTO "placement"'), 'long'],
+  [inDatabase(() => planner, 'UPDATE cell SET reserved'), 'long'],
+  [inDatabase(() => planner, 'UPDATE database_shard'), 'long'],
+  [inDatabase(() => planner, 'INSERT INTO outbox', 'COMMIT'), 'short'],
+  [afterCommit(() => planner, 'INSERT INTO outbox'), 'short'],
+  [inDatabase(() => planner, 'DELETE FROM outbox'), 'long'],
+  [onBroker(() => planner, 'basic.publish', 'up'), 'short'],
+  [onBroker(() => planner, 'basic.ack', 'up'), 'long'],
+];
+const provisionerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
+  [onBroker(() => provisioner, 'basic.deliver', 'down'), 'long'],
+  [inDatabase(() => provisioner, 'INSERT INTO "footprint"'), 'long'],
+  [afterCommit(() => provisioner, 'INSERT INTO "footprint"'), 'long'],
+  [onBroker(() => provisioner, 'basic.ack', 'up'), 'long'],
+  [inDatabase(() => provisioner, 'UPDATE job SET lease_holder'), 'long'],
+  [onCluster('asked', 'POST', 'secrets'), 'long'],
+  [onCluster('answered', 'POST', 'secrets'), 'short'],
+  [onCluster('asked', 'PATCH', 'persistentvolumeclaims'), 'long'],
+  [onCluster('answered', 'PATCH', 'persistentvolumeclaims'), 'long'],
+  [onShard('CREATE ROLE'), 'short'],
+  [onShard('COMMENT ON ROLE'), 'long'],
+  [onShard('CREATE DATABASE'), 'short'],
+  [onShard('COMMENT ON DATABASE'), 'long'],
+  [onShard('REVOKE ALL ON DATABASE'), 'long'],
+  [onShard('ALLOW_CONNECTIONS true'), 'long'],
+  [onShard('ALTER SCHEMA public OWNER'), 'short'],
+  [onShard('INSERT INTO ir_config_parameter'), 'short'],
+  [onShard('DELETE FROM res_device_log'), 'long'],
+  [onCluster('asked', 'PATCH', 'deployments'), 'short'],
+  [onCluster('answered', 'PATCH', 'deployments'), 'long'],
+  [onCluster('answered', 'PATCH', 'ingressroutes'), 'long'],
+  [inDatabase(() => provisioner, 'INSERT INTO outbox', 'COMMIT'), 'short'],
+  [afterCommit(() => provisioner, 'INSERT INTO outbox'), 'long'],
+  [inDatabase(() => provisioner, 'DELETE FROM job'), 'long'],
+  [onBroker(() => provisioner, 'basic.publish', 'up'), 'short'],
+];
+
+const requests: ReturnType<TestMesh['request']>[] = [];
+
+async function request(): Promise<void> {
+  const one = mesh.request(`step-${requests.length}`);
+  requests.push(one);
+  await mesh.publish(one);
+}
+
+/** Each point once, fed with new requests, so that there is somebody to come to it. */
+async function killAtEach(service: Program, points: readonly (readonly [Point, 'short' | 'long'])[], feed: number) {
+  const taken = points.filter(([, form]) => chaos === 'long' || form === 'short');
+  for (const [[name, reached]] of taken) {
+    let killed: Promise<void> | undefined;
+    let there = false;
+    void reached(() => {
+      killed = mesh.services.kill(service);
+    }).then(() => {
+      there = true;
+    });
+    for (let n = 0; n < feed; n++) await request();
+    await waitFor(`${service} to come to: ${name}`, () => there, { timeoutMs: 60_000, intervalMs: 5 });
+    await killed;
+    await mesh.services.start(service);
+  }
+  return taken.length;
+}
+
+test('planner and provisioner are killed at every step of fifty provisionings: all Ready, none doubled', async () => {
+  const begun = Date.now();
+  const feed = chaos === 'long' ? 1 : 4;
+  const kills = await Promise.all([
+    killAtEach('capacity-planner', plannerPoints, feed),
+    killAtEach('provisioner', provisionerPoints, feed),
+  ]);
+  while (requests.length < 50) await request();
+  await Promise.all(requests.map((one) => mesh.ready(one.data.instanceId, 120_000)));
+  expect(await ledger(mesh, requests)).toEqual(allReady(requests.length));
+  const parked = await mesh.sql('SELECT reason, error FROM api_gateway.parked_message');
+  expect(parked).toEqual([]);
+  console.log(
+    `${requests.length} provisionings, planner killed ${kills[0]} times and provisioner ${kills[1]}, ${Math.round((Date.now() - begun) / 1000)} s`,
+  );
+});
