@@ -75,7 +75,7 @@ const plannerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
   [onBroker(() => planner, 'basic.deliver', 'down'), 'long'],
   [inDatabase(() => planner, 'INSERT INTO inbox'), 'long'],
   [inDatabase(() => planner, 'INSERT INTO host_name'), 'long'],
-  [inDatabase(() => planner, 'INSERT INTO "placement"'), 'long'],
+  [inDatabase(() => planner, 'INSERT INTO "capacity_planner"."placement"'), 'long'],
   [inDatabase(() => planner, 'UPDATE cell SET reserved'), 'long'],
   [inDatabase(() => planner, 'UPDATE database_shard'), 'long'],
   [inDatabase(() => planner, 'INSERT INTO outbox', 'COMMIT'), 'short'],
@@ -86,8 +86,8 @@ const plannerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
 ];
 const provisionerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
   [onBroker(() => provisioner, 'basic.deliver', 'down'), 'long'],
-  [inDatabase(() => provisioner, 'INSERT INTO "footprint"'), 'long'],
-  [afterCommit(() => provisioner, 'INSERT INTO "footprint"'), 'long'],
+  [inDatabase(() => provisioner, 'INSERT INTO "provisioner"."footprint"'), 'long'],
+  [afterCommit(() => provisioner, 'INSERT INTO "provisioner"."footprint"'), 'long'],
   [onBroker(() => provisioner, 'basic.ack', 'up'), 'long'],
   [inDatabase(() => provisioner, 'UPDATE job SET lease_holder'), 'long'],
   [onCluster('asked', 'POST', 'secrets'), 'long'],

@@ -116,7 +116,7 @@ describe('what is sent', () => {
       '/k8s/c1/api/v1/namespaces/ns/configmaps/a',
       '/k8s/c1/api/v1/namespaces/ns/configmaps/a',
     ]);
-    expect(await meters.read()).toEqual({ 'kubernetes.client.call.duration get ConfigMap 200': 2 });
+    expect(await meters.read()).toEqual({ 'kubernetes.client.call.seconds get ConfigMap 200': 2 });
   });
 
   it.each(['..', '.', ''])('nothing for an object called %j: it would be another one', async (name) => {
@@ -231,8 +231,8 @@ describe('faults on the way', () => {
     answer = (_, response) => (server.requests.length < 3 ? response.destroy() : json(response, 200, object));
     expect(await clientWith().get(ref)).toEqual(object);
     expect(await meters.read()).toEqual({
-      'kubernetes.client.call.duration get ConfigMap 0': 2,
-      'kubernetes.client.call.duration get ConfigMap 200': 1,
+      'kubernetes.client.call.seconds get ConfigMap 0': 2,
+      'kubernetes.client.call.seconds get ConfigMap 200': 1,
       'kubernetes.client.retries get ConfigMap broken': 2,
     });
   });
@@ -309,8 +309,8 @@ describe('429 is flow control', () => {
     await clientWith().apply(object, 'm');
     expect(performance.now() - begun).toBeGreaterThanOrEqual(199);
     expect(await meters.read()).toEqual({
-      'kubernetes.client.call.duration apply ConfigMap 200': 1,
-      'kubernetes.client.call.duration apply ConfigMap 429': 1,
+      'kubernetes.client.call.seconds apply ConfigMap 200': 1,
+      'kubernetes.client.call.seconds apply ConfigMap 429': 1,
       'kubernetes.client.retries apply ConfigMap throttled': 1,
     });
   });

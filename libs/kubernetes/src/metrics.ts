@@ -8,9 +8,8 @@ import { metrics } from '@opentelemetry/api';
 export class KubernetesMetrics {
   private readonly meter = metrics.getMeter('kubernetes');
 
-  private readonly calls = this.meter.createHistogram('kubernetes.client.call.duration', {
+  private readonly calls = this.meter.createHistogram('kubernetes.client.call.seconds', {
     description: 'Each attempt of a call; of a watch, until it began. Code 0: there was no answer.',
-    unit: 's',
     advice: { explicitBucketBoundaries: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30] },
   });
   private readonly retries = this.meter.createCounter('kubernetes.client.retries', {

@@ -341,9 +341,9 @@ it('what went wrong is measured by kind', async () => {
     );
     await waitFor('the event', () => told.length === 2);
     expect(await meters.read()).toEqual({
-      'kubernetes.client.call.duration list ConfigMap 200': 2,
-      'kubernetes.client.call.duration watch ConfigMap 200': 1,
-      'kubernetes.client.call.duration watch ConfigMap 410': 1,
+      'kubernetes.client.call.seconds list ConfigMap 200': 2,
+      'kubernetes.client.call.seconds watch ConfigMap 200': 1,
+      'kubernetes.client.call.seconds watch ConfigMap 410': 1,
       'kubernetes.reflector.failures ConfigMap Gone': 1,
       'kubernetes.reflector.handler_errors ConfigMap': 1,
       'kubernetes.reflector.lists ConfigMap': 2,

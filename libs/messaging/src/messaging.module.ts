@@ -1,6 +1,6 @@
 import { type DynamicModule, Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
-import { type Contract, RepublishRequested, type Service } from '#contracts/index.js';
+import { type Contract, RepublishRequested, type Service, services as servicesOfTheMesh } from '#contracts/index.js';
 import { Database, Periodic } from '#persistence/index.js';
 import { Asked, defaultAskAgainMs } from './asked.js';
 import { BrokerConnection } from './broker.js';
@@ -120,7 +120,10 @@ export class Messaging implements OnModuleInit {
 
   /** Copies everybody's parked messages to `store`, until the service drains. */
   collectParked(services: readonly Service[], store: (message: ParkedMessage) => Promise<void>): void {
-    this.collector = new ParkedCollector(this.consuming, services, store, this.options.onTrouble);
+    const user = decodeURIComponent(new URL(this.options.url).username);
+    const userOf = usersOfTheMesh(user, this.options.service);
+    const isOurs = (name: string) => servicesOfTheMesh.some((service) => userOf(service) === name);
+    this.collector = new ParkedCollector(this.consuming, services, isOurs, store, this.options.onTrouble);
   }
 
   async drainConsumers(): Promise<void> {

@@ -29,9 +29,8 @@ export class MessagingMetrics {
   private readonly failedMessages = this.meter.createCounter('mesh.messages.failed', {
     description: 'Messages that failed: they wait for another try, or were parked.',
   });
-  private readonly ages = this.meter.createHistogram('mesh.message.age', {
+  private readonly ages = this.meter.createHistogram('mesh.message.age.seconds', {
     description: 'From when its publisher said it to when it was handled, by the clocks of both.',
-    unit: 's',
     advice: { explicitBucketBoundaries: [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600] },
   });
 
@@ -42,9 +41,11 @@ export class MessagingMetrics {
     private readonly queues: readonly string[],
   ) {
     this.gauge('mesh.outbox.messages', 'Said and not confirmed by the broker yet.', () => [this.seen.outbox.messages]);
-    this.gauge('mesh.outbox.oldest', 'How long the oldest of these has waited.', () => [this.seen.outbox.oldest], 's');
+    this.gauge('mesh.outbox.oldest.seconds', 'How long the oldest of these has waited.', () => [
+      this.seen.outbox.oldest,
+    ]);
     this.gauge('mesh.asked.requests', 'Asked and not answered yet.', () => [this.seen.asked.requests]);
-    this.gauge('mesh.asked.oldest', 'How long the oldest of these has waited.', () => [this.seen.asked.oldest], 's');
+    this.gauge('mesh.asked.oldest.seconds', 'How long the oldest of these has waited.', () => [this.seen.asked.oldest]);
     this.gauge('mesh.queue.messages', 'Ready in the queue.', () =>
       [...this.seen.queues].map(([queue, messages]) => [messages, { queue }] as const),
     );
@@ -82,9 +83,8 @@ export class MessagingMetrics {
     name: string,
     description: string,
     read: () => readonly (number | readonly [number, Attributes])[],
-    unit?: string,
   ): void {
-    this.meter.createObservableGauge(name, { description, ...(unit && { unit }) }).addCallback((result) => {
+    this.meter.createObservableGauge(name, { description }).addCallback((result) => {
       for (const one of read()) typeof one === 'number' ? result.observe(one) : result.observe(one[0], one[1]);
     });
   }

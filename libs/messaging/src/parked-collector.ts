@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { metrics } from '@opentelemetry/api';
 import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
-import type { Service } from '#contracts/index.js';
+import { registry, type Service } from '#contracts/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
 import { headers } from './delivery.js';
 import { declareParked, declareShared, namesOf, unroutedQueue } from './topology.js';
@@ -34,10 +35,15 @@ export class ParkedCollector {
   private readonly channels: ManagedChannel[];
   private readonly draining = new AbortController();
   private readonly running = new Set<Promise<void>>();
+  private readonly unrouted = metrics.getMeter('mesh.messaging').createCounter('mesh.messages.unrouted', {
+    description: 'Messages for whose key there was no queue, by the key.',
+  });
 
   constructor(
     connection: BrokerConnection,
     services: readonly Service[],
+    /** Whether a broker user is a service of this mesh. */
+    private readonly isOurs: (user: string) => boolean,
     private readonly store: (message: ParkedMessage) => Promise<void>,
     private readonly onTrouble: (what: string, error: unknown) => void,
   ) {
@@ -75,6 +81,12 @@ export class ParkedCollector {
     message: ConsumeMessage,
     service: Service | null,
   ): Promise<void> {
+    if (!service)
+      this.unrouted.add(1, { key: knownKeys.has(message.fields.routingKey) ? message.fields.routingKey : 'unknown' });
+    if (!service && this.isNobodysLoss(message)) {
+      if (channel.current === opened) opened.ack(message);
+      return;
+    }
     while (!this.draining.signal.aborted) {
       try {
         await this.store(readParked(message, service));
@@ -86,7 +98,20 @@ export class ParkedCollector {
       }
     }
   }
+
+  /**
+   * A fact is said to whoever listens, and that may be nobody. A request of one of our services whose owner has no queue
+   * yet is asked again until it is answered. Any other request is one that somebody waits for in vain.
+   */
+  private isNobodysLoss({ fields, properties }: ConsumeMessage): boolean {
+    if (keysOfFacts.has(fields.routingKey)) return true;
+    return keysAskedAgain.has(fields.routingKey) && this.isOurs(properties.userId ?? '');
+  }
 }
+
+const knownKeys = new Set(registry.map((one) => one.key));
+const keysOfFacts = new Set(registry.filter((one) => one.kind === 'fact').map((one) => one.key));
+const keysAskedAgain = new Set(registry.flatMap((one) => (one.kind === 'request' && one.answeredBy ? [one.key] : [])));
 
 function readParked(message: ConsumeMessage, service: Service | null): ParkedMessage {
   const { messageId, userId, headers: found = {} } = message.properties;

@@ -30,18 +30,17 @@ function measureProcess(): void {
   const delay = monitorEventLoopDelay({ resolution: 10 });
   delay.enable();
   meter
-    .createObservableGauge('process.memory.usage', { description: 'Resident memory.', unit: 'By' })
+    .createObservableGauge('process.resident.memory.bytes', { description: 'Resident memory.' })
     .addCallback((result) => result.observe(process.memoryUsage.rss()));
   meter
-    .createObservableCounter('process.cpu.time', { description: 'CPU time of user and system.', unit: 's' })
+    .createObservableCounter('process.cpu.seconds', { description: 'CPU time of user and system.' })
     .addCallback((result) => {
       const { user, system } = process.cpuUsage();
       result.observe((user + system) / 1e6);
     });
   meter
-    .createObservableGauge('nodejs.eventloop.delay', {
+    .createObservableGauge('nodejs.eventloop.delay.seconds', {
       description: 'How late the event loop came round since the last reading: the worst hundredth.',
-      unit: 's',
     })
     .addCallback((result) => {
       result.observe(delay.percentile(99) / 1e9);

@@ -88,8 +88,8 @@ test('it tells Prometheus about itself', async () => {
   const running = start();
   await running.line('service is ready');
   const metrics = await (await running.fetch('metrics')).text();
-  expect(metrics).toMatch(/^process_memory_usage_bytes \d{8,}$/m);
-  expect(metrics).toMatch(/^process_cpu_time_seconds_total [\d.]+$/m);
+  expect(metrics).toMatch(/^process_resident_memory_bytes \d{8,}$/m);
+  expect(metrics).toMatch(/^process_cpu_seconds_total [\d.]+$/m);
   service.kill('SIGTERM');
   expect(await running.ended).toEqual({ code: 0, signal: null });
 });

@@ -13,7 +13,7 @@ export class JobMetrics {
 
   constructor(private readonly queue: JobQueue) {
     this.gauge('mesh.job.waiting', 'Jobs that are due and that nobody has taken.', (one) => one.due);
-    this.gauge('mesh.job.oldest', 'How long the oldest of these has been due.', (one) => one.oldestDue, 's');
+    this.gauge('mesh.job.oldest.seconds', 'How long the oldest of these has been due.', (one) => one.oldestDue);
     this.gauge(
       'mesh.job.failing',
       'Jobs that have failed, or whose worker died, since they last succeeded.',
@@ -31,8 +31,8 @@ export class JobMetrics {
     this.seen = await this.queue.figures();
   }
 
-  private gauge(name: string, description: string, read: (one: Figures[number]) => number, unit?: string): void {
-    this.meter.createObservableGauge(name, { description, ...(unit && { unit }) }).addCallback((result) => {
+  private gauge(name: string, description: string, read: (one: Figures[number]) => number): void {
+    this.meter.createObservableGauge(name, { description }).addCallback((result) => {
       for (const one of this.seen) result.observe(read(one), { kind: one.kind });
     });
   }
