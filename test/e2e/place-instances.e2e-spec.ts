@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { newId } from '#contracts/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { TestMesh } from './test-mesh.js';
 
@@ -52,26 +51,7 @@ test('an instance that ends makes room for the one that waits longest', async ()
   const [next] = await mesh.sql<{ id: string }>(
     `SELECT instance_id AS id FROM capacity_planner.placement WHERE state = 'waiting' ORDER BY accepted_at LIMIT 1`,
   );
-  const { instanceId, footprintId, cell, databaseShard, database } = ended;
-  const approval = {
-    specversion: '1.0',
-    id: newId(),
-    source: 'lifecycle',
-    type: 'mesh.instance.purge-approved.v1',
-    subject: instanceId,
-    sequence: Date.now(),
-    data: {
-      instanceId,
-      footprintId,
-      cell,
-      databaseShard,
-      database,
-      backupId: newId(),
-      approvalId: newId(),
-      expiresAt: new Date(Date.now() + 60_000).toISOString(),
-    },
-  };
-  await mesh.publish(approval, { key: 'instance.purge-approved.v1', as: 'lifecycle' });
+  await mesh.purge(ended);
   await mesh.ready(next!.id);
   expect(await mesh.sql('SELECT reserved FROM capacity_planner.cell')).toEqual([{ reserved: 3 }]);
 });

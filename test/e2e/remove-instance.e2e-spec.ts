@@ -20,30 +20,6 @@ async function makeInstance(slug: string) {
 
 type Ready = Awaited<ReturnType<typeof makeInstance>>;
 
-/** Lifecycle's word, as its service will publish it. */
-function approval(ready: Ready, change: Record<string, unknown> = {}) {
-  const { instanceId, footprintId, cell, databaseShard, database } = ready;
-  return {
-    specversion: '1.0',
-    id: newId(),
-    source: 'lifecycle',
-    type: 'mesh.instance.purge-approved.v1',
-    subject: instanceId,
-    sequence: Date.now(),
-    data: {
-      instanceId,
-      footprintId,
-      cell,
-      databaseShard,
-      database,
-      backupId: newId(),
-      approvalId: newId(),
-      expiresAt: new Date(Date.now() + 60_000).toISOString(),
-      ...change,
-    },
-  };
-}
-
 const key = 'instance.purge-approved.v1';
 
 async function isWhole(ready: Ready): Promise<boolean> {
@@ -70,8 +46,7 @@ test('an approved purge destroys everything of the instance, and its place is fr
   const ready = await makeInstance('ending');
   const claim = { kind: 'PersistentVolumeClaim', name: ready.volumeClaim, namespace: ready.namespace };
   const bound = await mesh.cluster.get<V1PersistentVolumeClaim & KubernetesObject>(claim);
-  await mesh.publish(approval(ready), { key, as: 'lifecycle' });
-  await waitFor('the end', () => mesh.said('instance.terminated.v1', ready.instanceId)[0], { timeoutMs: 60_000 });
+  await mesh.purge(ready);
 
   const { namespace, volumeClaim: name } = ready;
   for (const kind of ['Deployment', 'Service', 'IngressRoute', 'PersistentVolumeClaim'])
@@ -105,9 +80,9 @@ test('a purge that lifecycle did not say destroys nothing', async () => {
   const ready = await makeInstance('forged');
   // The broker lets nobody but lifecycle use the key, on its own account or on the exchange of somebody's queue.
   for (const as of ['signup', 'capacity-planner', 'api-gateway'] as const)
-    await expect(mesh.publish(approval(ready), { key, as })).rejects.toThrow(/ACCESS_REFUSED/);
+    await expect(mesh.publish(mesh.purgeApproval(ready), { key, as })).rejects.toThrow(/ACCESS_REFUSED/);
   // An administrator can; then it is the provisioner who does not believe it.
-  const forged = approval(ready);
+  const forged = mesh.purgeApproval(ready);
   await mesh.publishAsAdministrator(forged, key);
   expect(await parkedError(forged.id)).toMatch(/believed only from lifecycle/);
   expect(await isWhole(ready)).toBe(true);
@@ -120,7 +95,7 @@ test.each([
   ['for a footprint nobody knows', { footprintId: newId() }, /not known here/],
 ])('an approval %s is parked and destroys nothing', async (_, change, reason) => {
   const ready = await makeInstance(`kept-${newId().slice(-6)}`);
-  const message = approval(ready, change);
+  const message = mesh.purgeApproval(ready, change);
   await mesh.publish(message, { key, as: 'lifecycle' });
   expect(await parkedError(message.id)).toMatch(reason);
   expect(await isWhole(ready)).toBe(true);
@@ -128,7 +103,7 @@ test.each([
 
 test('an approval that comes twice is one removal', async () => {
   const ready = await makeInstance('twice');
-  const message = approval(ready);
+  const message = mesh.purgeApproval(ready);
   await mesh.publish(message, { key, as: 'lifecycle' });
   await mesh.publish(message, { key, as: 'lifecycle' });
   await mesh.publish({ ...message, id: newId(), sequence: message.sequence + 1 }, { key, as: 'lifecycle' });
@@ -145,7 +120,7 @@ test('an approval that comes twice is one removal', async () => {
 
 test('a provisioner that is killed while it destroys goes on where it was', async () => {
   const ready = await makeInstance('cut-off');
-  await mesh.publish(approval(ready), { key, as: 'lifecycle' });
+  await mesh.publish(mesh.purgeApproval(ready), { key, as: 'lifecycle' });
   await mesh.services.kill('provisioner');
   await mesh.services.start('provisioner');
   await waitFor('the end', () => mesh.said('instance.terminated.v1', ready.instanceId)[0], { timeoutMs: 60_000 });

@@ -97,13 +97,13 @@ export class TestMesh {
     await this.listen();
   }
 
-  /** Planner, provisioner and gateway once more, on the same queues and tables. */
-  async startReplica(): Promise<MeshServices> {
+  /** The services once more, on the same queues and tables. */
+  async startReplica(services: readonly Program[] = programs): Promise<MeshServices> {
     const ports = Object.fromEntries(
       await Promise.all(programs.map(async (service) => [service, await this.state.port(`${service}-2`)])),
     );
     this.second = this.services.replica(ports);
-    await this.second.startAll();
+    await this.second.startAll(services);
     return this.second;
   }
 
@@ -135,6 +135,30 @@ export class TestMesh {
         company: 'ACME Ltd',
         adminLogin: 'owner@acme.example',
         ...data,
+      },
+    };
+  }
+
+  /** Lifecycle's word that an instance may be destroyed, as its service will publish it under its own broker user. */
+  purgeApproval(ready: Said, change: Record<string, unknown> = {}) {
+    const { instanceId, footprintId, cell, databaseShard, database } = ready;
+    return {
+      specversion: '1.0',
+      id: newId(),
+      source: 'lifecycle',
+      type: 'mesh.instance.purge-approved.v1',
+      subject: instanceId,
+      sequence: Date.now(),
+      data: {
+        instanceId,
+        footprintId,
+        cell,
+        databaseShard,
+        database,
+        backupId: newId(),
+        approvalId: newId(),
+        expiresAt: new Date(Date.now() + 60_000).toISOString(),
+        ...change,
       },
     };
   }
@@ -180,6 +204,13 @@ export class TestMesh {
     ]);
     running.child.stdin?.end(JSON.stringify(message));
     await running;
+  }
+
+  /** Resolves when nothing is left of the instance. */
+  async purge(ready: Said): Promise<void> {
+    await this.publish(this.purgeApproval(ready), { key: 'instance.purge-approved.v1', as: 'lifecycle' });
+    const terminated = () => this.said('instance.terminated.v1', ready.instanceId)[0];
+    await this.explained(waitFor('the end', terminated, { timeoutMs: 60_000 }));
   }
 
   /** All of one kind that were said about an instance. */

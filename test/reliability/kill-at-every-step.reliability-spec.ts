@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Program } from '#local/mesh-install.js';
-import type { ProxiedRequest } from '#testing/http-fault-proxy.js';
-import { at, completed, frame, type Sign, statement } from '#testing/process-kit.js';
+import { completed, frame, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 import { chaos } from './config.js';
 import { allReady, ledger } from './fixtures/mesh-ledger.js';
+import { called, type Point, seen } from './fixtures/points.js';
 import { ServiceProxies } from './fixtures/service-proxies.js';
 
 let mesh: TestMesh;
@@ -25,53 +25,29 @@ afterAll(async () => {
   await Promise.all([planner?.close(), provisioner?.close()]);
 });
 
-/** Resolves in the moment of which it speaks, after `kill` was called in it. */
-type Point = readonly [name: string, reached: (kill: () => void) => Promise<void>];
+type NamedPoint = readonly [name: string, reached: Point];
 
-/** Bytes are seen on their way; what was on its way arrives. */
-const seen =
-  (signs: () => readonly Sign[]) =>
-  (kill: () => void): Promise<void> =>
-    at(signs(), () => {
-      kill();
-      return undefined;
-    });
-
-/** `asked`: the request is on its way; `answered`: the server has done it, and nobody has heard so. */
-const called =
-  (proxies: () => ServiceProxies, moment: 'asked' | 'answered', method: string, resource: string) =>
-  (kill: () => void): Promise<void> =>
-    new Promise((resolve) => {
-      const { cluster } = proxies();
-      const hook = moment === 'asked' ? 'onRequest' : 'onAnswer';
-      cluster[hook] = (request: ProxiedRequest) => {
-        if (request.method !== method || !request.path.includes(`/${resource}`)) return;
-        cluster[hook] = () => {};
-        kill();
-        resolve();
-      };
-    });
-
-const onCluster = (moment: 'asked' | 'answered', method: string, resource: string): Point => [
+const onCluster = (moment: 'asked' | 'answered', method: string, resource: string): NamedPoint => [
   `${method} ${resource} ${moment}`,
-  called(() => provisioner, moment, method, resource),
+  called(() => provisioner.cluster, moment, method, resource),
 ];
-const onShard = (text: string): Point => [`shard: ${text}`, seen(() => [statement(provisioner.shard!, text)])];
-const inDatabase = (of: () => ServiceProxies, ...texts: string[]): Point => [
+const onShard = (text: string): NamedPoint => [`shard: ${text}`, seen(() => [statement(provisioner.shard!, text)])];
+const inDatabase = (of: () => ServiceProxies, ...texts: string[]): NamedPoint => [
   `database: ${texts.join(', ')}`,
   seen(() => texts.map((text) => statement(of().database, text))),
 ];
-const afterCommit = (of: () => ServiceProxies, text: string): Point => [
+const afterCommit = (of: () => ServiceProxies, text: string): NamedPoint => [
   `database: ${text}, committed`,
   seen(() => [statement(of().database, text), completed(of().database, 'COMMIT')]),
 ];
-const onBroker = (of: () => ServiceProxies, method: Parameters<typeof frame>[1], direction: 'up' | 'down'): Point => [
-  `broker: ${method} ${direction}`,
-  seen(() => [frame(of().broker, method, direction)]),
-];
+const onBroker = (
+  of: () => ServiceProxies,
+  method: Parameters<typeof frame>[1],
+  direction: 'up' | 'down',
+): NamedPoint => [`broker: ${method} ${direction}`, seen(() => [frame(of().broker, method, direction)])];
 
 /** In the order of a provisioning. The short form takes those that matter most. */
-const plannerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
+const plannerPoints: readonly (readonly [NamedPoint, 'short' | 'long'])[] = [
   [onBroker(() => planner, 'basic.deliver', 'down'), 'long'],
   [inDatabase(() => planner, 'INSERT INTO inbox'), 'long'],
   [inDatabase(() => planner, 'INSERT INTO host_name'), 'long'],
@@ -84,7 +60,7 @@ const plannerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
   [onBroker(() => planner, 'basic.publish', 'up'), 'short'],
   [onBroker(() => planner, 'basic.ack', 'up'), 'long'],
 ];
-const provisionerPoints: readonly (readonly [Point, 'short' | 'long'])[] = [
+const provisionerPoints: readonly (readonly [NamedPoint, 'short' | 'long'])[] = [
   [onBroker(() => provisioner, 'basic.deliver', 'down'), 'long'],
   [inDatabase(() => provisioner, 'INSERT INTO "provisioner"."footprint"'), 'long'],
   [afterCommit(() => provisioner, 'INSERT INTO "provisioner"."footprint"'), 'long'],
@@ -121,7 +97,11 @@ async function request(): Promise<void> {
 }
 
 /** Each point once, fed with new requests, so that there is somebody to come to it. */
-async function killAtEach(service: Program, points: readonly (readonly [Point, 'short' | 'long'])[], feed: number) {
+async function killAtEach(
+  service: Program,
+  points: readonly (readonly [NamedPoint, 'short' | 'long'])[],
+  feed: number,
+) {
   const taken = points.filter(([, form]) => chaos === 'long' || form === 'short');
   for (const [[name, reached]] of taken) {
     let killed: Promise<void> | undefined;

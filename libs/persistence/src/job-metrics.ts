@@ -7,7 +7,8 @@ type Figures = Awaited<ReturnType<JobQueue['figures']>>;
 export class JobMetrics {
   private readonly meter = metrics.getMeter('mesh.jobs');
   private seen: Figures = [];
-  private readonly runs = this.meter.createCounter('mesh.job.runs', {
+  private readonly running = new Map<string, number>();
+  private readonly ends = this.meter.createCounter('mesh.job.runs', {
     description: 'Runs of a job, by how they ended.',
   });
 
@@ -19,11 +20,21 @@ export class JobMetrics {
       'Jobs that have failed, or whose worker died, since they last succeeded.',
       (one) => one.failing,
     );
+    this.meter
+      .createObservableGauge('mesh.job.running', { description: 'Jobs that this process works on just now.' })
+      .addCallback((result) => {
+        for (const [kind, count] of this.running) result.observe(count, { kind });
+      });
     this.gauge('mesh.job.leased', 'Jobs that a worker holds.', (one) => one.leased);
   }
 
+  runs(kind: string): void {
+    this.running.set(kind, (this.running.get(kind) ?? 0) + 1);
+  }
+
   ran(kind: string, end: 'done' | 'again' | 'failed' | 'lost'): void {
-    this.runs.add(1, { kind, end });
+    this.running.set(kind, this.running.get(kind)! - 1);
+    this.ends.add(1, { kind, end });
   }
 
   /** Throws when the database cannot be asked; what was seen before stands then. */

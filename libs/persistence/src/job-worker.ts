@@ -138,6 +138,7 @@ export class JobWorker {
   }
 
   private async run(job: ClaimedJob, reconcile: Reconcile, clock: LeaseClock): Promise<void> {
+    this.metrics.runs(job.kind);
     const lost = new AbortController();
     const heartbeat = this.keepAlive(job, clock, lost);
     const fence = () => {
