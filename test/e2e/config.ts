@@ -13,3 +13,8 @@ export function stackEnvironment(environment: NodeJS.ProcessEnv = process.env): 
     throw new Error(`this test needs the local stack: run it with npm test (${(error as Error).message})`);
   }
 }
+
+/** Whether the programs of faults run in their long form (`npm run chaos`). */
+export function longForm(environment: NodeJS.ProcessEnv = process.env): boolean {
+  return environment.MESH_CHAOS === 'long';
+}

@@ -1,4 +1,8 @@
+import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { Processes } from './processes.js';
 import type { State } from './state.js';
 import { waitForServer } from './wait.js';
 
@@ -36,6 +40,13 @@ export async function startBroker(state: State, tools: BrokerTools): Promise<Bro
 export async function stopBroker(state: State, { wipe }: { wipe: boolean }): Promise<void> {
   await (wipe ? state.processes.kill('broker') : state.processes.stop('broker', 30_000));
   await state.processes.stop('broker-epmd', 5_000);
+}
+
+/** For tests of faults: `rabbitmqctl` on the broker of a state folder. Resolves to what it prints. */
+export async function controlBroker(state: string, args: readonly string[]): Promise<string> {
+  const { command, env, cwd } = new Processes(state).specOf('broker');
+  const { stdout } = await promisify(execFile)(join(dirname(command), 'rabbitmqctl'), args, { env, cwd });
+  return stdout.trim();
 }
 
 function brokerAddress(state: State): BrokerAddress {

@@ -70,10 +70,15 @@ export class Processes {
 
   /** Starts a process that ran before with the arguments it had then. Throws when it never ran here. */
   async startAgain(name: string): Promise<void> {
+    await this.start(this.specOf(name));
+  }
+
+  /** How it was started last. Throws when it never ran here. */
+  specOf(name: string): ProcessSpec {
     const record = this.read(name);
     if (!record) throw new Error(`${name} was never started in ${this.state}`);
     const { pid: _pid, startTime: _startTime, ...spec } = record;
-    await this.start(spec);
+    return spec;
   }
 
   alive(name: string): boolean {

@@ -19,6 +19,7 @@ interface Row {
 const batchSize = 500;
 const pollMs = 250;
 const confirmLimitMs = 10_000;
+const answerLimitMs = 10_000;
 
 /**
  * Sends what the outbox holds, in order, and deletes what the broker has confirmed. At least once: a relay that dies
@@ -133,17 +134,25 @@ export class OutboxRelay {
   private async holdsLock(): Promise<boolean> {
     if (this.holding) return true;
     const session = this.session ?? (await this.openSession());
-    const { rows } = await session.query(
-      `SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(current_schema())) AS held`,
-    );
-    this.holding = rows[0].held;
+    try {
+      const { rows } = await session.query(
+        `SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(current_schema())) AS held`,
+      );
+      this.holding = rows[0].held;
+    } catch (error) {
+      // Not answered in time, perhaps: nothing more will come on it.
+      this.session = undefined;
+      void session.end().catch(() => {});
+      throw error;
+    }
     return this.holding;
   }
 
   private async openSession(): Promise<Client> {
-    const session = await this.database.connect();
+    const session = await this.database.connect(answerLimitMs);
     // The lock ends with its session.
     session.once('end', () => {
+      if (this.session !== session) return;
       this.session = undefined;
       this.holding = false;
     });

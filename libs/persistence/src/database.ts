@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { Client } from 'pg';
 import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
 
@@ -22,16 +23,40 @@ export interface DatabaseOptions {
   /** In order; each runs once, in a transaction of its own. Classes, because names decide what has run. */
   readonly migrations: readonly (new () => MigrationInterface)[];
   readonly poolSize?: number;
+  /** A statement may take this long, and so may a transaction do nothing; the server ends both. Default 30 s. */
+  readonly statementLimitMs?: number;
 }
+
+/** What pg, its pool and TypeORM say without a code; the last two when the connection went between two statements. */
+const unavailable =
+  /Connection terminated|timeout exceeded when trying to connect|Connection ended unexpectedly|Query read timeout|not queryable|Query runner already released/i;
 
 /** PostgreSQL said no connection, or took it away: nothing is known about the world, trying again later helps. */
 export function isUnavailable(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string };
   if (code !== undefined && /^(08|57P0[123]|53300)/.test(code)) return true;
   if (code !== undefined && /^(ECONN|ETIMEDOUT|EPIPE|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN)/.test(code)) return true;
-  return /Connection terminated|timeout exceeded when trying to connect|Connection ended unexpectedly/i.test(
-    message ?? '',
-  );
+  return unavailable.test(message ?? '');
+}
+
+/**
+ * A client that vanished without a word (its node lost power) keeps its locks until the server's TCP notices: after two
+ * hours by default, with this within half a minute.
+ */
+const noticeDeadPeers =
+  '-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000';
+
+/**
+ * pg has no limit that also gives the connection up: a query on one whose other end is gone (half-open) would wait for
+ * ever, and its successors behind it.
+ */
+function thatEndsWhenSilentFor(ms: number): Socket {
+  const socket = new Socket();
+  socket.setTimeout(ms, () => {
+    const silent = new Error(`the database server was silent for ${ms} ms`);
+    socket.destroy(Object.assign(silent, { code: 'ETIMEDOUT' }));
+  });
+  return socket;
 }
 
 /** Two transactions got in each other's way (serialization failure, deadlock): the same one again will do. */
@@ -51,6 +76,7 @@ export class Database {
 
   /** Connects and brings the schema up to date. Several processes of one service may start at once. */
   static async open(options: DatabaseOptions): Promise<Database> {
+    const limitMs = options.statementLimitMs ?? 30_000;
     const dataSource = new DataSource({
       type: 'postgres',
       url: options.url,
@@ -65,7 +91,9 @@ export class Database {
         max: options.poolSize ?? 10,
         connectionTimeoutMillis: 5_000,
         // A forgotten transaction pins old row versions for everybody (facts: messaging, trap 22).
-        options: `-c search_path=${options.schema} -c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000`,
+        options: `-c search_path=${options.schema} -c statement_timeout=${limitMs} -c idle_in_transaction_session_timeout=${limitMs} ${noticeDeadPeers}`,
+        // Within its limits a living server always says something, and idle connections are closed long before.
+        stream: () => thatEndsWhenSilentFor((limitMs * 4) / 3),
       },
     });
     await dataSource.initialize();
@@ -103,14 +131,19 @@ export class Database {
     return result;
   }
 
-  /** A connection of its own, outside the pool, for session locks. The caller ends it. */
-  async connect(): Promise<Client> {
+  /**
+   * A connection of its own, outside the pool, for session locks. The caller ends it, also after a query that was not
+   * answered within `answerLimitMs` (default: no limit).
+   */
+  async connect(answerLimitMs?: number): Promise<Client> {
     const client = new Client({
       connectionString: this.options.url,
       application_name: `${this.options.applicationName} session`,
       connectionTimeoutMillis: 5_000,
       keepAlive: true,
-      options: `-c search_path=${this.options.schema}`,
+      keepAliveInitialDelayMillis: 10_000,
+      ...(answerLimitMs !== undefined && { query_timeout: answerLimitMs }),
+      options: `-c search_path=${this.options.schema} ${noticeDeadPeers}`,
     });
     // Without a listener a connection that the server ends would end the process.
     client.on('error', () => {});

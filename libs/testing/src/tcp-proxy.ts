@@ -121,8 +121,11 @@ class Pair {
   }
 
   end(): void {
-    this.client.resetAndDestroy();
-    this.server.resetAndDestroy();
+    for (const side of [this.client, this.server]) {
+      // A side that was told the end already cannot be reset: Node would leave its socket open and never exit.
+      if (side.writableEnded) side.destroy();
+      else side.resetAndDestroy();
+    }
     this.gate.open();
   }
 
