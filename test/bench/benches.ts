@@ -1,0 +1,7 @@
+import type { Bench } from './bench.js';
+import { consume } from './consume.bench.js';
+import { publish } from './publish.bench.js';
+import { relay } from './relay.bench.js';
+
+/** In the order in which they run. */
+export const benches: readonly Bench[] = [publish, consume, relay];
