@@ -71,6 +71,19 @@ export class BenchMesh {
     return mesh;
   }
 
+  /** Resolves when they are ready and the planner has heard of the templates. */
+  async startServices(): Promise<void> {
+    await this.services.startAll();
+    await waitFor('the planner to have heard of both templates', async () => {
+      const [{ heard }] = await this.sql<{ heard: number }>(
+        'SELECT count(*)::int AS heard FROM capacity_planner.template',
+        [],
+        this.installed.meshDatabaseUrl,
+      );
+      return heard === 2;
+    });
+  }
+
   get template(): string {
     return `${this.name}_tpl_18_apps_en_us`;
   }
@@ -163,8 +176,12 @@ export class BenchMesh {
     });
   }
 
-  private async sql<Row>(sql: string, parameters: unknown[]): Promise<[Row]> {
-    const client = new Client({ connectionString: this.stack.MESH_POSTGRES_URL });
+  private async sql<Row>(
+    sql: string,
+    parameters: unknown[],
+    connectionString = this.stack.MESH_POSTGRES_URL,
+  ): Promise<[Row]> {
+    const client = new Client({ connectionString });
     await client.connect();
     try {
       return (await client.query(sql, parameters)).rows as [Row];

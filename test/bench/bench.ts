@@ -54,7 +54,8 @@ export interface Bench<Setting = unknown> {
 export interface Contender<Setting> {
   /** Of the bench's `n`, for one that is much slower than the others. Default 1. */
   readonly share?: number;
-  start(setting: Setting): Promise<Running>;
+  /** @param profiles where other processes that it starts leave their CPU profiles, if anybody wants them. */
+  start(setting: Setting, profiles: string | undefined): Promise<Running>;
 }
 
 /** So that benches with different settings stand in one list. */

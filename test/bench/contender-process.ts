@@ -30,7 +30,8 @@ export class ContenderProcess {
     const execArgv = profiles
       ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${bench}-${contender}.cpuprofile`]
       : [];
-    const child = fork(join(import.meta.dirname, 'contender.js'), [bench, contender], {
+    const args = [bench, contender, ...(profiles ? [profiles] : [])];
+    const child = fork(join(import.meta.dirname, 'contender.js'), args, {
       execArgv: ['--enable-source-maps', ...execArgv],
     });
     const one = new ContenderProcess(`${bench} ${contender}`, child);

@@ -6,14 +6,14 @@ function say(answer: Answer): void {
   process.send!(answer);
 }
 
-async function run(name: string, contender: string): Promise<void> {
+async function run(name: string, contender: string, profiles: string | undefined): Promise<void> {
   const bench = benches.find((one) => one.name === name);
   const chosen = bench?.contenders[contender];
   if (!chosen) throw new Error(`there is no contender ${contender} in bench ${name}`);
   let running: Awaited<ReturnType<typeof chosen.start>> | undefined;
   const obey = async (order: Order): Promise<void> => {
     if (order.kind === 'start') {
-      running = await chosen.start(order.setting);
+      running = await chosen.start(order.setting, profiles);
       return say({ kind: 'done' });
     }
     if (!running) throw new Error('the first order is to start');
@@ -29,4 +29,4 @@ async function run(name: string, contender: string): Promise<void> {
   process.once('disconnect', () => setTimeout(() => process.exit(), 2_000).unref());
 }
 
-await run(process.argv[2] ?? '', process.argv[3] ?? '');
+await run(process.argv[2] ?? '', process.argv[3] ?? '', process.argv[4]);

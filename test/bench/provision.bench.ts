@@ -49,9 +49,9 @@ function provisionBench(name: string, size: { full: Size; quick: Size }): Bench 
   });
 }
 
-async function startMesh(stack: StackEnv): Promise<Running> {
+async function startMesh(stack: StackEnv, profiles: string | undefined): Promise<Running> {
   return {
-    round: (n) => onMesh(stack, n, (mesh) => measureMesh(stack, mesh, n)),
+    round: (n) => onMesh(stack, profiles, n, (mesh) => measureMesh(stack, mesh, n)),
     stop: async () => {},
   };
 }
@@ -59,7 +59,7 @@ async function startMesh(stack: StackEnv): Promise<Running> {
 async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise<Measured> {
   const customer = await Customer.connect(stack, mesh);
   try {
-    await mesh.services.startAll();
+    await mesh.startServices();
     await customer.wants(first);
     const cpuBefore = mesh.cpuMs();
     const watch = new Stopwatch();
@@ -159,7 +159,7 @@ function requestFor(slug: string) {
 
 async function startBare(stack: StackEnv): Promise<Running> {
   return {
-    round: (n) => onMesh(stack, n, (mesh) => measureBare(stack, mesh, n)),
+    round: (n) => onMesh(stack, undefined, n, (mesh) => measureBare(stack, mesh, n)),
     stop: async () => {},
   };
 }
@@ -214,8 +214,13 @@ function specFor(stack: StackEnv, mesh: BenchMesh, namespace: string): Footprint
 }
 
 /** Measures on an installation of its own and proves that what was asked for stands, all of it and once. */
-async function onMesh(stack: StackEnv, n: number, measure: (mesh: BenchMesh) => Promise<Measured>): Promise<Measured> {
-  const mesh = await BenchMesh.install(stack, undefined);
+async function onMesh(
+  stack: StackEnv,
+  profiles: string | undefined,
+  n: number,
+  measure: (mesh: BenchMesh) => Promise<Measured>,
+): Promise<Measured> {
+  const mesh = await BenchMesh.install(stack, profiles);
   try {
     const measured = await measure(mesh);
     const standing = await mesh.standing();
