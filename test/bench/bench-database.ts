@@ -1,4 +1,4 @@
-import { Messaging1764000000001 } from '#messaging/index.js';
+import { messagingMigrations } from '#messaging/index.js';
 import { Database } from '#persistence/index.js';
 import { createTestDatabase } from '#testing/database.js';
 
@@ -19,7 +19,7 @@ export async function openDatabase({ databaseUrl, schema }: BenchDatabase, poolS
     url: databaseUrl,
     schema,
     applicationName: 'bench',
-    migrations: [Messaging1764000000001],
+    migrations: messagingMigrations,
     ...(poolSize && { poolSize }),
   });
 }

@@ -1,4 +1,4 @@
-import { BrokerConnection, eventsExchange, Outbox } from '#messaging/index.js';
+import { Asked, BrokerConnection, defaultAskAgainMs, eventsExchange, Outbox } from '#messaging/index.js';
 import { OutboxRelay } from '#messaging/outbox-relay.js';
 import type { Database, Transaction } from '#persistence/index.js';
 import { BarePublisher } from './bare-publisher.js';
@@ -48,7 +48,7 @@ async function startRelay(setting: BenchBroker & BenchDatabase): Promise<Running
   const keeper = await QueueKeeper.open(setting);
   const database = await openDatabase(setting);
   const watched = new WatchedDatabase(database);
-  const outbox = new Outbox(database, 'api-gateway');
+  const outbox = new Outbox(database, 'api-gateway', new Asked(database, defaultAskAgainMs));
   const trouble = (what: string, error: unknown) => watched.fail(new Error(what, { cause: error }));
   const connection = new BrokerConnection({ url: setting.publisherUrl, name: 'bench relay', onTrouble: trouble });
   const user = decodeURIComponent(new URL(setting.publisherUrl).username);

@@ -1,6 +1,15 @@
 import type { ModuleRef } from '@nestjs/core';
 import { InstanceRequested } from '#contracts/index.js';
-import { BrokerConnection, defaultRetryLevels, MessageHandler, Outbox, on, usersOfTheMesh } from '#messaging/index.js';
+import {
+  Asked,
+  BrokerConnection,
+  defaultAskAgainMs,
+  defaultRetryLevels,
+  MessageHandler,
+  Outbox,
+  on,
+  usersOfTheMesh,
+} from '#messaging/index.js';
 import { RabbitTransport } from '#messaging/transport.js';
 import { startTracing } from '#observability/index.js';
 import type { Database } from '#persistence/index.js';
@@ -25,7 +34,8 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
     const keeper = await QueueKeeper.open(setting);
     const publisher = await BarePublisher.open(setting.publisherUrl);
     const database = await open();
-    const outbox = new Outbox(database, 'capacity-planner');
+    const asked = new Asked(database, defaultAskAgainMs);
+    const outbox = new Outbox(database, 'capacity-planner', asked);
     const handler = new DoNothing();
     const modules = { get: () => handler } as unknown as ModuleRef;
     const userOf = usersOfTheMesh(decodeURIComponent(new URL(setting.consumerUrl).username), 'capacity-planner');
@@ -54,6 +64,8 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
             userOf,
             prefetch,
             onTrouble,
+            onMissingQueues: () => {},
+            onFailed: () => onTrouble('a message failed', undefined),
             onHandled: () => {
               handled += 1;
               if (handled === n) finish();
@@ -62,6 +74,7 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
           modules,
           database,
           outbox,
+          asked,
           connection,
         );
         await new Promise<void>((resolve, reject) => {
