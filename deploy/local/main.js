@@ -1,4 +1,4 @@
-// Entry of `npm run up|stack|down` and `npm test`. Must run on the Node of a bare machine (20 or newer) and with nothing
+// Entry of `npm run up|stack|down|bench` and `npm test`. Must run on the Node of a bare machine (20 or newer) and with nothing
 // installed: built-ins only, everything else behind the dynamic import at the end.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -75,7 +75,7 @@ function build() {
     return;
   }
   const errors = `${tsc.stdout}${tsc.stderr}`.trimEnd();
-  if (process.argv[2] === 'up' || !existsSync(at('dist/deploy/local/src/cli.js'))) {
+  if (['up', 'bench'].includes(process.argv[2]) || !existsSync(at('dist/deploy/local/src/cli.js'))) {
     console.error(`${errors}\n\nThe code does not compile; the errors are above.`);
     process.exit(1);
   }

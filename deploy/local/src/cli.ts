@@ -1,3 +1,4 @@
+import { bench } from './bench.js';
 import { readConfig } from './config.js';
 import { down } from './down.js';
 import { catchSignals, Interrupted } from './interruption.js';
@@ -6,7 +7,7 @@ import { say } from './terminal.js';
 import { test } from './test.js';
 import { up } from './up.js';
 
-const commands = { up, stack, down, test };
+const commands = { up, stack, down, test, bench };
 
 /** Runs one command of `npm run …` and resolves to its exit code. */
 export async function main([name = '', ...args]: readonly string[]): Promise<number> {

@@ -202,6 +202,8 @@ export class ApiServer {
         ...(body !== undefined && { 'content-type': contentType ?? 'application/json' }),
       },
       body: body ?? null,
+      // Else undici gives up the connection after each DELETE that has a body, which ours have; the API server reads it.
+      reset: false,
     };
   }
 

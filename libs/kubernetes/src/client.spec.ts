@@ -352,6 +352,12 @@ it('many calls share few connections, which are kept', async () => {
   expect(server.connections).toBeLessThanOrEqual(16);
 });
 
+it('a delete, which has a body, keeps its connection too', async () => {
+  const client = clientWith({ connections: 1 });
+  for (let i = 0; i < 3; i++) await client.delete(ref, { uid: 'u-1' });
+  expect(server.connections).toBe(1);
+});
+
 it('under pressure interactive calls go before bulk ones', async () => {
   const client = clientWith({ rate: { perSecond: 200, burst: 1 }, connections: 1 });
   const call = (name: string, priority: 'interactive' | 'bulk') => client.get({ ...ref, name }, { priority });

@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import type { LocalConfig } from './config.js';
+import { show } from './run.js';
+import { Stack } from './stack.js';
+import { say } from './terminal.js';
+import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
+
+export const bench = {
+  help: `npm run bench [-- [--only NAME]… [--quick] [--profile] [--yes]]
+
+Measures what the mesh costs against bare references, both in the same run and in turn, on a stack of its own that is
+stopped and deleted at the end. Says ratio and goal of each figure and writes test/bench/results/NAME.json. A goal that
+is missed is no failure; the exit code is not 0 when something did not work. What the benches are: test/bench/README.md.
+
+  --only NAME   only this bench; may be given again. A wrong name shows them all
+  --quick       small numbers: to see whether it works, not to believe, so nothing is written
+  --profile     take a CPU profile of each side and say where its time went; the figures suffer
+  --yes         install and build what is missing without asking
+  --help        this text`,
+
+  async run(config: LocalConfig, args: readonly string[]): Promise<number> {
+    const program = join(config.root, 'dist/test/bench/main.js');
+    const rest = args.filter((one) => one !== '--yes');
+    const runProgram = (more: readonly string[], env: Readonly<Record<string, string>>) =>
+      show(process.execPath, [program, ...rest, ...more], {
+        cwd: config.root,
+        env: { ...config.environment, ...env },
+      });
+    const wrong = await runProgram(['--plan'], {});
+    if (wrong) return wrong;
+
+    const sweep = () => sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
+    await sweep();
+    const state = newTestState();
+    try {
+      say(`\n── stack ${'─'.repeat(63)}`);
+      // Durable, unlike that of the tests: a database that does not wait for its disk flatters whoever writes much.
+      const env = await new Stack(config, state).start({ sure: args.includes('--yes'), durable: true });
+      return await runProgram([], { ...env });
+    } finally {
+      await removeTestState(config, state);
+    }
+  },
+};
