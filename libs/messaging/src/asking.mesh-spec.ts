@@ -13,9 +13,9 @@ import {
   RepublishRequested,
 } from '#contracts/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
+import { TestService } from '#testing/test-service.js';
 import { waitFor } from '#testing/wait-for.js';
 import { type ConsumeContext, MessageHandler, on, RepublishHandler } from './index.js';
-import { TestService } from './test-service.fixture.js';
 
 let effects = 0;
 const answers: string[] = [];

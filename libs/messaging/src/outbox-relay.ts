@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Span, SpanKind, trace } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
-import type { Client } from 'pg';
 import type { Database } from '#persistence/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
 import { type Outbox, propertiesOf } from './outbox.js';
+import { RelayLock } from './relay-lock.js';
 import { contextOf } from './traceparent.js';
 
 interface Row {
@@ -19,20 +19,18 @@ interface Row {
 const batchSize = 500;
 const pollMs = 250;
 const confirmLimitMs = 10_000;
-const answerLimitMs = 10_000;
 
 /**
  * Sends what the outbox holds, in order, and deletes what the broker has confirmed. At least once: a relay that dies
  * between the confirm and its COMMIT sends the batch again, under the same ids. One process of a service relays at a
- * time (a session lock); the others stand by. Rows are found by being there, never by a cursor, so that a transaction
+ * time (see RelayLock); the others stand by. Rows are found by being there, never by a cursor, so that a transaction
  * that commits late is not skipped.
  */
 export class OutboxRelay {
   private readonly stopping = new AbortController();
   private readonly channel: ManagedChannel;
   private loop: Promise<void> = Promise.resolve();
-  private session: Client | undefined;
-  private holding = false;
+  private readonly lock: RelayLock;
   private wakeUp = new AbortController();
   trouble: string | undefined;
 
@@ -44,6 +42,7 @@ export class OutboxRelay {
     private readonly onTrouble: (what: string, error: unknown) => void,
   ) {
     this.channel = connection.channel('relay', async () => {});
+    this.lock = new RelayLock(database, onTrouble);
   }
 
   start(): void {
@@ -77,7 +76,7 @@ export class OutboxRelay {
         await this.rest(Math.random() * Math.min(5_000, 100 * 2 ** failures));
       }
     }
-    await this.session?.end().catch(() => {});
+    await this.lock.release();
   }
 
   private async rest(ms: number): Promise<void> {
@@ -90,7 +89,7 @@ export class OutboxRelay {
   private async relayBatch(): Promise<boolean> {
     const channel = this.channel.current;
     if (!channel || this.connection.trouble) return false;
-    if (!(await this.holdsLock())) return false;
+    if (!(await this.lock.held())) return false;
     return await this.database.transaction(async (tx) => {
       const rows = await tx.query<Row>(
         `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
@@ -129,35 +128,6 @@ export class OutboxRelay {
       limit.abort();
       for (const one of confirmed) one.catch(() => {});
     }
-  }
-
-  private async holdsLock(): Promise<boolean> {
-    if (this.holding) return true;
-    const session = this.session ?? (await this.openSession());
-    try {
-      const { rows } = await session.query(
-        `SELECT pg_try_advisory_lock(hashtext('outbox relay'), hashtext(current_schema())) AS held`,
-      );
-      this.holding = rows[0].held;
-    } catch (error) {
-      // Not answered in time, perhaps: nothing more will come on it.
-      this.session = undefined;
-      void session.end().catch(() => {});
-      throw error;
-    }
-    return this.holding;
-  }
-
-  private async openSession(): Promise<Client> {
-    const session = await this.database.connect(answerLimitMs);
-    // The lock ends with its session.
-    session.once('end', () => {
-      if (this.session !== session) return;
-      this.session = undefined;
-      this.holding = false;
-    });
-    this.session = session;
-    return session;
   }
 }
 

@@ -1,14 +1,18 @@
 import { type INestApplication, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Service } from '#contracts/index.js';
+import {
+  type MessageHandler,
+  Messaging,
+  MessagingModule,
+  messagingMigrations,
+  Outbox,
+  parseRetryLevels,
+  type Subscription,
+} from '#messaging/index.js';
 import { Database, PersistenceModule } from '#persistence/index.js';
-import type { TestBroker } from '#testing/broker.js';
-import { createTestDatabase, type TestDatabase } from '#testing/database.js';
-import type { MessageHandler, Subscription } from './handler.js';
-import { messagingMigrations } from './messaging.migration.js';
-import { Messaging, MessagingModule } from './messaging.module.js';
-import { Outbox } from './outbox.js';
-import { parseRetryLevels } from './topology.js';
+import type { TestBroker } from './broker.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
 
 /** One service with handlers of a test, on a database of its own, in this process. */
 export class TestService {
