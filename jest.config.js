@@ -15,6 +15,7 @@ const lane = (displayName, testMatch) => ({
 
 export default {
   maxWorkers: 2,
+  testSequencer: '<rootDir>/test/sequencer.js',
   // Not a measure: each wait in a test has its own limit and says what it waited for. (Only global, jest ignores it per lane.)
   testTimeout: 180_000,
   coverageProvider: 'v8',

@@ -30,16 +30,20 @@ const points: readonly (readonly [string, 'short' | 'long', Point])[] = [
     'short',
     seen(() => [statement(proxies.database, 'lease_until - now()')]),
   ],
-  ['while it copies a database', 'short', seen(() => [statement(proxies.shard!, 'CREATE DATABASE')])],
+  ['while it copies a database', 'long', seen(() => [statement(proxies.shard!, 'CREATE DATABASE')])],
   ['while it makes a role', 'long', seen(() => [statement(proxies.shard!, 'CREATE ROLE')])],
   [
     'in the middle of the tenant SQL',
-    'short',
+    'long',
     seen(() => [statement(proxies.shard!, 'INSERT INTO ir_config_parameter')]),
   ],
-  ['while it applies a Deployment', 'short', called(() => proxies.cluster, 'asked', 'PATCH', 'deployments')],
+  ['while it applies a Deployment', 'long', called(() => proxies.cluster, 'asked', 'PATCH', 'deployments')],
   ['while it makes a Secret', 'long', called(() => proxies.cluster, 'answered', 'POST', 'secrets')],
-  ['in the transaction that notes a step', 'long', seen(() => [statement(proxies.database, 'INSERT INTO outbox')])],
+  [
+    'in the transaction that notes a step',
+    'long',
+    seen(() => [statement(proxies.database, 'SET attempt = 1'), statement(proxies.database, 'INSERT INTO outbox')]),
+  ],
 ];
 
 let round = 0;
