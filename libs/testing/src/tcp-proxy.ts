@@ -123,8 +123,9 @@ class Pair {
   end(): void {
     for (const side of [this.client, this.server]) {
       // A side that was told the end already cannot be reset: Node would leave its socket open and never exit.
-      if (side.writableEnded) side.destroy();
-      else side.resetAndDestroy();
+      if (!side.writableEnded) side.resetAndDestroy();
+      // Nor does a reset come about by itself while something cannot be written.
+      side.destroy();
     }
     this.gate.open();
   }
