@@ -64,7 +64,7 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
             userOf,
             prefetch,
             onTrouble,
-            onMissingQueues: () => {},
+            onMissingQueues: async () => {},
             onFailed: () => onTrouble('a message failed', undefined),
             onHandled: () => {
               handled += 1;
