@@ -74,14 +74,16 @@ export class BenchMesh {
   /** Resolves when they are ready and the planner has heard of the templates. */
   async startServices(): Promise<void> {
     await this.services.startAll();
-    await waitFor('the planner to have heard of both templates', async () => {
+    const heardOfBoth = async () => {
       const [{ heard }] = await this.sql<{ heard: number }>(
         'SELECT count(*)::int AS heard FROM capacity_planner.template',
         [],
         this.installed.meshDatabaseUrl,
       );
       return heard === 2;
-    });
+    };
+    // Longer than a request that was not answered waits until it is asked again.
+    await waitFor('the planner to have heard of both templates', heardOfBoth, { timeoutMs: 90_000 });
   }
 
   get template(): string {

@@ -4,7 +4,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
-import { type Action, nextAction, type Step, steps } from '../domain/next-action.js';
+import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
@@ -13,8 +13,9 @@ import { RemoveFootprint } from './remove-footprint.js';
 const lookAgainMs = 5_000;
 
 /**
- * Makes a footprint: looks at the world, takes the next step, tells it, and looks again, until the instance is Ready.
- * Every step may be repeated, so a run that dies anywhere is taken up by the next one.
+ * Makes a footprint: looks at the world, takes step after step and tells each, until there is something to wait for or
+ * the instance is Ready; that is only believed of a world that was looked at since the last step. Every step may be
+ * repeated, so a run that dies anywhere is taken up by the next one, which looks first.
  */
 @Injectable()
 export class ReconcileFootprint {
@@ -28,14 +29,20 @@ export class ReconcileFootprint {
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
+    // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
+    let assumed: Observed | undefined;
     while (!lease.signal.aborted) {
       const footprint = await this.footprints.get(lease.key);
       if (footprint?.state === 'removing') return await this.removal.reconcile(lease, footprint);
       if (footprint?.state !== 'making') return 'done';
       this.cluster.watch(footprint.placed.namespace);
 
-      const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
-      const action = nextAction({ ...onCluster, ...onShard });
+      const observed: Observed = assumed ?? (await this.look(footprint));
+      const action = nextAction(observed);
+      if (assumed && action?.kind !== 'act') {
+        assumed = undefined;
+        continue;
+      }
       if (!action) return await this.announceReady(lease, footprint);
       if (action.kind === 'fail') return await this.giveUp(lease, footprint, action.code, action.message);
       if (Date.now() - footprint.startedAt.getTime() > provisioningDeadlineMs)
@@ -47,11 +54,17 @@ export class ReconcileFootprint {
       const begun = performance.now();
       await this.act(lease, footprint, action.step);
       await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
+      assumed = afterStep(observed, action.step);
     }
     return { again: 0 };
   }
 
-  private async act(lease: Lease, footprint: Footprint, step: Step): Promise<void> {
+  private async look(footprint: Footprint): Promise<Observed> {
+    const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
+    return { ...onCluster, ...onShard };
+  }
+
+  private async act(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
     await lease.check();
     const { fence } = lease;
     switch (step) {
@@ -67,8 +80,6 @@ export class ReconcileFootprint {
         return await this.shards.personalise(footprint, fence);
       case 'workload':
         return await this.cluster.applyWorkload(footprint, fence);
-      case 'ready':
-        throw new Error('ready is seen, not made');
     }
   }
 

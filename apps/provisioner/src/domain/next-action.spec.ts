@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { nextAction, type Observed } from './next-action.js';
+import { afterStep, nextAction, type Observed } from './next-action.js';
 
 const nothing: Observed = {
   secret: 'absent',
@@ -52,4 +52,22 @@ test.each<[string, Observed, string]>([
         ? `wait ${action.reason}`
         : `fail ${action.code}`;
   expect(said).toBe(expected);
+});
+
+test('a run of steps needs one look: each is next after the one before it, until others have to do something', () => {
+  const taken: string[] = [];
+  let known = nothing;
+  let action = nextAction(known);
+  while (action?.kind === 'act') {
+    taken.push(action.step);
+    known = afterStep(known, action.step);
+    action = nextAction(known);
+  }
+  expect(taken).toEqual(['secret', 'volume', 'role', 'database', 'tenant']);
+  expect(action).toMatchObject({ kind: 'wait', reason: 'VolumePending' });
+});
+
+test('a workload that was applied just now is not ready, whatever was there before', () => {
+  const known = afterStep({ ...everything, routed: false }, 'workload');
+  expect(nextAction(known)).toMatchObject({ kind: 'wait', reason: 'PodNotReady' });
 });

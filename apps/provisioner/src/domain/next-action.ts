@@ -21,7 +21,7 @@ export const steps = ['secret', 'volume', 'role', 'database', 'tenant', 'workloa
 export type Step = (typeof steps)[number];
 
 export type Action =
-  | { readonly kind: 'act'; readonly step: Step }
+  | { readonly kind: 'act'; readonly step: Exclude<Step, 'ready'> }
   | { readonly kind: 'wait'; readonly step: Step; readonly reason: string; readonly message: string }
   | { readonly kind: 'fail'; readonly code: string; readonly message: string };
 
@@ -51,6 +51,27 @@ export function nextAction(observed: Observed): Action | undefined {
   }
   if (!observed.deployment.ready) return wait('ready', 'PodNotReady', 'Odoo is starting');
   return undefined;
+}
+
+/**
+ * What is known after a step of ours that succeeded, until somebody looks again. Enough to go on with the next step; what
+ * others do (bind a volume, start a pod) is never in it, so it is no reason to wait or to be done.
+ */
+export function afterStep(observed: Observed, step: Exclude<Step, 'ready'>): Observed {
+  switch (step) {
+    case 'secret':
+      return { ...observed, secret: 'present' };
+    case 'volume':
+      return { ...observed, volumeClaim: 'pending' };
+    case 'role':
+      return { ...observed, role: 'ours' };
+    case 'database':
+      return { ...observed, database: 'owned' };
+    case 'tenant':
+      return { ...observed, database: 'personal' };
+    case 'workload':
+      return { ...observed, deployment: { ready: false }, routed: true };
+  }
 }
 
 function wait(step: Step, reason: string, message: string): Action {

@@ -31,7 +31,7 @@ const kindsOfWorkload = ['IngressRoute', 'Deployment', 'Service'] as const;
 
 @Injectable()
 export class KubernetesCluster extends Cluster implements OnApplicationShutdown {
-  private readonly watched = new Map<string, Reflector<undefined>[]>();
+  private readonly watched = new Map<string, Reflector<Watched>[]>();
 
   constructor(
     private readonly client: KubernetesClient,
@@ -45,19 +45,21 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   watch(namespace: string): void {
     if (this.watched.has(namespace)) return;
-    const reflectors = (['Deployment', 'PersistentVolumeClaim'] as const).map(
-      (kind) =>
-        new Reflector<undefined>(this.client, {
+    const reflectors = Object.entries(waitedFor).map(
+      ([kind, waitedForIn]) =>
+        new Reflector<Watched>(this.client, {
           kind,
           namespace,
           labelSelector: labelNames.footprint,
           // Only woken by it: the reconciler reads the objects themselves.
-          strip: (object) => {
-            const footprintId = object.metadata?.labels?.[labelNames.footprint];
-            if (footprintId) this.hurry(footprintId);
-            return undefined;
+          strip: (object) => ({
+            footprintId: object.metadata?.labels?.[labelNames.footprint] ?? '',
+            waitedFor: waitedForIn(object),
+          }),
+          onChange: (_, now, before) => {
+            const { footprintId } = (now ?? before)!;
+            if ((now ? now.waitedFor : 'gone') !== (before?.waitedFor ?? '')) this.hurry(footprintId);
           },
-          onChange: () => {},
           onTrouble: (what, error) => this.log.warn(what, { error }),
         }),
     );
@@ -203,6 +205,25 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     };
   }
 }
+
+/** What is kept of a watched object. */
+interface Watched {
+  readonly footprintId: string;
+  /** What a reconciler may wait for; empty: nothing yet. The many other changes of an object wake nobody. */
+  readonly waitedFor: string;
+}
+
+const waitedFor: Readonly<Record<string, (object: KubernetesObject) => string>> = {
+  Deployment(object) {
+    const state = deploymentState(object as V1Deployment & KubernetesObject);
+    if (typeof state === 'string') return state;
+    return state.ready ? 'ready' : (state.refusal?.message ?? '');
+  },
+  PersistentVolumeClaim(object) {
+    const state = volumeState(object as V1PersistentVolumeClaim & KubernetesObject);
+    return state === 'pending' ? '' : state;
+  },
+};
 
 function volumeState(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): OnCluster['volumeClaim'] {
   if (!claim) return 'absent';
