@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
+import { longForm } from '../e2e/config.js';
 import { TestMesh } from '../e2e/test-mesh.js';
-import { chaos } from './config.js';
 import { called, type Point, seen } from './fixtures/points.js';
 import { ServiceProxies } from './fixtures/service-proxies.js';
 
@@ -103,7 +103,7 @@ async function world() {
   };
 }
 
-test.each(points.filter(([, form]) => chaos === 'long' || form === 'short'))(
+test.each(points.filter(([, form]) => longForm() || form === 'short'))(
   'a worker that is frozen %s, and goes on after others have finished its work or destroyed it, changes nothing',
   async (_, _form, reached) => {
     const pid = mesh.services.pid('provisioner')!;
