@@ -11,6 +11,7 @@ import {
   newId,
   type PayloadOf,
   RepublishRequested,
+  TemplatePublished,
 } from '#contracts/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
 import { TestService } from '#testing/test-service.js';
@@ -18,12 +19,18 @@ import { waitFor } from '#testing/wait-for.js';
 import { type ConsumeContext, MessageHandler, on, RepublishHandler } from './index.js';
 
 let effects = 0;
+/** Ids of messages whose handler fails the first three times. */
+const failing = new Set<string>();
+const done: string[] = [];
+let failures = 0;
 const answers: string[] = [];
 const ended: string[] = [];
 
 @Injectable()
 class RefuseHandler extends MessageHandler<typeof InstanceRequested> {
   async handle({ instanceId }: PayloadOf<typeof InstanceRequested>, ctx: ConsumeContext): Promise<void> {
+    if (failing.has(ctx.message.id) && failures++ < 3) throw new Error('not yet');
+    done.push(ctx.message.id);
     effects += 1;
     const answer = { code: 'slug-taken', fault: 'user', message: 'taken' } as const;
     await ctx.publish(InstanceRefused, { requestId: ctx.message.id, instanceId, ...answer });
@@ -151,4 +158,44 @@ test('what a later fact has replaced is not current any more', async () => {
   );
   expect(await current()).toBe(0);
   expect(InstanceReady.replaces).toContain(InstanceProvisioningFailed.key);
+});
+
+test('a message that our broker user may not say waits, is told, and holds up none of the others', async () => {
+  const instanceId = newId();
+  const channel = await admin.createChannel();
+  const { queue } = await channel.assertQueue('', { exclusive: true });
+  const came: string[] = [];
+  for (const { key } of [TemplatePublished, InstanceTerminated]) await channel.bindQueue(queue, 'mesh.events', key);
+  await channel.consume(queue, (message) => message && came.push(message.fields.routingKey), { noAck: true });
+  // One that was never said before: what a channel was once allowed to do the broker lets it do.
+  await broker.forbid('provisioner', TemplatePublished.key);
+  const template = { image: 'odoo:18.0', version: '18.0', bundle: 'apps', language: 'en_US', database: 'tpl' };
+  await provisioner.outbox.transaction({}, async (ctx) => {
+    const madeAt = new Date().toISOString();
+    await ctx.publish(TemplatePublished, { template, databaseShard: 'local', madeAt, catalogue: 1 });
+    await ctx.publish(InstanceTerminated, { instanceId, approvalId: newId(), removed: [] });
+  });
+  await waitFor('the one behind it', () => came.includes(InstanceTerminated.key));
+  expect(came).not.toContain(TemplatePublished.key);
+  await waitFor('the trouble to be told', () =>
+    provisioner.messaging.troubles.some((one) => /refuses .*template\.published/.test(one)),
+  );
+  await broker.allow('provisioner');
+  await waitFor('it to be sent after all', () => came.includes(TemplatePublished.key));
+  await waitFor('the trouble to be over', () => provisioner.messaging.troubles.length === 0);
+});
+
+test('a message that failed is not lost with its delay queue', async () => {
+  const channel = await admin.createChannel();
+  const id = newId();
+  failing.add(id);
+  await channel.deleteQueue('capacity-planner.delay.20ms');
+  await channel.deleteQueue('capacity-planner.delay.40ms');
+  const request = {
+    ...{ specversion: '1.0', id, source: 'signup', type: InstanceRequested.type, data: wish() },
+  };
+  const confirming = await admin.createConfirmChannel();
+  confirming.publish('mesh.events', InstanceRequested.key, Buffer.from(JSON.stringify(request)), { persistent: true });
+  await confirming.waitForConfirms();
+  await waitFor('it to come to its end', () => done.includes(id));
 });

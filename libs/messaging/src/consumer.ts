@@ -45,6 +45,9 @@ export class Consumer {
   private readonly draining = new AbortController();
   private readonly channel: ManagedChannel;
   private tag: string | undefined;
+  private copies = 0;
+  /** Copies for which the broker found no queue: confirmed all the same, and gone. */
+  private readonly returned = new Set<number>();
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -73,6 +76,7 @@ export class Consumer {
   private async consume(channel: ConfirmChannel): Promise<void> {
     if (this.draining.signal.aborted) return;
     await this.options.declare(channel);
+    channel.on('return', ({ properties }) => this.returned.add(properties.headers?.[headers.copy]));
     await channel.prefetch(this.options.prefetch);
     const { consumerTag } = await channel.consume(this.options.queue, (message) => {
       if (message === null) {
@@ -157,7 +161,7 @@ export class Consumer {
     });
   }
 
-  /** Resolves when the broker has confirmed the copy. */
+  /** Resolves when the broker has confirmed the copy and found a queue for it. */
   private async copy(
     channel: ConfirmChannel,
     delivery: Delivery,
@@ -167,6 +171,7 @@ export class Consumer {
   ): Promise<void> {
     const { messageId, headers: found } = delivery.message.properties;
     const kept = Object.entries(found ?? {}).filter(([name]) => name === 'traceparent' || name === 'tracestate');
+    const copy = ++this.copies;
     await new Promise<void>((resolve, reject) => {
       channel.publish(
         exchange,
@@ -174,7 +179,10 @@ export class Consumer {
         delivery.message.content,
         {
           ...propertiesOf({ id: messageId ?? '', userId: this.options.user }),
+          // What it returns comes before the confirm.
+          mandatory: true,
           headers: {
+            [headers.copy]: copy,
             ...Object.fromEntries(kept),
             ...(delivery.publisher && { [headers.publisher]: delivery.publisher }),
             ...(delivery.replayOf && { [headers.replay]: delivery.replayOf }),
@@ -183,7 +191,12 @@ export class Consumer {
             ...more,
           },
         },
-        (error) => (error ? reject(error as Error) : resolve()),
+        (error) => {
+          if (error) reject(error as Error);
+          // A new channel makes the queue again, and the message comes once more.
+          else if (this.returned.delete(copy)) reject(new Error(`there is no queue behind ${exchange} any more`));
+          else resolve();
+        },
       );
     });
   }

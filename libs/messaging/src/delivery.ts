@@ -11,6 +11,8 @@ export const headers = {
   reason: 'mesh-reason',
   queue: 'mesh-queue',
   error: 'mesh-error',
+  /** Numbers the copies of one consumer, so that one that is returned is known. */
+  copy: 'mesh-copy',
   /** On a parked message that the gateway put back: under which number it is kept there. */
   replay: 'mesh-replay',
 } as const;

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type INestApplication, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type ChannelModel, type ConsumeMessage, connect } from 'amqplib';
+import { Client } from 'pg';
 import { InstanceRefused, InstanceRequested, InstanceTerminated, newId, type PayloadOf } from '#contracts/index.js';
 import { Database, PersistenceModule } from '#persistence/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
@@ -17,6 +18,12 @@ import {
   prune,
   TerminalError,
 } from './index.js';
+
+async function connectTo(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  return client;
+}
 
 /** What the handler under test does with a message of this slug. */
 const behaviour = new Map<string, () => void>();
@@ -301,6 +308,48 @@ test('a message that was handled more than a week ago is forgotten, a younger on
   expect(await database.query(`SELECT message_id FROM inbox WHERE source = 'pruned'`)).toEqual([
     { message_id: 'young' },
   ]);
+});
+
+test('tables stay as large as a week is, however much goes through them', async () => {
+  const tables = ['inbox', 'answer', 'said', 'heard', 'outbox'] as const;
+  const admin = await connectTo(testDatabase.adminUrl);
+  const size = async () => {
+    // What autovacuum does meanwhile, at once.
+    for (const table of tables) await admin.query(`VACUUM capacity_planner.${table}`);
+    const { rows } = await admin.query(
+      `SELECT sum(pg_total_relation_size(('capacity_planner.' || name)::regclass))::int AS bytes FROM unnest($1::text[]) name`,
+      [tables],
+    );
+    return rows[0].bytes as number;
+  };
+  const longAgo = `(extract(epoch FROM now() - interval '8 days') * 1000)::bigint`;
+  const sizes: number[] = [];
+  for (let round = 0; round < 6; round++) {
+    await database.query(
+      `INSERT INTO inbox (source, message_id, handled_at)
+       SELECT 'flat', $1 || n, now() - interval '8 days' FROM generate_series(1, 3000) n`,
+      [`${round}-`],
+    );
+    await database.query(
+      `INSERT INTO answer (request_id, message_id, body, said_at)
+       SELECT $1 || n, gen_random_uuid(), repeat('x', 300), now() - interval '8 days' FROM generate_series(1, 3000) n`,
+      [`${round}-`],
+    );
+    await database.query(
+      `INSERT INTO said (subject, sequence) SELECT $1 || n, ${longAgo} FROM generate_series(1, 3000) n`,
+      [`${round}-`],
+    );
+    await database.query(
+      `INSERT INTO heard (source, subject, type, sequence)
+       SELECT 'flat', $1 || n, $2, ${longAgo} FROM generate_series(1, 3000) n`,
+      [`${round}-`, InstanceRefused.type],
+    );
+    await prune(database);
+    sizes.push(await size());
+  }
+  await admin.end();
+  expect(Math.max(...sizes.slice(2))).toBeLessThanOrEqual(sizes[1]! * 1.1);
+  expect(await database.query(`SELECT 1 FROM inbox WHERE source = 'flat'`)).toEqual([]);
 });
 
 test('what was sent is not kept in the outbox', async () => {

@@ -14,11 +14,14 @@ interface Row {
   readonly routing_key: string;
   readonly body: string;
   readonly traceparent: string | null;
+  readonly refusals: number;
 }
 
 const batchSize = 500;
 const pollMs = 250;
 const confirmLimitMs = 10_000;
+/** ACCESS_REFUSED: our broker user may not say it; PRECONDITION_FAILED: it is too large, say. */
+const refusals = [403, 406];
 
 /**
  * Sends what the outbox holds, in order, and deletes what the broker has confirmed. At least once: a relay that dies
@@ -32,7 +35,11 @@ export class OutboxRelay {
   private loop: Promise<void> = Promise.resolve();
   private readonly lock: RelayLock;
   private wakeUp = new AbortController();
-  trouble: string | undefined;
+  /** After a failure one by one, until it is clear which message it was, or that it was none of them. */
+  private batch = batchSize;
+  private failing: string | undefined;
+  private closedBecause: (Error & { readonly code?: number }) | undefined;
+  private refused: string | undefined;
 
   constructor(
     private readonly database: Database,
@@ -41,8 +48,17 @@ export class OutboxRelay {
     private readonly userId: string,
     private readonly onTrouble: (what: string, error: unknown) => void,
   ) {
-    this.channel = connection.channel('relay', async () => {});
+    this.channel = connection.channel('relay', async (channel) => {
+      this.closedBecause = undefined;
+      channel.on('error', (error: Error & { code?: number }) => {
+        this.closedBecause = error;
+      });
+    });
     this.lock = new RelayLock(database, onTrouble);
+  }
+
+  get trouble(): string | undefined {
+    return this.failing ?? this.refused;
   }
 
   start(): void {
@@ -65,12 +81,12 @@ export class OutboxRelay {
       try {
         const full = await this.relayBatch();
         failures = 0;
-        this.trouble = undefined;
+        this.failing = undefined;
         if (last && !full) break;
         if (!full) await this.rest(pollMs);
       } catch (error) {
         failures += 1;
-        this.trouble = `outbox not sent: ${(error as Error).message}`;
+        this.failing = `outbox not sent: ${(error as Error).message}`;
         this.onTrouble('outbox not sent', error);
         if (last) break;
         await this.rest(Math.random() * Math.min(5_000, 100 * 2 ** failures));
@@ -90,17 +106,40 @@ export class OutboxRelay {
     const channel = this.channel.current;
     if (!channel || this.connection.trouble) return false;
     if (!(await this.lock.held())) return false;
-    return await this.database.transaction(async (tx) => {
-      const rows = await tx.query<Row>(
-        `DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
-         RETURNING seq, message_id, exchange, routing_key, body, traceparent`,
-        [batchSize],
-      );
-      if (rows.length === 0) return false;
-      rows.sort((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? -1 : 1));
-      await this.send(channel, rows);
-      return rows.length === batchSize;
-    });
+    const size = this.batch;
+    let rows: Row[] = [];
+    try {
+      await this.database.transaction(async (tx) => {
+        rows = await tx.query<Row>(
+          `DELETE FROM outbox WHERE seq IN (
+             SELECT seq FROM outbox WHERE due_at IS NULL OR due_at <= now() ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
+           RETURNING seq, message_id, exchange, routing_key, body, traceparent, refusals`,
+          [size],
+        );
+        rows.sort((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? -1 : 1));
+        if (rows.length > 0) await this.send(channel, rows);
+      });
+    } catch (error) {
+      this.batch = 1;
+      const [row] = rows;
+      // The broker ended the channel because of this message alone.
+      if (size === 1 && row && this.closedBecause && refusals.includes(this.closedBecause.code ?? 0))
+        await this.setAside(row, this.closedBecause.message);
+      throw error;
+    }
+    this.batch = Math.min(batchSize, size * 2);
+    if (rows.some(({ refusals }) => refusals > 0)) this.refused = undefined;
+    return rows.length === size;
+  }
+
+  /** It is tried again later, and those behind it go on; its order among them is what it costs. */
+  private async setAside(row: Row, message: string): Promise<void> {
+    this.refused = `the broker refuses a message with the key ${row.routing_key}: ${message}`;
+    await this.database.query(
+      `UPDATE outbox SET refusals = refusals + 1, error = $2,
+         due_at = now() + least(2 ^ least(refusals, 10), 60) * interval '1 second' WHERE seq = $1`,
+      [row.seq, message],
+    );
   }
 
   private async send(channel: ConfirmChannel, rows: readonly Row[]): Promise<void> {

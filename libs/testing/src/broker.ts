@@ -10,6 +10,10 @@ export interface TestBroker {
   urlOf(service: Service): string;
   /** The administrator's, in this vhost: for looking, and for playing a stranger. */
   readonly adminUrl: string;
+  /** The service's user may not say this key any more; new rights hold for new channels. */
+  forbid(service: Service, key: string): Promise<void>;
+  /** It has its rights again. */
+  allow(service: Service): Promise<void>;
   drop(): Promise<void>;
 }
 
@@ -23,7 +27,9 @@ export async function createTestBroker(prefix: string, services: readonly Servic
     password: randomBytes(12).toString('hex'),
     rights: rightsOf(service),
   }));
-  await installBroker({ managementUrl: rabbitmqManagementUrl, amqpUrl: rabbitmqUrl, vhost, users });
+  const install = (these: typeof users) =>
+    installBroker({ managementUrl: rabbitmqManagementUrl, amqpUrl: rabbitmqUrl, vhost, users: these });
+  await install(users);
   const at = (username?: string, password?: string) => {
     const url = new URL(rabbitmqUrl);
     url.pathname = `/${vhost}`;
@@ -39,6 +45,16 @@ export async function createTestBroker(prefix: string, services: readonly Servic
       if (!user) throw new Error(`this test broker has no user for ${service}`);
       return at(user.name, user.password);
     },
+    forbid: (service, key) =>
+      install(
+        users
+          .filter((one) => one.service === service)
+          .map(({ rights, ...user }) => ({
+            ...user,
+            rights: { ...rights, topics: `^(?!${key.replaceAll('.', '\\.')}$)` },
+          })),
+      ),
+    allow: (service) => install(users.filter((one) => one.service === service)),
     drop: () =>
       uninstallBroker(
         rabbitmqManagementUrl,
