@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { type ChannelModel, connect } from 'amqplib';
+import { type Channel, type ChannelModel, connect } from 'amqplib';
 import { Client } from 'pg';
 import { newId, registry, type Service, services as servicesOfTheMesh } from '#contracts/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
@@ -182,6 +182,11 @@ export class TestMesh {
     } finally {
       await connection.close();
     }
+  }
+
+  /** A channel of an administrator, until the mesh is stopped. */
+  async asAdministrator(): Promise<Channel> {
+    return await this.broker.createChannel();
   }
 
   /** By one who may say everything, and is nobody's service. */

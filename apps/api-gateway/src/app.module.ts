@@ -3,17 +3,19 @@ import { APP_FILTER } from '@nestjs/core';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
 import { PersistenceModule } from '#persistence/index.js';
-import { ApiKeys, InstanceViews, ParkedMessages } from './application/ports.js';
+import { ApiKeys, InstanceViews, ParkedMessages, ParkedReplay } from './application/ports.js';
 import * as projections from './application/project-instance.handlers.js';
 import { RequestInstance } from './application/request-instance.js';
+import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
 import { InstancesController } from './entrypoints/instances.controller.js';
+import { ParkedController } from './entrypoints/parked.controller.js';
 import { ProblemFilter } from './entrypoints/problem.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
-import { Gateway1764000000020 } from './infrastructure/gateway.migration.js';
+import { Gateway1764000000020, Gateway1764000000021 } from './infrastructure/gateway.migration.js';
 import { HashedApiKeys } from './infrastructure/hashed-api-keys.js';
 import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
-import { ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
+import { BrokerReplay, ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
 
 @Module({})
 export class AppModule {
@@ -26,7 +28,7 @@ export class AppModule {
           url: config.MESH_DATABASE_URL,
           schema: 'api_gateway',
           applicationName: `${config.MESH_NAME} api-gateway`,
-          migrations: [...messagingMigrations, Gateway1764000000020],
+          migrations: [...messagingMigrations, Gateway1764000000020, Gateway1764000000021],
         }),
         MessagingModule.forService({
           service: 'api-gateway',
@@ -38,13 +40,15 @@ export class AppModule {
           onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
-      controllers: [InstancesController],
+      controllers: [InstancesController, ParkedController],
       providers: [
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
         { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
         { provide: InstanceViews, useClass: InstanceViewRepository },
         { provide: ParkedMessages, useClass: ParkedMessageRepository },
+        { provide: ParkedReplay, useClass: BrokerReplay },
         RequestInstance,
+        SettleParked,
         ...Object.values(projections),
       ],
     };

@@ -4,6 +4,8 @@ import { eventsExchange } from './topology.js';
 
 /** How soon a request that was not answered is asked again; the wait doubles each time, to ten minutes. */
 export const defaultAskAgainMs = 30_000;
+/** The same for what may be done twice without harm. At the start of a whole mesh some ask before others can hear. */
+const repeatAgainMs = 1_000;
 const longestWaitMs = 600_000;
 
 /**
@@ -20,13 +22,14 @@ export class Asked {
   /** Part of the transaction that asks. */
   async note(
     tx: Transaction,
-    asked: { messageId: string; routingKey: string; body: string; traceparent: string | null },
+    asked: { messageId: string; routingKey: string; body: string; traceparent: string | null; repeatable: boolean },
     owners: readonly Service[],
   ): Promise<void> {
+    const waitMs = asked.repeatable ? Math.min(repeatAgainMs, this.againMs) : this.againMs;
     await tx.query(
-      `INSERT INTO asked (message_id, owner, routing_key, body, traceparent, due_at)
-       SELECT $1, owner, $2, $3, $4, now() + $5 * interval '1 millisecond' FROM unnest($6::text[]) owner`,
-      [asked.messageId, asked.routingKey, asked.body, asked.traceparent, this.againMs, owners],
+      `INSERT INTO asked (message_id, owner, routing_key, body, traceparent, wait_ms, due_at)
+       SELECT $1, owner, $2, $3, $4, $5::int, now() + $5::int * interval '1 millisecond' FROM unnest($6::text[]) owner`,
+      [asked.messageId, asked.routingKey, asked.body, asked.traceparent, waitMs, owners],
     );
   }
 
@@ -39,12 +42,11 @@ export class Asked {
   async askAgain(): Promise<number> {
     const again = await this.database.query(
       `WITH due AS (
-         UPDATE asked SET times = times + 1,
-           due_at = now() + least($1::float8 * power(2, least(times, 20)), $2) * interval '1 millisecond'
+         UPDATE asked SET wait_ms = least(wait_ms * 2, $1::int), due_at = now() + least(wait_ms * 2, $1::int) * interval '1 millisecond'
          WHERE due_at <= now() RETURNING message_id, routing_key, body, traceparent)
        INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
-       SELECT DISTINCT message_id::uuid, $3, routing_key, body, traceparent FROM due RETURNING 1`,
-      [this.againMs, longestWaitMs, eventsExchange],
+       SELECT DISTINCT message_id::uuid, $2, routing_key, body, traceparent FROM due RETURNING 1`,
+      [longestWaitMs, eventsExchange],
     );
     return again.length;
   }

@@ -8,6 +8,7 @@ export * from './messaging.module.js';
 export * from './outbox.js';
 export * from './parked-collector.js';
 export * from './pruning.js';
+export * from './replay.js';
 export * from './republish.handler.js';
 export * from './settings.js';
 export * from './subscription-check.js';

@@ -67,7 +67,7 @@ export class Messaging1764000000002 implements MigrationInterface {
         routing_key text NOT NULL,
         body text NOT NULL,
         traceparent text,
-        times integer NOT NULL DEFAULT 1,
+        wait_ms integer NOT NULL,
         asked_at timestamptz NOT NULL DEFAULT now(),
         due_at timestamptz NOT NULL,
         PRIMARY KEY (message_id, owner)

@@ -10,6 +10,7 @@ import { Outbox } from './outbox.js';
 import { OutboxRelay } from './outbox-relay.js';
 import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
 import { prune } from './pruning.js';
+import { type Replayed, Replayer } from './replay.js';
 import { checkSubscriptions } from './subscription-check.js';
 import { defaultRetryLevels, namesOf, queueFor, queuesOf, type RetryLevel } from './topology.js';
 import { RabbitTransport } from './transport.js';
@@ -44,6 +45,7 @@ export class Messaging implements OnModuleInit {
   /** Kinds of which all current facts were asked for since the start. */
   private readonly askedFor = new Set<string>();
   private collector: ParkedCollector | undefined;
+  private replayer: Replayer | undefined;
   readonly transport: RabbitTransport;
 
   constructor(
@@ -68,7 +70,7 @@ export class Messaging implements OnModuleInit {
     this.standing = [
       new Periodic('pruning', pruneEveryMs, () => prune(database), onTrouble),
       new Periodic('figures of messages', lookEveryMs, () => this.metrics.look(), onTrouble),
-      new Periodic('asking again', Math.min(askAgainMs / 2, 5_000), askAgain, onTrouble),
+      new Periodic('asking again', Math.min(askAgainMs / 2, 1_000), askAgain, onTrouble),
     ];
     this.transport = new RabbitTransport(
       {
@@ -126,6 +128,13 @@ export class Messaging implements OnModuleInit {
     this.collector = new ParkedCollector(this.consuming, services, isOurs, store, this.options.onTrouble);
   }
 
+  /** Puts a parked message back; see Replayer. For the gateway alone: no other broker user has the right. */
+  async replay(message: Replayed): Promise<void> {
+    this.replayer ??= new Replayer(this.publishing, decodeURIComponent(new URL(this.options.url).username));
+    await this.replayer.ready;
+    await this.replayer.replay(message);
+  }
+
   async drainConsumers(): Promise<void> {
     await Promise.all([this.transport.drain(), this.collector?.drain()]);
   }
@@ -134,6 +143,7 @@ export class Messaging implements OnModuleInit {
   async drainOutbox(): Promise<void> {
     await Promise.all(this.standing.map((one) => one.stop()));
     await this.relay.drain();
+    await this.replayer?.close();
     await Promise.all([this.publishing.close(), this.consuming.close()]);
   }
 

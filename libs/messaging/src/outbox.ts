@@ -94,7 +94,13 @@ export class Outbox {
     else if (contract.answeredBy)
       await this.asked.note(
         tx,
-        { messageId: message.id, routingKey: contract.key, body: message.body, traceparent: message.traceparent },
+        {
+          messageId: message.id,
+          routingKey: contract.key,
+          body: message.body,
+          traceparent: message.traceparent,
+          repeatable: contract.repeatable ?? false,
+        },
         whoAnswers(contract, message.data),
       );
     return message.id;

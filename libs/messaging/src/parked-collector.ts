@@ -20,6 +20,8 @@ export interface ParkedMessage {
   readonly error: string;
   readonly attempts: number;
   readonly traceparent: string | null;
+  /** It is kept already under this number, was put back, and could not be handled again. */
+  readonly replayOf: string | null;
   /** The beginning of the body; `bodyBytes` says how long it was. */
   readonly body: Buffer;
   readonly bodyBytes: number;
@@ -89,7 +91,7 @@ export class ParkedCollector {
     }
     while (!this.draining.signal.aborted) {
       try {
-        await this.store(readParked(message, service));
+        await this.store(readParked(message, service, this.isOurs(message.properties.userId ?? '')));
         if (channel.current === opened) opened.ack(message);
         return;
       } catch (error) {
@@ -113,8 +115,10 @@ const knownKeys = new Set(registry.map((one) => one.key));
 const keysOfFacts = new Set(registry.filter((one) => one.kind === 'fact').map((one) => one.key));
 const keysAskedAgain = new Set(registry.flatMap((one) => (one.kind === 'request' && one.answeredBy ? [one.key] : [])));
 
-function readParked(message: ConsumeMessage, service: Service | null): ParkedMessage {
-  const { messageId, userId, headers: found = {} } = message.properties;
+/** @param ours a service of the mesh sent it; the headers of anybody else are a stranger's words. */
+function readParked(message: ConsumeMessage, service: Service | null, ours: boolean): ParkedMessage {
+  const { messageId, userId, headers: all = {} } = message.properties;
+  const found = ours ? all : Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith('mesh-')));
   const text = (value: unknown) => (typeof value === 'string' ? value.replaceAll('\0', '�') : null);
   const crashed = found['x-first-death-reason'] === 'delivery_limit';
   const type = /"type"\s*:\s*"([^"\\]{1,128})"/.exec(message.content.subarray(0, 4096).toString())?.[1];
@@ -131,6 +135,7 @@ function readParked(message: ConsumeMessage, service: Service | null): ParkedMes
       (crashed ? 'its consumer died with it, again and again' : 'no service binds its key'),
     attempts: Number(found[headers.attempt] ?? 0) || 0,
     traceparent: text(found.traceparent),
+    replayOf: text(found[headers.replay]),
     body: message.content.subarray(0, keptBodyBytes),
     bodyBytes: message.content.byteLength,
   };

@@ -24,8 +24,55 @@ export abstract class InstanceViews {
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
   Partial<Omit<InstanceView, 'instanceId' | 'createdAt' | 'updatedAt'>>;
 
+export const parkedStatuses = ['parked', 'replayed', 'superseded', 'discarded'] as const;
+
+/** A parked message as a list shows it, without its body. */
+export interface ParkedView {
+  readonly id: string;
+  readonly parkedAt: Date;
+  readonly service: string | null;
+  readonly queue: string;
+  readonly type: string | null;
+  readonly messageId: string | null;
+  readonly routingKey: string;
+  readonly publisher: string | null;
+  readonly reason: string;
+  readonly error: string;
+  readonly attempts: number;
+  readonly traceparent: string | null;
+  readonly bodyBytes: number;
+  /** `superseded`: it was put back, and a later fact had been handled meanwhile, so it changed nothing. */
+  readonly status: (typeof parkedStatuses)[number];
+  readonly statusSince: Date;
+  readonly statusReason: string | null;
+  /** The one that was put back and is parked here again. */
+  readonly replayOf: string | null;
+}
+
+export interface ParkedFilter {
+  readonly status?: ParkedView['status'] | undefined;
+  readonly service?: string | undefined;
+  readonly reason?: string | undefined;
+  /** Everything parked before this one. */
+  readonly before?: string | undefined;
+  readonly limit: number;
+}
+
 export abstract class ParkedMessages {
+  /** Keeps a message, or notes what became of one that was put back. */
   abstract add(message: ParkedMessage): Promise<void>;
+  /** Newest first. */
+  abstract list(filter: ParkedFilter): Promise<ParkedView[]>;
+  abstract get(id: string): Promise<(ParkedView & { readonly body: Buffer }) | undefined>;
+  /** Nobody else decides about it until the transaction ends. */
+  abstract lock(tx: Transaction, id: string): Promise<(ParkedView & { readonly body: Buffer }) | undefined>;
+  abstract mark(tx: Transaction, id: string, status: ParkedView['status'], reason: string | null): Promise<void>;
+}
+
+/** The way back for parked messages. */
+export abstract class ParkedReplay {
+  /** Throws NotReplayable; any other error: it may be tried again. */
+  abstract replay(message: ParkedView & { readonly body: Buffer }): Promise<void>;
 }
 
 /** Who may use the API. */

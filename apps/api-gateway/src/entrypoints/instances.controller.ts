@@ -7,6 +7,7 @@ import { type Accepted, type InstanceWish, RequestInstance, SlugTaken } from '..
 import { type InstanceView, viewStates } from '../domain/instance-view.js';
 import { ApiKeyGuard } from './api-key.guard.js';
 import { Problem } from './problem.js';
+import { read } from './read.js';
 
 /** What may be asked for: the contract's fields, less those that are made here. */
 const Wish = InstanceRequested.data
@@ -57,11 +58,4 @@ export class InstancesController {
     if (view) return view;
     throw new Problem(404, 'unknown-instance', 'There is no such instance', 'List them at /v1/instances.');
   }
-}
-
-function read<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'it'}: ${issue.message}`).join('; ');
-  throw new Problem(400, 'invalid', 'The request does not fit', 'Mend the fields that are named.', faults);
 }

@@ -53,3 +53,22 @@ export class Gateway1764000000020 implements MigrationInterface {
     await runner.query('DROP TABLE parked_message');
   }
 }
+
+/** What became of a parked message. */
+export class Gateway1764000000021 implements MigrationInterface {
+  readonly name = 'Gateway1764000000021';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE parked_message
+        ADD status text NOT NULL DEFAULT 'parked' CHECK (status IN ('parked', 'replayed', 'superseded', 'discarded')),
+        ADD status_since timestamptz NOT NULL DEFAULT now(),
+        ADD status_reason text,
+        ADD replay_of bigint`);
+    await runner.query('CREATE INDEX parked_message_status ON parked_message (status, id)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE parked_message DROP status, DROP status_since, DROP status_reason, DROP replay_of');
+  }
+}
