@@ -27,12 +27,9 @@ export class ContenderProcess {
     setting: unknown,
     profiles: string | undefined,
   ): Promise<ContenderProcess> {
-    const execArgv = profiles
-      ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${bench}-${contender}.cpuprofile`]
-      : [];
     const args = [bench, contender, ...(profiles ? [profiles] : [])];
     const child = fork(join(import.meta.dirname, 'contender.js'), args, {
-      execArgv: ['--enable-source-maps', ...execArgv],
+      execArgv: ['--enable-source-maps'],
     });
     const one = new ContenderProcess(`${bench} ${contender}`, child);
     await one.ask({ kind: 'start', setting });
