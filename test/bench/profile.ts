@@ -27,7 +27,7 @@ export function busiest({ nodes, samples, timeDeltas }: CpuProfile): string[] {
   const micros = new Map<string, number>();
   for (const [index, id] of samples.entries()) {
     const name = names.get(id)!;
-    if (!/^\(idle\)|^post  node:inspector|test\/bench\/|libs\/contracts\/src\/new-id|^randomFillSync/.test(name))
+    if (!/^\(idle\)|^post {2}node:inspector|test\/bench\/|libs\/contracts\/src\/new-id|^randomFillSync/.test(name))
       micros.set(name, (micros.get(name) ?? 0) + (timeDeltas[index] ?? 0));
   }
   const all = [...micros.values()].reduce((sum, one) => sum + one, 0);
