@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { AppsV1Api, CoreV1Api } from '@kubernetes/client-node';
 import { Client, Pool } from 'pg';
-import { KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
+import { KubernetesClient, type KubernetesObject, typedApis } from '#kubernetes/index.js';
 import { readConfig } from '#local/config.js';
 import type { StackEnv } from '#local/env-file.js';
 import { type InstalledMesh, installMesh, programs, uninstallMesh } from '#local/mesh-install.js';
@@ -13,7 +14,8 @@ import { waitFor } from '#testing/wait-for.js';
 import { inParallel } from './parallel.js';
 
 export const templateMiB = 20;
-const dropsAtOnce = 4;
+/** Each waits for a checkpoint, and many wait for the same one. */
+const dropsAtOnce = 16;
 const goneWithinMs = 10 * 60_000;
 
 const padding = `
@@ -120,6 +122,7 @@ export class BenchMesh {
     const namespaces = (await this.cluster.list('Namespace', undefined, this.selector)).map(
       ({ metadata }) => metadata!.name!,
     );
+    await this.deleteWorkloads(namespaces);
     await uninstallMesh(this.installed);
     await waitFor(
       `the namespaces of ${this.name} to be gone`,
@@ -166,6 +169,25 @@ export class BenchMesh {
     } finally {
       await pool.end();
     }
+  }
+
+  /** What ends only when somebody else is done with it. A namespace that ends with such in it waits, doing nothing. */
+  private async deleteWorkloads(namespaces: readonly string[]): Promise<void> {
+    const configuration = typedApis(this.cluster);
+    for (const namespace of namespaces) {
+      await new AppsV1Api(configuration).deleteCollectionNamespacedDeployment({ namespace });
+      await this.gone('Pod', namespace);
+      await new CoreV1Api(configuration).deleteCollectionNamespacedPersistentVolumeClaim({ namespace });
+      await this.gone('PersistentVolumeClaim', namespace);
+    }
+  }
+
+  private async gone(kind: string, namespace: string): Promise<void> {
+    const any = async () => (await this.cluster.listPage(kind, namespace, { limit: '1' })).items.length > 0;
+    await waitFor(`each ${kind} of ${namespace} to be gone`, async () => !(await any()), {
+      timeoutMs: goneWithinMs,
+      intervalMs: 250,
+    });
   }
 
   /** The class says Retain, so volumes outlive their claims. */

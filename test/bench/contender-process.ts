@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { interruption } from '#local/interruption.js';
 import type { Measured } from './bench.js';
 
 export type Order =
@@ -27,13 +28,12 @@ export class ContenderProcess {
     setting: unknown,
     profiles: string | undefined,
   ): Promise<ContenderProcess> {
-    const execArgv = profiles
-      ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${bench}-${contender}.cpuprofile`]
-      : [];
     const args = [bench, contender, ...(profiles ? [profiles] : [])];
     const child = fork(join(import.meta.dirname, 'contender.js'), args, {
-      execArgv: ['--enable-source-maps', ...execArgv],
+      execArgv: ['--enable-source-maps'],
+      signal: interruption,
     });
+    child.on('error', () => {}); // the interruption; its exit says the rest
     const one = new ContenderProcess(`${bench} ${contender}`, child);
     await one.ask({ kind: 'start', setting });
     return one;

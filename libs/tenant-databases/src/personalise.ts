@@ -32,22 +32,24 @@ const utc = `now() AT TIME ZONE 'UTC'`;
 /**
  * The tenant SQL of Odoo 18 (verified by log-in: facts: odoo-measured §5), in one transaction, for a copy on which no
  * Odoo runs yet. A repeat keeps the uuid and the secret of the first time. Throws LANGUAGE_NOT_LOADED.
+ * @returns the identity that this Odoo goes by from now on, as `uuidOf` would say it.
  */
-export async function personalise(shard: Shard, tenant: Tenant, who: Personality, fence?: Fence): Promise<void> {
+export async function personalise(shard: Shard, tenant: Tenant, who: Personality, fence?: Fence): Promise<string> {
   for (const [field, value] of Object.entries(who))
     if (typeof value === 'string' && value.includes('\0'))
       throw new TenantDatabaseError('BAD_VALUE', `${field} holds a NUL, which PostgreSQL cannot store`, false);
-  await shard.exclusively(
+  return await shard.exclusively(
     tenant.name,
     async (session) => {
-      await shard.inside(tenant.name, (client) => writePersonality(client, tenant, who), fence);
+      const uuid = await shard.inside(tenant.name, (client) => writePersonality(client, tenant, who), fence);
       await markDatabase(session, shard, tenant, 'personal');
+      return uuid;
     },
     fence,
   );
 }
 
-async function writePersonality(client: Session, tenant: Tenant, who: Personality): Promise<void> {
+async function writePersonality(client: Session, tenant: Tenant, who: Personality): Promise<string> {
   await client.query('BEGIN');
   const { rowCount } = await client.query('SELECT 1 FROM res_lang WHERE code = $1 AND active', [who.language]);
   if (!rowCount)
@@ -95,14 +97,18 @@ async function writePersonality(client: Session, tenant: Tenant, who: Personalit
   );
   await client.query('DELETE FROM res_users_log');
   await client.query('DELETE FROM res_device_log');
+  const uuid = await readUuid(client, tenant);
   await client.query('COMMIT');
+  return uuid;
 }
 
 /** The identity Odoo goes by, `database.uuid`. */
 export async function uuidOf(shard: Shard, tenant: Tenant): Promise<string> {
-  return await shard.inside(tenant.name, async (client) => {
-    const { rows } = await client.query(`SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'`);
-    if (rows.length === 0) throw new Error(`${tenant.name} has no database.uuid`);
-    return rows[0].value;
-  });
+  return await shard.inside(tenant.name, (client) => readUuid(client, tenant));
+}
+
+async function readUuid(client: Session, tenant: Tenant): Promise<string> {
+  const { rows } = await client.query(`SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'`);
+  if (rows.length === 0) throw new Error(`${tenant.name} has no database.uuid`);
+  return rows[0].value;
 }

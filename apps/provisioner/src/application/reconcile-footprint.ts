@@ -31,8 +31,8 @@ export class ReconcileFootprint {
   async reconcile(lease: Lease): Promise<Outcome> {
     // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
     let assumed: Observed | undefined;
+    let footprint = await this.footprints.get(lease.key);
     while (!lease.signal.aborted) {
-      const footprint = await this.footprints.get(lease.key);
       if (footprint?.state === 'removing') return await this.removal.reconcile(lease, footprint);
       if (footprint?.state !== 'making') return 'done';
       this.cluster.watch(footprint.placed.namespace);
@@ -53,7 +53,7 @@ export class ReconcileFootprint {
       }
       const begun = performance.now();
       await this.act(lease, footprint, action.step);
-      await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
+      footprint = await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
       assumed = afterStep(observed, action.step);
     }
     return { again: 0 };
@@ -83,14 +83,17 @@ export class ReconcileFootprint {
     }
   }
 
-  private async noteProgress(lease: Lease, footprint: Footprint, step: Step, durationMs: number): Promise<void> {
+  /** @returns the footprint as it is now, whoever changed it meanwhile. */
+  private async noteProgress(
+    lease: Lease,
+    footprint: Footprint,
+    step: Step,
+    durationMs: number,
+  ): Promise<Footprint | undefined> {
     const { instanceId, footprintId } = footprint;
-    await this.change(lease, footprint, async (ctx, current) => {
-      await this.footprints.save(ctx, {
-        ...current,
-        timings: { ...current.timings, [step]: durationMs },
-        condition: null,
-      });
+    return await this.change(lease, footprint, async (ctx, current) => {
+      const next = { ...current, timings: { ...current.timings, [step]: durationMs }, condition: null };
+      await this.footprints.save(ctx, next);
       await ctx.publish(InstanceProvisioningProgressed, {
         instanceId,
         footprintId,
@@ -98,6 +101,7 @@ export class ReconcileFootprint {
         steps: [...steps],
         durationMs,
       });
+      return next;
     });
   }
 
@@ -156,16 +160,19 @@ export class ReconcileFootprint {
     return 'done';
   }
 
-  /** Writes only while the lease is held and the footprint is still being made. */
+  /**
+   * Writes only while the lease is held and the footprint is still being made. @returns what `work` made of it, or else
+   * the footprint as somebody left it who was quicker.
+   */
   private async change(
     lease: Lease,
     { footprintId, correlationId, traceparent }: Footprint,
-    work: (ctx: PublishContext, current: Footprint) => Promise<void>,
-  ): Promise<void> {
-    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
+    work: (ctx: PublishContext, current: Footprint) => Promise<Footprint | undefined>,
+  ): Promise<Footprint | undefined> {
+    return await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
       await lease.hold(ctx);
       const current = await this.footprints.lock(ctx, footprintId);
-      if (current?.state === 'making') await work(ctx, current);
+      return current?.state === 'making' ? await work(ctx, current) : current;
     });
   }
 }

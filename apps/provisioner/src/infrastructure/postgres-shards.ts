@@ -19,6 +19,11 @@ import { type Footprint, planOf } from '../domain/footprint.js';
 @Injectable()
 export class PostgresShards extends TenantShards implements OnApplicationShutdown {
   private readonly shards: ReadonlyMap<string, Shard>;
+  /**
+   * Of footprints that were personalised here and are not Ready yet: a session in a new database is the dearest thing a
+   * shard is asked for, and this saves one. Whoever does not find it here looks there.
+   */
+  private readonly uuids = new Map<string, string>();
 
   constructor(private readonly settings: ProvisionerSettings) {
     super();
@@ -43,7 +48,7 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {
     const { specification, host } = footprint.placed;
     const { company, adminLogin, adminPasswordHash, language, country } = specification;
-    await personalise(
+    const uuid = await personalise(
       this.shardOf(footprint),
       this.tenantOf(footprint),
       {
@@ -56,10 +61,13 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
       },
       fence,
     );
+    this.uuids.set(footprint.footprintId, uuid);
   }
 
   async uuidOf(footprint: Footprint): Promise<string> {
-    return await uuidOf(this.shardOf(footprint), this.tenantOf(footprint));
+    const known = this.uuids.get(footprint.footprintId);
+    this.uuids.delete(footprint.footprintId);
+    return known ?? (await uuidOf(this.shardOf(footprint), this.tenantOf(footprint)));
   }
 
   async remove(footprint: Footprint, fence: Fence): Promise<void> {
