@@ -18,6 +18,8 @@ export interface Delivery {
   readonly queue: string;
   /** 1 for the first delivery. */
   readonly attempt: number;
+  /** How often the broker gave it out in vain: its consumer died or lost its channel before the end. */
+  readonly returned: number;
   readonly publisher: string | undefined;
   readonly firstSeen: string;
 }
@@ -32,6 +34,7 @@ export interface ParkReason {
     | 'broken-data'
     | 'forged'
     | 'terminal'
+    | 'crashed-consumer'
     | 'exhausted';
   readonly text: string;
 }
@@ -52,9 +55,15 @@ export function readDelivery(message: ConsumeMessage, queue: string, ownUser: st
     message,
     queue,
     attempt: Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1,
+    returned: timesReturned(message),
     publisher: ours ? found[headers.publisher] : userId,
     firstSeen: (ours && found[headers.firstSeen]) || new Date().toISOString(),
   };
+}
+
+/** Of a quorum queue, whose count survives the broker. */
+export function timesReturned(message: ConsumeMessage): number {
+  return Number(message.properties.headers?.['x-delivery-count'] ?? 0) || 0;
 }
 
 /** Throws Unreadable for everything that no handler may ever see. */
