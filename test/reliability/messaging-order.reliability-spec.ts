@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm } from '../e2e/config.js';
 import { Actors, evenBooks, type Fact } from './fixtures/actors.js';
 
+if (longForm()) jest.setTimeout(600_000);
 let actors: Actors;
 
 beforeAll(async () => {

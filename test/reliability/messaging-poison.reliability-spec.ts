@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm } from '../e2e/config.js';
@@ -7,6 +7,7 @@ import { Actors, evenBooks } from './fixtures/actors.js';
 const parkedQueue = 'capacity-planner.parked';
 const facts = 'capacity-planner.facts';
 const requests = 'capacity-planner.requests';
+if (longForm()) jest.setTimeout(600_000);
 let actors: Actors;
 
 beforeAll(async () => {
@@ -130,10 +131,10 @@ test('many messages fail at once while the world is away: all are done when it i
   await actors.talker.tell({ do: 'say together', subjects: actors.subjects, count });
   const retried = () =>
     actors.hearer.troubles(begun).filter(({ what }) => what === 'message failed, waits for its next try').length;
-  await waitFor('each of them to have failed', () => retried() >= count, { timeoutMs: 60_000 });
+  await waitFor('each of them to have failed', () => retried() >= count, { timeoutMs: 300_000 });
   await actors.hearer.tell({ do: 'fail', failing: false });
   const healed = new Date();
-  expect(await actors.settled(60_000)).toEqual(evenBooks);
+  expect(await actors.settled(200_000)).toEqual(evenBooks);
   const perSecond = await actors.sql<{ n: number }>(
     'hearer',
     `SELECT count(*)::int AS n FROM effect WHERE at >= $1 GROUP BY date_trunc('second', at) ORDER BY 1 DESC`,

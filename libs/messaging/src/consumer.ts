@@ -179,7 +179,7 @@ export class Consumer {
       attempt: delivery.attempt,
       waitMs: level.ms,
     });
-    await this.copy(channel, delivery, namesOf(this.options.service).delay(level), delivery.queue, {
+    await this.copy(channel, delivery, namesOf(this.options.service).delay(delivery.queue, level), delivery.queue, {
       [headers.attempt]: delivery.attempt + 1,
       [headers.error]: text.slice(0, headerTextLimit),
     });
