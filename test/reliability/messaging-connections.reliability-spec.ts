@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { controlBroker } from '#local/broker.js';
 import { at, frame } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -9,6 +9,7 @@ import { Actors, evenBooks } from './fixtures/actors.js';
 const { MESH_STATE: state } = stackEnvironment();
 const facts = 'capacity-planner.facts';
 const requests = 'capacity-planner.requests';
+if (longForm()) jest.setTimeout(600_000);
 let actors: Actors;
 
 beforeAll(async () => {
@@ -83,7 +84,7 @@ test('the connection is cut while the topology is set up, again and again: consu
 
 test('a channel that the broker closes (404) is back within two seconds, and its neighbour never left', async () => {
   await actors.hearer.tell({ do: 'fail', failing: true });
-  await actors.manage((channel) => channel.deleteExchange('capacity-planner.delay.200ms'));
+  await actors.manage((channel) => channel.deleteExchange('capacity-planner.facts.delay.200ms'));
   const from = Date.now();
   await say(1);
   const broken = await channelBroke('404', from);

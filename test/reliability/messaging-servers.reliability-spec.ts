@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { controlBroker } from '#local/broker.js';
 import { killProcess, Processes, startProcess } from '#local/processes.js';
 import { at, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -57,6 +58,24 @@ test('the broker is frozen: both sides notice within three heartbeats, and nothi
     process.kill(broker, 'SIGCONT');
   }
   await settle('broker frozen', Date.now());
+});
+
+test('the broker takes no messages (memory alarm): work goes on, and what was said meanwhile is sent when it takes them again', async () => {
+  const watermark = (share: number) => controlBroker(state, ['set_vm_memory_high_watermark', String(share)]);
+  const outbox = async () => (await actors.sql('talker', 'SELECT 1 FROM outbox')).length;
+  const [begun, before] = [Date.now(), await actors.told()];
+  await watermark(0.0001);
+  try {
+    await waitFor('the relay to pause', () =>
+      actors.talker.troubles(begun).find(({ what }) => what === 'broker blocked publishing'),
+    );
+    await waitFor('work to go on', async () => (await actors.told()) > before + 400 && (await outbox()) > 300);
+    console.log(`alarm: the relay paused, ${(await actors.told()) - before} said since, ${await outbox()} wait`);
+  } finally {
+    await watermark(0.4);
+  }
+  await settle('memory alarm', Date.now());
+  expect(await outbox()).toBe(0);
 });
 
 test('the database server is killed in the middle of a COMMIT and comes back: no event without its state, no state without its event', async () => {

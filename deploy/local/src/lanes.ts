@@ -22,6 +22,8 @@ export interface Filter {
   readonly grep: string | undefined;
   /** Only test files whose path holds one of these. */
   readonly paths: readonly string[];
+  /** Tests of faults take their long form. */
+  readonly long: boolean;
 }
 
 const checks: Partial<Record<LaneName, { says: string; command: string; args: readonly string[] }>> = {

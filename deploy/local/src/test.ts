@@ -14,7 +14,7 @@ import { duration, say, step } from './terminal.js';
 import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
 
 export const test = {
-  help: `npm test [-- [--lane NAME]… [--grep PATTERN] [PATH]…]
+  help: `npm test [-- [--lane NAME]… [--grep PATTERN] [--long] [PATH]…]
 
 Runs all lanes in this order: ${laneNames.join(', ')}.
 mesh, e2e and reliability get a stack of their own, which is stopped and deleted at the end.
@@ -23,15 +23,16 @@ The last line says:  N passed, N failed, N skipped
   --lane NAME      only this lane; may be given again
   --grep PATTERN   only tests whose name matches
   PATH             only test files whose path holds it
+  --long           faults last longer and come more often; npm run chaos is the reliability lane with it
   --help           this text`,
 
   async run(config: LocalConfig, args: readonly string[]): Promise<number> {
     const { values, positionals } = parseArgs({
       args: [...args],
-      options: { lane: { type: 'string', multiple: true }, grep: { type: 'string' } },
+      options: { lane: { type: 'string', multiple: true }, grep: { type: 'string' }, long: { type: 'boolean' } },
       allowPositionals: true,
     });
-    const filter: Filter = { grep: values.grep, paths: positionals };
+    const filter: Filter = { grep: values.grep, paths: positionals, long: values.long ?? false };
     const narrowed = filter.grep !== undefined || filter.paths.length > 0;
     const lanes = chosenLanes(values.lane, narrowed);
     const reports = mkdtempSync(join(tmpdir(), 'odoo-mesh-test-'));
@@ -85,7 +86,11 @@ async function runOnStack(
   const start = Date.now();
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
-    const env = { ...(await stack.start({ sure: true, durable: false })), ...(await pythonEnv(config)) };
+    const env = {
+      ...(await stack.start({ sure: true, durable: false })),
+      ...(await pythonEnv(config)),
+      ...(filter.long && { MESH_CHAOS: 'long' }),
+    };
     const results: LaneResult[] = [];
     for (const lane of lanes)
       results.push(await titled(lane, () => runLane(config, lane, filter, env, reportFile(reports, lane))));

@@ -189,8 +189,8 @@ test('a message that failed is not lost with its delay queue', async () => {
   const channel = await admin.createChannel();
   const id = newId();
   failing.add(id);
-  await channel.deleteQueue('capacity-planner.delay.20ms');
-  await channel.deleteQueue('capacity-planner.delay.40ms');
+  await channel.deleteQueue('capacity-planner.requests.delay.20ms');
+  await channel.deleteQueue('capacity-planner.requests.delay.40ms');
   const request = {
     ...{ specversion: '1.0', id, source: 'signup', type: InstanceRequested.type, data: wish() },
   };

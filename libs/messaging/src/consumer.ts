@@ -3,7 +3,7 @@ import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { Service } from '#contracts/index.js';
 import { isContention, isUnavailable } from '#persistence/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
-import { type Delivery, headers, type ParkReason, readDelivery, Unreadable } from './delivery.js';
+import { type Delivery, headers, type ParkReason, readDelivery, timesReturned, Unreadable } from './delivery.js';
 import { TerminalError } from './handler.js';
 import { propertiesOf } from './outbox.js';
 import { namesOf, type RetryLevel } from './topology.js';
@@ -27,6 +27,8 @@ export interface ConsumerOptions {
 }
 
 const quickTries = 2;
+/** So many processes may die with a message before it is parked. */
+const deathsLimit = 5;
 const headerTextLimit = 2_000;
 
 /**
@@ -36,7 +38,9 @@ const headerTextLimit = 2_000;
  * - anything else: tried twice more in place, then a copy waits in a delay queue, a level longer each time; after the
  *   last level it is parked;
  * - the service's own database is away: the message is held until it is back. That says nothing about the message, so
- *   it costs no attempt.
+ *   it costs no attempt;
+ * - the process dies with it: what comes back is worked on one by one, so that the next death counts for the one message
+ *   that causes it, and not for its neighbours; after the fifth it is parked.
  * A copy is confirmed by the broker before the original is acknowledged, so a crash in between doubles a message (the
  * inbox knows it) and never loses one. Nothing is requeued at once, ever.
  */
@@ -48,6 +52,9 @@ export class Consumer {
   private copies = 0;
   /** Copies for which the broker found no queue: confirmed all the same, and gone. */
   private readonly returned = new Set<number>();
+  /** This process has lost no message yet: what comes back to it was lost by another one. */
+  private newborn = true;
+  private took = false;
 
   constructor(
     private readonly connection: BrokerConnection,
@@ -75,20 +82,53 @@ export class Consumer {
 
   private async consume(channel: ConfirmChannel): Promise<void> {
     if (this.draining.signal.aborted) return;
+    if (this.took) this.newborn = false;
     await this.options.declare(channel);
     channel.on('return', ({ properties }) => this.returned.add(properties.headers?.[headers.copy]));
-    await channel.prefetch(this.options.prefetch);
-    const { consumerTag } = await channel.consume(this.options.queue, (message) => {
+    // One by one, until the first comes that nobody had before.
+    let careful = true;
+    const take = (message: ConsumeMessage | null) => {
       if (message === null) {
         // The broker took the queue or the consumer away; a new channel declares and consumes again.
         this.options.onTrouble('consumer cancelled by the broker', new Error(this.options.queue));
         this.channel.reopen();
         return;
       }
+      this.took = true;
+      if (careful && timesReturned(message) === 0) {
+        careful = false;
+        void this.widen(channel, message.fields.consumerTag!, take);
+      }
       const work = this.finish(channel, message).finally(() => this.running.delete(work));
       this.running.add(work);
-    });
-    this.tag = consumerTag;
+    };
+    await this.consumeWith(channel, 1, take);
+  }
+
+  private async consumeWith(
+    channel: ConfirmChannel,
+    prefetch: number,
+    take: (message: ConsumeMessage | null) => void,
+  ): Promise<void> {
+    await channel.prefetch(prefetch);
+    this.tag = (await channel.consume(this.options.queue, take)).consumerTag;
+  }
+
+  /** A new consumer, because quorum queues change the limit of none that exists. What it took stays taken. */
+  private async widen(
+    channel: ConfirmChannel,
+    tag: string,
+    take: (message: ConsumeMessage | null) => void,
+  ): Promise<void> {
+    try {
+      await channel.cancel(tag);
+      if (this.draining.signal.aborted) return;
+      await this.consumeWith(channel, this.options.prefetch, take);
+    } catch (error) {
+      // The channel is gone, or has to go: the next one consumes again.
+      this.options.onTrouble('consumer not widened', error, { queue: this.options.queue });
+      if (this.channel.current === channel) this.channel.reopen();
+    }
   }
 
   /** Never rejects: an escaping error would end the process. */
@@ -112,6 +152,12 @@ export class Consumer {
   }
 
   private async bringToAnEnd(channel: ConfirmChannel, delivery: Delivery): Promise<void> {
+    // Later channels follow a loss that this process lived through, which nobody died of.
+    if (this.newborn && delivery.returned >= deathsLimit)
+      return await this.park(channel, delivery, {
+        code: 'crashed-consumer',
+        text: `${delivery.returned} times the process that worked on it died`,
+      });
     let error: unknown;
     for (let failures = 0; failures <= quickTries; ) {
       try {
@@ -145,7 +191,7 @@ export class Consumer {
       waitMs: level.ms,
     });
     this.options.onFailed(delivery.queue, 'retry', error instanceof Error ? error.name : 'unknown');
-    await this.copy(channel, delivery, namesOf(this.options.service).delay(level), delivery.queue, {
+    await this.copy(channel, delivery, namesOf(this.options.service).delay(delivery.queue, level), delivery.queue, {
       [headers.attempt]: delivery.attempt + 1,
       [headers.error]: text.slice(0, headerTextLimit),
     });

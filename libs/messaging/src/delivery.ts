@@ -22,6 +22,8 @@ export interface Delivery {
   readonly queue: string;
   /** 1 for the first delivery. */
   readonly attempt: number;
+  /** How often the broker gave it out in vain: its consumer died or lost its channel before the end. */
+  readonly returned: number;
   readonly publisher: string | undefined;
   readonly firstSeen: string;
   /** The gateway's number of the parked message that was put back; undefined: it comes from its publisher. */
@@ -38,6 +40,7 @@ export interface ParkReason {
     | 'broken-data'
     | 'forged'
     | 'terminal'
+    | 'crashed-consumer'
     | 'exhausted'
     | 'superseded';
   readonly text: string;
@@ -67,10 +70,16 @@ export function readDelivery(
     message,
     queue,
     attempt: Number.isSafeInteger(attempt) && attempt > 0 ? attempt : 1,
+    returned: timesReturned(message),
     publisher: copied || replayed ? found[headers.publisher] : userId,
     firstSeen: (copied && found[headers.firstSeen]) || new Date().toISOString(),
     replayOf: copied || replayed ? found[headers.replay] : undefined,
   };
+}
+
+/** Of a quorum queue, whose count survives the broker. */
+export function timesReturned(message: ConsumeMessage): number {
+  return Number(message.properties.headers?.['x-delivery-count'] ?? 0) || 0;
 }
 
 /** Throws Unreadable for everything that no handler may ever see. */

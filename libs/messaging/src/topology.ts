@@ -33,7 +33,11 @@ export function namesOf(service: Service) {
     parked: `${service}.parked`,
     /** A direct exchange: what waited in a delay queue comes back through it, under the name of its queue. */
     retry: `${service}.retry`,
-    delay: (level: RetryLevel) => `${service}.delay.${level.name}`,
+    /**
+     * Of one queue. The broker has 32 messages on their way out of a delay queue at most, and minutes of patience for
+     * each: those of a deleted queue would hold up those of its neighbour.
+     */
+    delay: (queue: string, level: RetryLevel) => `${queue}.delay.${level.name}`,
   };
 }
 
@@ -44,7 +48,8 @@ export function queueFor(service: Service, contract: Contract): string {
 /** All queues of a service, for who wants to know whether they are there and how full they are. */
 export function queuesOf(service: Service, levels: readonly RetryLevel[]): string[] {
   const { requests, facts, parked, delay } = namesOf(service);
-  return [requests, facts, parked, ...levels.map(delay)];
+  const delays = [requests, facts].flatMap((queue) => levels.map((level) => delay(queue, level)));
+  return [requests, facts, parked, ...delays];
 }
 
 const quorum = (more: Record<string, unknown> = {}): Options.AssertQueue => ({
@@ -104,23 +109,23 @@ export async function declareService(
       }),
     );
     await channel.bindQueue(queue, names.retry, queue);
-  }
 
-  for (const level of levels) {
-    // Fanout, so that the routing key stays free to carry the queue to come back to. One queue per level: a time-out
-    // per message would block at the queue's head.
-    const delay = names.delay(level);
-    await channel.assertExchange(delay, 'fanout', { durable: true });
-    await channel.assertQueue(
-      delay,
-      quorum({
-        'x-message-ttl': level.ms,
-        'x-dead-letter-exchange': names.retry,
-        'x-dead-letter-strategy': 'at-least-once',
-        'x-overflow': 'reject-publish',
-      }),
-    );
-    await channel.bindQueue(delay, delay, '');
+    for (const level of levels) {
+      // Fanout, so that the routing key stays free to carry the queue to come back to. One queue per level: a time-out
+      // per message would block at the queue's head.
+      const delay = names.delay(queue, level);
+      await channel.assertExchange(delay, 'fanout', { durable: true });
+      await channel.assertQueue(
+        delay,
+        quorum({
+          'x-message-ttl': level.ms,
+          'x-dead-letter-exchange': names.retry,
+          'x-dead-letter-strategy': 'at-least-once',
+          'x-overflow': 'reject-publish',
+        }),
+      );
+      await channel.bindQueue(delay, delay, '');
+    }
   }
 
   await channel.bindQueue(names.facts, republishExchange, names.facts);
