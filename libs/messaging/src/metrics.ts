@@ -4,7 +4,7 @@ import type { BrokerConnection } from './broker.js';
 
 /** What waits, as it was seen last; ages in seconds. */
 interface Seen {
-  readonly outbox: { readonly messages: number; readonly oldest: number };
+  readonly outbox: { readonly messages: number; readonly oldest: number; readonly refused: number };
   readonly asked: { readonly requests: number; readonly oldest: number };
   /** By the queue's name. */
   readonly queues: ReadonlyMap<string, number>;
@@ -21,7 +21,11 @@ interface Row {
  */
 export class MessagingMetrics {
   private readonly meter = metrics.getMeter('mesh.messaging');
-  private seen: Seen = { outbox: { messages: 0, oldest: 0 }, asked: { requests: 0, oldest: 0 }, queues: new Map() };
+  private seen: Seen = {
+    outbox: { messages: 0, oldest: 0, refused: 0 },
+    asked: { requests: 0, oldest: 0 },
+    queues: new Map(),
+  };
 
   private readonly handledMessages = this.meter.createCounter('mesh.messages.handled', {
     description: 'Messages that came to a good end, by what was done with them.',
@@ -43,6 +47,9 @@ export class MessagingMetrics {
     this.gauge('mesh.outbox.messages', 'Said and not confirmed by the broker yet.', () => [this.seen.outbox.messages]);
     this.gauge('mesh.outbox.oldest.seconds', 'How long the oldest of these has waited.', () => [
       this.seen.outbox.oldest,
+    ]);
+    this.gauge('mesh.outbox.refused', 'Of these, what the broker refused when it was sent.', () => [
+      this.seen.outbox.refused,
     ]);
     this.gauge('mesh.asked.requests', 'Asked and not answered yet.', () => [this.seen.asked.requests]);
     this.gauge('mesh.asked.oldest.seconds', 'How long the oldest of these has waited.', () => [this.seen.asked.oldest]);
@@ -71,9 +78,12 @@ export class MessagingMetrics {
         ),
       ),
     );
+    const [refused] = await this.database.query<{ count: number }>(
+      'SELECT count(*)::int AS count FROM outbox WHERE refusals > 0',
+    );
     const queues = await this.connection.countMessages(this.queues);
     this.seen = {
-      outbox: { messages: outbox![0]!.waiting, oldest: outbox![0]!.oldest },
+      outbox: { messages: outbox![0]!.waiting, oldest: outbox![0]!.oldest, refused: refused!.count },
       asked: { requests: asked![0]!.waiting, oldest: asked![0]!.oldest },
       queues,
     };

@@ -14,7 +14,6 @@ interface Row {
   readonly routing_key: string;
   readonly body: string;
   readonly traceparent: string | null;
-  readonly refusals: number;
 }
 
 const batchSize = 500;
@@ -37,9 +36,8 @@ export class OutboxRelay {
   private wakeUp = new AbortController();
   /** After a failure one by one, until it is clear which message it was, or that it was none of them. */
   private batch = batchSize;
-  private failing: string | undefined;
   private closedBecause: (Error & { readonly code?: number }) | undefined;
-  private refused: string | undefined;
+  trouble: string | undefined;
 
   constructor(
     private readonly database: Database,
@@ -55,10 +53,6 @@ export class OutboxRelay {
       });
     });
     this.lock = new RelayLock(database, onTrouble);
-  }
-
-  get trouble(): string | undefined {
-    return this.failing ?? this.refused;
   }
 
   start(): void {
@@ -81,12 +75,12 @@ export class OutboxRelay {
       try {
         const full = await this.relayBatch();
         failures = 0;
-        this.failing = undefined;
+        this.trouble = undefined;
         if (last && !full) break;
         if (!full) await this.rest(pollMs);
       } catch (error) {
         failures += 1;
-        this.failing = `outbox not sent: ${(error as Error).message}`;
+        this.trouble = `outbox not sent: ${(error as Error).message}`;
         this.onTrouble('outbox not sent', error);
         if (last) break;
         await this.rest(Math.random() * Math.min(5_000, 100 * 2 ** failures));
@@ -113,7 +107,7 @@ export class OutboxRelay {
         rows = await tx.query<Row>(
           `DELETE FROM outbox WHERE seq IN (
              SELECT seq FROM outbox WHERE due_at IS NULL OR due_at <= now() ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
-           RETURNING seq, message_id, exchange, routing_key, body, traceparent, refusals`,
+           RETURNING seq, message_id, exchange, routing_key, body, traceparent`,
           [size],
         );
         rows.sort((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? -1 : 1));
@@ -128,13 +122,12 @@ export class OutboxRelay {
       throw error;
     }
     this.batch = Math.min(batchSize, size * 2);
-    if (rows.some(({ refusals }) => refusals > 0)) this.refused = undefined;
     return rows.length === size;
   }
 
   /** It is tried again later, and those behind it go on; its order among them is what it costs. */
   private async setAside(row: Row, message: string): Promise<void> {
-    this.refused = `the broker refuses a message with the key ${row.routing_key}: ${message}`;
+    this.onTrouble(`the broker refuses a message with the key ${row.routing_key}`, new Error(message));
     await this.database.query(
       `UPDATE outbox SET refusals = refusals + 1, error = $2,
          due_at = now() + least(2 ^ least(refusals, 10), 60) * interval '1 second' WHERE seq = $1`,

@@ -22,6 +22,9 @@ export interface Cause {
   readonly causationId?: string | undefined;
 }
 
+/** Digits of a sequence. */
+const longestSequence = 19;
+
 /** A transaction in which things can be said. What is said leaves only if what is saved stays. */
 export interface PublishContext extends Transaction {
   /**
@@ -69,12 +72,8 @@ export class Outbox {
        RETURNING 1`,
       [wanted.keys, republishExchange, queue, wanted.since ?? null],
     );
-    const completed = await this.compose(tx, cause, RepublishCompleted, {
-      requestId: cause.causationId,
-      subjectKind: wanted.subjectKind,
-      facts: rows.length,
-    });
-    await this.put(tx, republishExchange, queue, completed);
+    const completed = { requestId: cause.causationId, subjectKind: wanted.subjectKind, facts: rows.length };
+    await this.say(tx, cause, RepublishCompleted, completed, republishExchange, queue);
   }
 
   /** To a service that asks again what was answered before: the same answers under their old ids, to it alone. */
@@ -88,28 +87,90 @@ export class Outbox {
   }
 
   private async write(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<string> {
-    const message = await this.compose(tx, cause, contract, input);
-    await this.put(tx, eventsExchange, contract.key, message);
-    if (contract.kind === 'fact') await this.keep(tx, cause, contract, message);
-    else if (contract.answeredBy)
-      await this.asked.note(
-        tx,
-        {
-          messageId: message.id,
-          routingKey: contract.key,
-          body: message.body,
-          traceparent: message.traceparent,
-          repeatable: contract.repeatable ?? false,
-        },
-        whoAnswers(contract, message.data),
-      );
-    return message.id;
+    if (contract.kind === 'fact') return await this.say(tx, cause, contract, input, eventsExchange, contract.key);
+    const data = contract.data.parse(input);
+    const { id, text } = this.envelope(cause, contract, { data });
+    const owners = contract.answeredBy ? whoAnswers(contract, data) : [];
+    const message = { messageId: id, routingKey: contract.key, body: text, traceparent: cause.traceparent ?? null };
+    await tx.query(
+      'INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent) VALUES ($1, $2, $3, $4, $5)',
+      [id, eventsExchange, contract.key, text, message.traceparent],
+    );
+    if (owners.length > 0) await this.asked.note(tx, { ...message, repeatable: contract.repeatable ?? false }, owners);
+    tx.afterCommit(() => this.onCommit());
+    return id;
   }
 
-  private async compose(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<Composed> {
+  /**
+   * One statement, because each is a round trip with the subject's row locked: the sequence, the outbox, and what has to
+   * be said again one day, to who is born late or asks again.
+   *
+   * The sequence is max(previous + 1, unix milliseconds). The subject's row stays locked until the transaction ends, so
+   * facts about one subject are committed in the order of their sequence; the clock lets a service start again from an
+   * empty database.
+   */
+  private async say(
+    tx: Transaction,
+    cause: Cause,
+    contract: FactContract,
+    input: unknown,
+    exchange: string,
+    routingKey: string,
+  ): Promise<string> {
+    if (contract.publisher !== this.service && contract.publisher !== 'every-owner')
+      throw new Error(`${contract.type} is said by ${contract.publisher}, not by ${this.service}`);
     const data = contract.data.parse(input);
+    const subject = contract.subjectOf(data);
+    // The database writes the number in between.
+    const { id, text } = this.envelope(cause, contract, { subject, sequence: 0, data });
+    const at = text.indexOf('"sequence":0') + '"sequence":'.length;
+    const keep = contract.whole && contract.publisher !== 'every-owner';
+    const answers = cause.causationId !== undefined && answerKeys.has(contract.key);
+    await tx.query(
+      `WITH counted AS (
+         INSERT INTO said AS s (subject, sequence) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+         ON CONFLICT (subject) DO UPDATE SET sequence = greatest(s.sequence + 1, excluded.sequence)
+         RETURNING sequence),
+       message AS (SELECT $2::uuid AS id, $3::text || sequence || $4::text AS body, $5::text AS traceparent FROM counted),
+       ${contract.replaces ? 'replaced AS (DELETE FROM current_fact WHERE subject = $1 AND routing_key = ANY($8)),' : ''}
+       ${
+         keep
+           ? `kept AS (
+         INSERT INTO current_fact (routing_key, subject, message_id, body, traceparent)
+         SELECT $7, $1, id, body, traceparent FROM message
+         ON CONFLICT (routing_key, subject) DO UPDATE SET message_id = excluded.message_id, body = excluded.body,
+           traceparent = excluded.traceparent, said_at = now()),`
+           : ''
+       }
+       ${
+         answers
+           ? `answered AS (
+         INSERT INTO answer (request_id, message_id, body, traceparent)
+         SELECT $9, id, body, traceparent FROM message),`
+           : ''
+       }
+       unused AS (SELECT $7::text, $8::text[], $9::text)
+       INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
+       SELECT id, $6, $7, body, traceparent FROM message`,
+      [
+        subject,
+        id,
+        text.slice(0, at),
+        text.slice(at + 1),
+        cause.traceparent ?? null,
+        exchange,
+        routingKey,
+        contract.replaces ?? [],
+        cause.causationId ?? null,
+      ],
+    );
+    tx.afterCommit(() => this.onCommit());
+    return id;
+  }
+
+  private envelope(cause: Cause, contract: Contract, more: Record<string, unknown>): { id: string; text: string } {
     const id = newId();
-    const envelope: Record<string, unknown> = {
+    const text = JSON.stringify({
       specversion: '1.0',
       id,
       source: this.service,
@@ -119,75 +180,12 @@ export class Outbox {
       ...(cause.traceparent && { traceparent: cause.traceparent }),
       ...(cause.correlationId && { correlationid: cause.correlationId }),
       ...(cause.causationId && { causationid: cause.causationId }),
-      data,
-    };
-    let subject = '';
-    if (contract.kind === 'fact') {
-      if (contract.publisher !== this.service && contract.publisher !== 'every-owner')
-        throw new Error(`${contract.type} is said by ${contract.publisher}, not by ${this.service}`);
-      subject = contract.subjectOf(data);
-      envelope.subject = subject;
-      envelope.sequence = await this.nextSequence(tx, subject);
-    }
-    const body = JSON.stringify(envelope);
-    if (Buffer.byteLength(body) > maxBodyBytes)
+      ...more,
+    });
+    if (Buffer.byteLength(text) + longestSequence > maxBodyBytes)
       throw new Error(`${contract.type} ${id} has more than ${maxBodyBytes} bytes; no service would read it`);
-    return { id, subject, body, traceparent: cause.traceparent ?? null, data };
+    return { id, text };
   }
-
-  private async put(tx: Transaction, exchange: string, routingKey: string, message: Composed): Promise<void> {
-    await tx.query(
-      'INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent) VALUES ($1, $2, $3, $4, $5)',
-      [message.id, exchange, routingKey, message.body, message.traceparent],
-    );
-    tx.afterCommit(() => this.onCommit());
-  }
-
-  /** What has to be said again one day: to who is born late, or to who asks again. */
-  private async keep(tx: Transaction, cause: Cause, contract: FactContract, message: Composed): Promise<void> {
-    const { id, subject, body, traceparent } = message;
-    if (contract.replaces)
-      await tx.query('DELETE FROM current_fact WHERE subject = $1 AND routing_key = ANY($2)', [
-        subject,
-        contract.replaces,
-      ]);
-    if (contract.whole)
-      await tx.query(
-        `INSERT INTO current_fact (routing_key, subject, message_id, body, traceparent) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (routing_key, subject) DO UPDATE SET message_id = excluded.message_id, body = excluded.body,
-           traceparent = excluded.traceparent, said_at = now()`,
-        [contract.key, subject, id, body, traceparent],
-      );
-    if (cause.causationId && answerKeys.has(contract.key))
-      await tx.query('INSERT INTO answer (request_id, message_id, body, traceparent) VALUES ($1, $2, $3, $4)', [
-        cause.causationId,
-        id,
-        body,
-        traceparent,
-      ]);
-  }
-
-  /**
-   * max(previous + 1, unix milliseconds). The row stays locked until the transaction ends, so facts about one subject
-   * are committed in the order of their sequence; the clock lets a service start again from an empty database.
-   */
-  private async nextSequence(tx: Transaction, subject: string): Promise<number> {
-    const [row] = await tx.query<{ sequence: string }>(
-      `INSERT INTO said AS s (subject, sequence) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-       ON CONFLICT (subject) DO UPDATE SET sequence = greatest(s.sequence + 1, excluded.sequence)
-       RETURNING sequence`,
-      [subject],
-    );
-    return Number(row!.sequence);
-  }
-}
-
-interface Composed {
-  readonly id: string;
-  readonly subject: string;
-  readonly body: string;
-  readonly traceparent: string | null;
-  readonly data: unknown;
 }
 
 function whoAnswers(contract: RequestContract, data: unknown): Service[] {

@@ -137,7 +137,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
       if (delivery.message.fields.exchange === republishExchange) return;
       throw new Unreadable({ code: 'unknown-type', text: `${this.options.service} does not hear ${envelope.type}` });
     }
-    const handle = subscription ? this.getHandlerByPattern(envelope.type)! : async () => {};
+    // By its name and not by Nest's pattern, for which each type would be parsed as JSON first.
+    const handle = subscription ? this.messageHandlers.get(envelope.type)! : async () => {};
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 

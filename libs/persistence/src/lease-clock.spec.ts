@@ -1,39 +1,29 @@
-import { afterEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { TestClock } from '#testing/clock.js';
 import { LeaseClock, thisMoment } from './lease-clock.js';
 
-afterEach(() => {
-  jest.restoreAllMocks();
+let clock: TestClock;
+beforeEach(() => {
+  clock = new TestClock();
 });
-
-/** Both clocks as the test sets them. */
-function clocks() {
-  const now = { monotonic: 1_000, wall: 50_000 };
-  jest.spyOn(performance, 'now').mockImplementation(() => now.monotonic);
-  jest.spyOn(Date, 'now').mockImplementation(() => now.wall);
-  return now;
-}
+afterEach(() => clock.restore());
 
 test.each([
-  ['while both clocks go on, until its time is over', 99, 99, false],
-  ['not when its time is over', 100, 100, true],
-  ['not when the monotonic clock stood still, as it does while a machine sleeps', 0, 100, true],
-  ['not when the wall clock was set back', 100, -3_600_000, true],
-])('a lease is held %s', (_, monotonic, wall, over) => {
-  const now = clocks();
+  ['held while both clocks go on, until its time is over', 99, 99, false],
+  ['over when its time is', 100, 100, true],
+  ['over when the monotonic clock stood still, as it does while a machine sleeps', 0, 100, true],
+  ['over when the wall clock was set back', 100, -3_600_000, true],
+])('a lease is %s', (_, monotonic, wall, over) => {
   const lease = new LeaseClock(thisMoment(), 100);
-  now.monotonic += monotonic;
-  now.wall += wall;
+  clock.move(monotonic, wall);
   expect(lease.hasRunOut).toBe(over);
 });
 
 test('an extension counts from before it was asked for', () => {
-  const now = clocks();
   const lease = new LeaseClock(thisMoment(), 100);
   const asked = thisMoment();
-  now.monotonic += 90;
-  now.wall += 90;
+  clock.move(90);
   lease.heldFor(asked, 100);
-  now.monotonic += 15;
-  now.wall += 15;
+  clock.move(15);
   expect(lease.hasRunOut).toBe(true);
 });

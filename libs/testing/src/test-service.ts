@@ -20,6 +20,8 @@ export class TestService {
     private readonly app: INestApplication,
     private readonly testDatabase: TestDatabase,
     readonly notices: { what: string; fields: Record<string, unknown> }[],
+    /** What it complained about. */
+    readonly troubles: { what: string; error: unknown }[],
   ) {}
 
   static async start(
@@ -32,6 +34,7 @@ export class TestService {
     const schema = service.replaceAll('-', '_');
     const testDatabase = await createTestDatabase(schema, schema);
     const notices: TestService['notices'] = [];
+    const troubles: TestService['troubles'] = [];
     @Module({
       imports: [
         PersistenceModule.forService({
@@ -46,7 +49,7 @@ export class TestService {
           url: broker.urlOf(service),
           levels: parseRetryLevels('20ms,40ms'),
           askAgainMs,
-          onTrouble: () => {},
+          onTrouble: (what, error) => void troubles.push({ what, error }),
           onNotice: (what, fields) => void notices.push({ what, fields }),
         }),
       ],
@@ -59,7 +62,7 @@ export class TestService {
     await app.init();
     await app.startAllMicroservices();
     await app.get(Messaging).askForWhatWasMissed();
-    return new TestService(app, testDatabase, notices);
+    return new TestService(app, testDatabase, notices, troubles);
   }
 
   get outbox(): Outbox {
