@@ -3,19 +3,22 @@ import { APP_FILTER } from '@nestjs/core';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
 import { PersistenceModule } from '#persistence/index.js';
-import { ApiKeys, InstanceViews, ParkedMessages, ParkedReplay } from './application/ports.js';
+import { ApiKeys, InstanceViews, ParkedMessages, ParkedReplay, Timeline } from './application/ports.js';
 import * as projections from './application/project-instance.handlers.js';
+import { RecordFactHandler } from './application/record-fact.handler.js';
 import { RequestInstance } from './application/request-instance.js';
 import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
 import { InstancesController } from './entrypoints/instances.controller.js';
+import { OperationsController } from './entrypoints/operations.controller.js';
 import { ParkedController } from './entrypoints/parked.controller.js';
 import { ProblemFilter } from './entrypoints/problem.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
-import { Gateway1764000000020, Gateway1764000000021 } from './infrastructure/gateway.migration.js';
+import { gatewayMigrations } from './infrastructure/gateway.migration.js';
 import { HashedApiKeys } from './infrastructure/hashed-api-keys.js';
 import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
 import { BrokerReplay, ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
+import { TimelineRepository } from './infrastructure/timeline.repository.js';
 
 @Module({})
 export class AppModule {
@@ -28,7 +31,7 @@ export class AppModule {
           url: config.MESH_DATABASE_URL,
           schema: 'api_gateway',
           applicationName: `${config.MESH_NAME} api-gateway`,
-          migrations: [...messagingMigrations, Gateway1764000000020, Gateway1764000000021],
+          migrations: [...messagingMigrations, ...gatewayMigrations],
         }),
         MessagingModule.forService({
           service: 'api-gateway',
@@ -40,15 +43,17 @@ export class AppModule {
           onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
-      controllers: [InstancesController, ParkedController],
+      controllers: [InstancesController, OperationsController, ParkedController],
       providers: [
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
         { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
         { provide: InstanceViews, useClass: InstanceViewRepository },
         { provide: ParkedMessages, useClass: ParkedMessageRepository },
+        { provide: Timeline, useClass: TimelineRepository },
         { provide: ParkedReplay, useClass: BrokerReplay },
         RequestInstance,
         SettleParked,
+        RecordFactHandler,
         ...Object.values(projections),
       ],
     };

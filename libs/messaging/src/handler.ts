@@ -51,14 +51,25 @@ export interface Subscription {
   readonly handler: HandlerClass<Contract>;
   /** `newest`: a fact that was overtaken by a later one of its type is not handled. `every`: all of them are. */
   readonly facts: 'newest' | 'every';
+  /** Handles every fact beside `handler`, those too that were overtaken; in the same transaction, before it. */
+  readonly every?: HandlerClass<Contract>;
 }
 
-/** One line of `entrypoints/subscriptions.ts`. */
-export function on<C extends Contract>(contract: C, handler: HandlerClass<C>): Subscription {
-  return { contract, handler: handler as unknown as HandlerClass<Contract>, facts: 'newest' };
+/** One line of `entrypoints/subscriptions.ts`. `every`: for a timeline, which keeps what the handler passes over. */
+export function on<C extends Contract>(
+  contract: C,
+  handler: HandlerClass<C>,
+  more: { readonly every?: HandlerClass<FactContract> } = {},
+): Subscription {
+  return {
+    contract,
+    handler: handler as unknown as HandlerClass<Contract>,
+    facts: 'newest',
+    ...(more.every && { every: more.every as unknown as HandlerClass<Contract> }),
+  };
 }
 
-/** For a timeline: every fact is handled, also one that was overtaken on its way. */
+/** Every fact is handled, also one that was overtaken on its way. */
 export function onEvery<C extends FactContract>(contract: C, handler: HandlerClass<C>): Subscription {
   return { ...on(contract as Contract, handler as unknown as HandlerClass<Contract>), facts: 'every' };
 }

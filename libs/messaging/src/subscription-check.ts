@@ -14,15 +14,16 @@ export function checkSubscriptions(
 ): void {
   const faults: string[] = [];
   const heard = new Set<string>();
-  for (const { contract, handler } of subscriptions) {
+  const fed = new Set(subscriptions.flatMap(({ handler, every }) => (every ? [handler, every] : [handler])));
+  for (const { contract, handler, every } of subscriptions) {
     if (heard.has(contract.type)) faults.push(`${contract.type} stands twice in subscriptions.ts`);
     heard.add(contract.type);
-    if (!handlers.includes(handler)) faults.push(`${contract.type} goes to ${handler.name}, which no module provides`);
+    for (const one of every ? [handler, every] : [handler])
+      if (!handlers.includes(one)) faults.push(`${contract.type} goes to ${one.name}, which no module provides`);
     if (contract.kind === 'request' && contract.owner !== service && contract.owner !== 'every-owner')
       faults.push(`${contract.type} is owned by ${contract.owner}; exactly one service may take it`);
   }
   for (const handler of handlers)
-    if (!subscriptions.some((one) => one.handler === handler))
-      faults.push(`${handler.name} is provided, but no line of subscriptions.ts leads to it`);
+    if (!fed.has(handler)) faults.push(`${handler.name} is provided, but no line of subscriptions.ts leads to it`);
   if (faults.length > 0) throw new Error(`${service} cannot start: ${faults.join('; ')}`);
 }

@@ -139,6 +139,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     }
     // By its name and not by Nest's pattern, for which each type would be parsed as JSON first.
     const handle = subscription ? this.messageHandlers.get(envelope.type)! : async () => {};
+    const every: MessageHandler | undefined =
+      subscription?.every && this.modules.get(subscription.every, { strict: false });
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
@@ -170,7 +172,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
             await this.asked.settle(tx, envelope.causationid, publisher);
           const admitted = await admit(tx, contract, envelope, subscription?.facts ?? 'newest');
           if (admitted === 'duplicate') await this.answerAgain(tx, contract, envelope, delivery);
-          if (admitted !== 'new') return admitted;
+          if (admitted === 'duplicate' || (admitted === 'overtaken' && !every)) return admitted;
           const correlationId = envelope.correlationid ?? envelope.id;
           const ctx: ConsumeContext = {
             ...this.outbox.within(tx, { traceparent, correlationId, causationId: envelope.id }),
@@ -187,6 +189,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
               attempt: delivery.attempt,
             },
           };
+          await every?.handle(data, ctx);
+          if (admitted === 'overtaken') return admitted;
           await handle(data, ctx);
           return 'handled' as const;
         });

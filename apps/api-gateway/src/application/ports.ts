@@ -1,6 +1,7 @@
 import type { ParkedMessage } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { InstanceView, ViewState } from '../domain/instance-view.js';
+import type { TimelineEntry } from '../domain/timeline.js';
 
 export interface InstanceFilter {
   readonly customerId?: string | undefined;
@@ -15,6 +16,8 @@ export abstract class InstanceViews {
   abstract get(instanceId: string): Promise<InstanceView | undefined>;
   /** In the order of their making. */
   abstract list(filter: InstanceFilter): Promise<InstanceView[]>;
+  /** The instance that this request asked for. */
+  abstract byOperation(operationId: string): Promise<InstanceView | undefined>;
   /** The instance that has this slug now, and is not at its end. */
   abstract holderOf(slug: string): Promise<string | undefined>;
   /** Makes the row or fills in what the change knows; a state that was passed already is not gone back to. */
@@ -22,7 +25,25 @@ export abstract class InstanceViews {
 }
 
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
-  Partial<Omit<InstanceView, 'instanceId' | 'createdAt' | 'updatedAt'>>;
+  Partial<Omit<InstanceView, 'instanceId' | 'createdAt' | 'updatedAt' | 'stateSince'>>;
+
+export type Recorded = Omit<TimelineEntry, 'id'> & {
+  readonly instanceId: string;
+  /** Of its publisher, for facts of the same moment. */
+  readonly sequence: number;
+};
+
+/** Every fact about every instance. Not made again from anything: it is kept as data. */
+export abstract class Timeline {
+  abstract record(tx: Transaction, fact: Recorded): Promise<void>;
+  /** In the order in which they were said; `after`: the id of an entry. */
+  abstract of(
+    instanceId: string,
+    page: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<TimelineEntry[]>;
+  /** What was said because of one request, and about which instance. */
+  abstract ofOperation(operationId: string): Promise<(TimelineEntry & { readonly instanceId: string })[]>;
+}
 
 export const parkedStatuses = ['parked', 'replayed', 'superseded', 'discarded'] as const;
 

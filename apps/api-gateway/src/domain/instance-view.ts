@@ -22,6 +22,8 @@ export interface InstanceView {
   readonly timings: Record<string, number> | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** Since when it is in this state for this reason. */
+  readonly stateSince: Date;
 }
 
 /** In the order in which they mostly follow each other. */

@@ -1,13 +1,15 @@
 import {
+  HostReleased,
   InstancePlaced,
   InstancePlacementDeferred,
   InstanceProvisioningFailed,
   InstanceProvisioningProgressed,
+  InstanceProvisioningStarted,
   InstanceReady,
   InstanceRefused,
   InstanceTerminated,
 } from '#contracts/index.js';
-import { on } from '#messaging/index.js';
+import { on, onEvery } from '#messaging/index.js';
 import {
   ProjectDeferredHandler,
   ProjectFailedHandler,
@@ -17,14 +19,20 @@ import {
   ProjectRefusedHandler,
   ProjectTerminatedHandler,
 } from '../application/project-instance.handlers.js';
+import { RecordFactHandler } from '../application/record-fact.handler.js';
+
+/** Each fact gets its line of the timeline too. */
+const told = { every: RecordFactHandler };
 
 /** All that the gateway hears. */
 export const subscriptions = [
-  on(InstancePlaced, ProjectPlacedHandler),
-  on(InstanceRefused, ProjectRefusedHandler),
-  on(InstancePlacementDeferred, ProjectDeferredHandler),
-  on(InstanceProvisioningProgressed, ProjectProgressHandler),
-  on(InstanceProvisioningFailed, ProjectFailedHandler),
-  on(InstanceReady, ProjectReadyHandler),
-  on(InstanceTerminated, ProjectTerminatedHandler),
+  on(InstancePlaced, ProjectPlacedHandler, told),
+  on(InstanceRefused, ProjectRefusedHandler, told),
+  on(InstancePlacementDeferred, ProjectDeferredHandler, told),
+  onEvery(InstanceProvisioningStarted, RecordFactHandler),
+  on(InstanceProvisioningProgressed, ProjectProgressHandler, told),
+  on(InstanceProvisioningFailed, ProjectFailedHandler, told),
+  on(InstanceReady, ProjectReadyHandler, told),
+  on(InstanceTerminated, ProjectTerminatedHandler, told),
+  onEvery(HostReleased, RecordFactHandler),
 ];

@@ -72,3 +72,38 @@ export class Gateway1764000000021 implements MigrationInterface {
     await runner.query('ALTER TABLE parked_message DROP status, DROP status_since, DROP status_reason, DROP replay_of');
   }
 }
+
+/** All that was ever said about an instance. */
+export class Gateway1764000000022 implements MigrationInterface {
+  readonly name = 'Gateway1764000000022';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE timeline (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        fact text NOT NULL,
+        at timestamptz NOT NULL,
+        sequence bigint NOT NULL,
+        who text NOT NULL,
+        summary text NOT NULL,
+        reason text,
+        fault text,
+        operation_id text NOT NULL,
+        trace_id text
+      )`);
+    await runner.query('CREATE INDEX timeline_instance ON timeline (instance_id, at, sequence, id)');
+    await runner.query('CREATE INDEX timeline_operation ON timeline (operation_id)');
+    await runner.query('CREATE INDEX instance_view_operation ON instance_view (operation_id)');
+    await runner.query('ALTER TABLE instance_view ADD state_since timestamptz NOT NULL DEFAULT now()');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE timeline');
+    await runner.query('DROP INDEX instance_view_operation');
+    await runner.query('ALTER TABLE instance_view DROP state_since');
+  }
+}
+
+/** In this order. */
+export const gatewayMigrations = [Gateway1764000000020, Gateway1764000000021, Gateway1764000000022] as const;

@@ -29,6 +29,7 @@ const selected = [
   'state',
   'created_at AS "createdAt"',
   'updated_at AS "updatedAt"',
+  'state_since AS "stateSince"',
   ...Object.entries(columns).map(([field, column]) => `${column} AS "${field}"`),
 ].join(', ');
 
@@ -52,6 +53,11 @@ export class InstanceViewRepository extends InstanceViews {
        ORDER BY created_at, instance_id LIMIT $4`,
       [customerId ?? null, state ?? null, after ?? null, limit],
     );
+  }
+
+  async byOperation(operationId: string): Promise<InstanceView | undefined> {
+    const sql = `SELECT ${selected} FROM instance_view WHERE operation_id = $1 LIMIT 1`;
+    return (await this.database.query<InstanceView>(sql, [operationId]))[0];
   }
 
   async holderOf(slug: string): Promise<string | undefined> {
@@ -81,6 +87,8 @@ export class InstanceViewRepository extends InstanceViews {
          ...updates,
          'state = CASE WHEN excluded.rank >= v.rank THEN excluded.state ELSE v.state END',
          'rank = greatest(v.rank, excluded.rank)',
+         `state_since = CASE WHEN excluded.rank >= v.rank AND (excluded.state, excluded.reason) IS DISTINCT FROM
+            (v.state, v.reason) THEN now() ELSE v.state_since END`,
          'updated_at = now()',
        ].join(', ')}`,
       [instanceId, state ?? 'requested', rank, ...fields.map((field) => rest[field])],

@@ -1,0 +1,29 @@
+import { Injectable } from '@nestjs/common';
+import { type FactContract, registry } from '#contracts/index.js';
+import { type ConsumeContext, MessageHandler, spanContextOf } from '#messaging/index.js';
+import { tell } from '../domain/timeline.js';
+import { Timeline } from './ports.js';
+
+/** Whatever is said about an instance gets its line, also what was overtaken on its way. */
+@Injectable()
+export class RecordFactHandler extends MessageHandler<FactContract> {
+  constructor(private readonly timeline: Timeline) {
+    super();
+  }
+
+  async handle(data: unknown, ctx: ConsumeContext): Promise<void> {
+    const { instanceId } = data as { instanceId?: string };
+    if (!instanceId) return;
+    const { type, source, time, correlationId, traceparent, sequence } = ctx.message;
+    const { key } = registry.find((one) => one.type === type)!;
+    await this.timeline.record(ctx, {
+      instanceId,
+      ...tell(key, data),
+      at: time ? new Date(time) : new Date(),
+      sequence: sequence ?? 0,
+      who: source,
+      operationId: correlationId,
+      traceId: spanContextOf(traceparent)?.traceId ?? null,
+    });
+  }
+}

@@ -1,0 +1,74 @@
+import type { InstanceView, ViewState } from './instance-view.js';
+
+export interface Explanation {
+  readonly state: ViewState;
+  readonly reason: string | null;
+  /** What has to happen before it goes on; null: it is where it was to be. */
+  readonly waitsFor: string | null;
+  /** Whose turn it is, or whose doing it was. */
+  readonly fault: 'user' | 'platform' | 'provider' | null;
+  readonly next: string;
+}
+
+type Words = Pick<Explanation, 'waitsFor' | 'fault' | 'next'>;
+
+const platform = (waitsFor: string, next: string): Words => ({ waitsFor, fault: 'platform', next });
+
+/** By `state`, or `state reason` where the reason says more. An operator reads on in docs/running.md. */
+const words: Readonly<Record<string, Words>> = {
+  requested: platform('the planner, who takes the request from its queue', 'It is placed or refused within seconds.'),
+  waiting: platform('room', 'It is placed as soon as there is room, longest waiting first.'),
+  'waiting CellOpening': platform('a new cell, which is being opened', 'It is placed in it within seconds.'),
+  'waiting AllCellsFull': platform(
+    'a free place: all cells are full',
+    'An operator raises the number of cells, or an instance ends.',
+  ),
+  'waiting DatabaseShardsFull': platform('a database shard with room', 'An operator adds a shard or raises its limit.'),
+  'waiting NoTemplate': platform(
+    'a template that was not heard of yet',
+    'The provisioner tells of its templates; if it runs, within seconds.',
+  ),
+  provisioning: platform(
+    'the next step of its making',
+    'Each step takes seconds; after 15 minutes it is given up with a reason.',
+  ),
+  'provisioning VolumePending': platform(
+    'the storage class, which has not bound its volume',
+    'It goes on when the volume is bound.',
+  ),
+  'provisioning VolumeTerminating': platform('an older volume claim of its name to be gone', 'It goes on by itself.'),
+  'provisioning DeploymentTerminating': platform('an older deployment of its name to be gone', 'It goes on by itself.'),
+  'provisioning CELL_FULL': platform(
+    'the quota of its cell',
+    'An operator raises the quota; it goes on by itself then.',
+  ),
+  'provisioning PodNotReady': platform('Odoo to start', 'It is Ready when its pod is.'),
+  failed: platform(
+    'somebody who mends the cause and asks for it to be taken up again',
+    'An operator looks at the message, then sends instance.provision-retry-requested.',
+  ),
+  'failed DEADLINE_EXCEEDED': platform(
+    'somebody to look why a step took longer than 15 minutes',
+    'An operator mends it and asks for it to be taken up again.',
+  ),
+  'failed FOREIGN_ROLE': platform(
+    'an operator: a role of its name, not made by us, is on the shard',
+    'The operator removes or renames it and asks for a retry; it was left alone.',
+  ),
+  'failed FOREIGN_DATABASE': platform(
+    'an operator: a database of its name, not made by us, is on the shard',
+    'The operator removes or renames it and asks for a retry; it was left alone.',
+  ),
+  refused: {
+    waitsFor: 'another request',
+    fault: 'user',
+    next: 'Send a new request that heeds the message, under a new instance id.',
+  },
+  running: { waitsFor: null, fault: null, next: 'Nothing: it runs.' },
+  terminated: { waitsFor: null, fault: null, next: 'Nothing: it has ended.' },
+};
+
+/** What it waits for, whose fault that is and what comes next, from the facts so far. */
+export function explain({ state, reason }: Pick<InstanceView, 'state' | 'reason'>): Explanation {
+  return { state, reason, ...(words[`${state} ${reason}`] ?? words[state]!) };
+}
