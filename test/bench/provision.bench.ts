@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type ChannelModel, connect } from 'amqplib';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
@@ -8,6 +9,8 @@ import { type Bench, bench, type Measured, type Running, type Size } from './ben
 import { BenchMesh, type Standing, templateMiB } from './bench-mesh.js';
 import { Stopwatch } from './stopwatch.js';
 
+/** An instance that takes longer, one after the other, never comes. */
+const slowestMs = 2_000;
 /** Made before the watch starts: they open the cell, and compile what is to be compiled. On both sides. */
 const first = 5;
 const plan = findPlan('business')!;
@@ -222,7 +225,7 @@ async function onMesh(
 ): Promise<Measured> {
   const mesh = await BenchMesh.install(stack, profiles);
   try {
-    const measured = await measure(mesh);
+    const measured = await within(60_000 + n * slowestMs, measure(mesh));
     const standing = await mesh.standing();
     const wanted = first + n;
     const wrong = (Object.keys(standing) as (keyof Standing)[]).filter((what) => standing[what] !== wanted);
@@ -230,5 +233,19 @@ async function onMesh(
     return measured;
   } finally {
     await mesh.remove();
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const end = new AbortController();
+  const tooLong = pause(ms, undefined, { signal: end.signal }).then(() => {
+    throw new Error(`not all were Ready within ${ms / 1_000} s`);
+  });
+  try {
+    return await Promise.race([work, tooLong]);
+  } finally {
+    end.abort();
+    tooLong.catch(() => {});
+    work.catch(() => {});
   }
 }
