@@ -17,12 +17,12 @@ const plan = findPlan('business')!;
 const failures = ['instance.refused.v1', 'instance.provisioning-failed.v1'];
 
 export const provision = provisionBench('provision', {
-  full: { n: 100, rounds: 3, warmUp: 0, minutes: 4 },
+  full: { n: 100, rounds: 3, warmUp: 0, minutes: 3 },
   quick: { n: 20, rounds: 1, warmUp: 0, minutes: 0.7 },
 });
 
 export const provisionThousand = provisionBench('provision-1000', {
-  full: { n: 1_000, rounds: 1, warmUp: 0, minutes: 10 },
+  full: { n: 1_000, rounds: 1, warmUp: 0, minutes: 6.5 },
   quick: { n: 40, rounds: 1, warmUp: 0, minutes: 1 },
 });
 
