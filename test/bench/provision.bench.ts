@@ -3,6 +3,7 @@ import { type ChannelModel, connect } from 'amqplib';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import type { StackEnv } from '#local/env-file.js';
+import { duration, say } from '#local/terminal.js';
 import { cellManifests, type FootprintSpec, findPlan, footprintNames } from '#odoo/index.js';
 import { BareProvisioner, targetIn } from './bare-provisioner.js';
 import { type Bench, bench, type Measured, type Running, type Size } from './bench.js';
@@ -65,6 +66,7 @@ async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await mesh.startServices();
     await customer.wants(first);
     const cpuBefore = mesh.cpuMs();
+    customer.onReady = tenths('mesh', n);
     const watch = new Stopwatch();
     await customer.wants(n);
     const { perSecond } = watch.stop(n);
@@ -76,6 +78,8 @@ async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise
 
 /** A foreign service, and somebody who listens to what comes of its requests. */
 class Customer {
+  /** Told of each that has become Ready. */
+  onReady: () => void = () => {};
   private readonly ready = new Map<string, number>();
   private wanted = 0;
   private done: () => void = () => {};
@@ -131,6 +135,7 @@ class Customer {
         const { data } = JSON.parse(message!.content.toString());
         if (failures.includes(message!.fields.routingKey))
           return this.fail(new Error(`${message!.fields.routingKey}: ${data.code} ${data.message}`));
+        if (!this.ready.has(data.instanceId)) this.onReady();
         this.ready.set(data.instanceId, (this.ready.get(data.instanceId) ?? 0) + 1);
         if (this.ready.size === this.wanted) this.done();
       },
@@ -186,6 +191,7 @@ async function measureBare(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await script.startWatch();
     await script.provision(specs(first));
     const wanted = specs(n);
+    script.onReady = tenths('bare script', n);
     const watch = new Stopwatch();
     await script.provision(wanted);
     const { perSecond, cpuMicrosEach } = watch.stop(n);
@@ -234,6 +240,17 @@ async function onMesh(
   } finally {
     await mesh.remove();
   }
+}
+
+/** Minutes without a word look like a hang. */
+function tenths(who: string, n: number): () => void {
+  const begun = performance.now();
+  let ready = 0;
+  return () => {
+    ready += 1;
+    if (n < 200 || (ready % (n / 10) !== 0 && ready !== n)) return;
+    say(`        ${who}: ${ready} Ready after ${duration(performance.now() - begun)}`);
+  };
 }
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {
