@@ -30,6 +30,8 @@ export class BareProvisioner {
   private readonly watches: Agent;
   private readonly databases: DatabasePool;
   private readonly whenReady = new Map<string, () => void>();
+  /** Told of each that has become Ready. */
+  onReady: () => void = () => {};
   private readonly end = new AbortController();
   private watching: Promise<void> = Promise.resolve();
 
@@ -140,6 +142,14 @@ export class BareProvisioner {
     }
   }
 
+  private tellReady(name: string): void {
+    const resolve = this.whenReady.get(name);
+    if (!resolve) return;
+    this.whenReady.delete(name);
+    this.onReady();
+    resolve();
+  }
+
   private async read(body: AsyncIterable<Buffer>): Promise<void> {
     let rest = '';
     for await (const chunk of body) {
@@ -147,7 +157,7 @@ export class BareProvisioner {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         const { object } = JSON.parse(line);
-        if (object?.status?.readyReplicas >= 1) this.whenReady.get(object.metadata.name)?.();
+        if (object?.status?.readyReplicas >= 1) this.tellReady(object.metadata.name);
       }
     }
   }

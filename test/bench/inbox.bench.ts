@@ -22,7 +22,7 @@ export const inbox = bench<BenchBroker & BenchDatabase>({
   name: 'inbox',
   says: `messages noted in the inbox, one transaction each, ${connections} connections`,
   size: {
-    full: { n: 10_000, rounds: 5, warmUp: 2_000, minutes: 2 },
+    full: { n: 10_000, rounds: 5, warmUp: 2_000, minutes: 0.8 },
     quick: { n: 1_000, rounds: 3, warmUp: 300, minutes: 0.4 },
   },
   async setUp() {

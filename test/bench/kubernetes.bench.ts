@@ -29,7 +29,7 @@ export const kubernetes = bench<Setting>({
   name: 'kubernetes',
   says: `create, get, apply and delete of ConfigMaps, ${concurrency} at a time`,
   size: {
-    full: { n: 500, rounds: 5, warmUp: 100, minutes: 1.5 },
+    full: { n: 500, rounds: 5, warmUp: 100, minutes: 0.8 },
     quick: { n: 100, rounds: 3, warmUp: 30, minutes: 0.4 },
   },
   async setUp(stack) {

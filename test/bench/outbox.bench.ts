@@ -19,7 +19,7 @@ export const outbox = bench<BenchDatabase>({
   name: 'outbox',
   says: `a transaction that locks and changes one row, with and without saying so, ${clients} clients`,
   size: {
-    full: { n: 6_000, rounds: 7, warmUp: 1_500, minutes: 2 },
+    full: { n: 6_000, rounds: 5, warmUp: 1_500, minutes: 1.3 },
     quick: { n: 800, rounds: 3, warmUp: 200, minutes: 0.4 },
   },
   async setUp() {

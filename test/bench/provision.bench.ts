@@ -1,25 +1,29 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type ChannelModel, connect } from 'amqplib';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import type { StackEnv } from '#local/env-file.js';
+import { duration, say } from '#local/terminal.js';
 import { cellManifests, type FootprintSpec, findPlan, footprintNames } from '#odoo/index.js';
 import { BareProvisioner, targetIn } from './bare-provisioner.js';
 import { type Bench, bench, type Measured, type Running, type Size } from './bench.js';
 import { BenchMesh, type Standing, templateMiB } from './bench-mesh.js';
 import { Stopwatch } from './stopwatch.js';
 
+/** An instance that takes longer, one after the other, never comes. */
+const slowestMs = 2_000;
 /** Made before the watch starts: they open the cell, and compile what is to be compiled. On both sides. */
 const first = 5;
 const plan = findPlan('business')!;
 const failures = ['instance.refused.v1', 'instance.provisioning-failed.v1'];
 
 export const provision = provisionBench('provision', {
-  full: { n: 100, rounds: 3, warmUp: 0, minutes: 4 },
+  full: { n: 100, rounds: 3, warmUp: 0, minutes: 3 },
   quick: { n: 20, rounds: 1, warmUp: 0, minutes: 0.7 },
 });
 
 export const provisionThousand = provisionBench('provision-1000', {
-  full: { n: 1_000, rounds: 1, warmUp: 0, minutes: 10 },
+  full: { n: 1_000, rounds: 1, warmUp: 0, minutes: 6.5 },
   quick: { n: 40, rounds: 1, warmUp: 0, minutes: 1 },
 });
 
@@ -62,6 +66,7 @@ async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await mesh.startServices();
     await customer.wants(first);
     const cpuBefore = mesh.cpuMs();
+    customer.onReady = tenths('mesh', n);
     const watch = new Stopwatch();
     await customer.wants(n);
     const { perSecond } = watch.stop(n);
@@ -73,6 +78,8 @@ async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise
 
 /** A foreign service, and somebody who listens to what comes of its requests. */
 class Customer {
+  /** Told of each that has become Ready. */
+  onReady: () => void = () => {};
   private readonly ready = new Map<string, number>();
   private wanted = 0;
   private done: () => void = () => {};
@@ -128,6 +135,7 @@ class Customer {
         const { data } = JSON.parse(message!.content.toString());
         if (failures.includes(message!.fields.routingKey))
           return this.fail(new Error(`${message!.fields.routingKey}: ${data.code} ${data.message}`));
+        if (!this.ready.has(data.instanceId)) this.onReady();
         this.ready.set(data.instanceId, (this.ready.get(data.instanceId) ?? 0) + 1);
         if (this.ready.size === this.wanted) this.done();
       },
@@ -183,6 +191,7 @@ async function measureBare(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await script.startWatch();
     await script.provision(specs(first));
     const wanted = specs(n);
+    script.onReady = tenths('bare script', n);
     const watch = new Stopwatch();
     await script.provision(wanted);
     const { perSecond, cpuMicrosEach } = watch.stop(n);
@@ -222,7 +231,7 @@ async function onMesh(
 ): Promise<Measured> {
   const mesh = await BenchMesh.install(stack, profiles);
   try {
-    const measured = await measure(mesh);
+    const measured = await within(60_000 + n * slowestMs, measure(mesh));
     const standing = await mesh.standing();
     const wanted = first + n;
     const wrong = (Object.keys(standing) as (keyof Standing)[]).filter((what) => standing[what] !== wanted);
@@ -230,5 +239,30 @@ async function onMesh(
     return measured;
   } finally {
     await mesh.remove();
+  }
+}
+
+/** Minutes without a word look like a hang. */
+function tenths(who: string, n: number): () => void {
+  const begun = performance.now();
+  let ready = 0;
+  return () => {
+    ready += 1;
+    if (n < 200 || (ready % (n / 10) !== 0 && ready !== n)) return;
+    say(`        ${who}: ${ready} Ready after ${duration(performance.now() - begun)}`);
+  };
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const end = new AbortController();
+  const tooLong = pause(ms, undefined, { signal: end.signal }).then(() => {
+    throw new Error(`not all were Ready within ${ms / 1_000} s`);
+  });
+  try {
+    return await Promise.race([work, tooLong]);
+  } finally {
+    end.abort();
+    tooLong.catch(() => {});
+    work.catch(() => {});
   }
 }

@@ -11,7 +11,7 @@ export const publish = bench<BenchBroker>({
   name: 'publish',
   says: 'confirmed publish of 1 KB envelopes, window 500, topic exchange, quorum queue',
   size: {
-    full: { n: 20_000, rounds: 7, warmUp: 4_000, minutes: 1.5 },
+    full: { n: 20_000, rounds: 5, warmUp: 5_000, minutes: 0.6 },
     quick: { n: 3_000, rounds: 3, warmUp: 1_000, minutes: 0.3 },
   },
   setUp: setUpBroker,

@@ -12,7 +12,7 @@ export const relay = bench<BenchBroker & BenchDatabase>({
   name: 'relay',
   says: 'the relay empties an outbox of 1 KB messages',
   size: {
-    full: { n: 30_000, rounds: 5, warmUp: 5_000, minutes: 2 },
+    full: { n: 30_000, rounds: 5, warmUp: 5_000, minutes: 0.8 },
     quick: { n: 3_000, rounds: 3, warmUp: 1_000, minutes: 0.4 },
   },
   async setUp() {
