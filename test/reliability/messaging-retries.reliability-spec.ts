@@ -25,17 +25,14 @@ afterAll(async () => {
 
 test('a queue is deleted while a hundred messages wait for their next try: the other queue has its own back in time, and they come back with their queue', async () => {
   await actors.hearer.tell({ do: 'fail', failing: true });
-  const begun = Date.now();
-  const waiting = () =>
-    actors.hearer.troubles(begun).filter(({ what }) => what === 'message failed, waits for its next try').length;
   await actors.request(100);
-  await waitFor('the requests to wait', () => waiting() >= 100);
+  await waitFor('the requests to wait', async () => (await actors.waiting(`${requests}.delay.3s`)) === 100);
   const from = Date.now();
   await actors.talker.tell({ do: 'say together', subjects: actors.subjects, count: 20 });
-  await waitFor('the facts to wait', () => waiting() >= 120);
+  await waitFor('the facts to wait', async () => (await actors.waiting(`${facts}.delay.3s`)) === 20);
   await actors.hearer.process.kill();
   await actors.manage((channel) => channel.deleteQueue(requests));
-  await waitFor('the facts to be back', async () => (await actors.waiting(facts)) === 20);
+  await waitFor('the facts to be back', async () => (await actors.waiting(facts)) >= 20);
   console.log(`the other queue's: back ${Date.now() - from} ms after they were said, of which 3000 had to be`);
   expect(Date.now() - from).toBeLessThan(6_000);
 

@@ -7,6 +7,7 @@ import { TestCluster } from '#kubernetes/test-cluster.fixture.js';
 import { stackAddresses } from '#testing/config.js';
 import { HttpFaultProxy } from '#testing/http-fault-proxy.js';
 import { waitFor } from '#testing/wait-for.js';
+import { stackEnvironment } from '../e2e/config.js';
 import type { Counts, Figures, Report, Told } from './reflector-holder.js';
 
 const kinds = ['Deployment', 'Pod'] as const;
@@ -51,7 +52,8 @@ afterAll(async () => {
     await exit;
   }
   await proxy?.close();
-  // The namespace goes, and the cluster's own controllers empty it; nobody waits, because this file runs last.
+  // The tests' own cluster is thrown away as a whole, which takes no time.
+  if (stackEnvironment().MESH_NODES === 'kwok') return await cluster?.leave();
   await cluster?.remove();
 });
 

@@ -84,6 +84,11 @@ export class TestCluster {
       const object = await this.admin.get(ref);
       if (object) await this.admin.delete(ref, { uid: object.metadata!.uid! });
     }
+    await this.leave();
+  }
+
+  /** Leaves what was made to whoever throws the cluster away. */
+  async leave(): Promise<void> {
     await Promise.all(this.clients.map((client) => client.close()));
     rmSync(this.folder, { recursive: true });
   }
