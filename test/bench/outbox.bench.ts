@@ -44,14 +44,14 @@ export const outbox = bench<BenchDatabase>({
   },
   comparisons: [
     {
-      says: 'with a request said (kept until it is answered: a second write)',
+      says: 'with a request said (and kept until it is answered)',
       quantity: 'p50Ms',
       ours: 'request',
       reference: 'bare',
       goal: { of: 'ratio', is: 'at most', value: 1.35 },
     },
     {
-      says: 'with a fact said (its sequence is a second write)',
+      says: 'with a fact said',
       quantity: 'p50Ms',
       ours: 'fact',
       reference: 'bare',
