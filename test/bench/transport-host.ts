@@ -65,6 +65,7 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
             prefetch,
             onTrouble,
             onMissingQueues: async () => {},
+            onQueuesMade: async () => {},
             onFailed: () => onTrouble('a message failed', undefined),
             onHandled: () => {
               handled += 1;

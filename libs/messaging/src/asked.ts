@@ -19,7 +19,7 @@ export class Asked {
     private readonly againMs: number,
   ) {}
 
-  /** Part of the transaction that asks. */
+  /** Part of the transaction that asks, or that will: what is only noted is asked when it is due. */
   async note(
     tx: Transaction,
     asked: { messageId: string; routingKey: string; body: string; traceparent: string | null; repeatable: boolean },
@@ -36,6 +36,11 @@ export class Asked {
   /** Part of the transaction in which the answer is handled. */
   async settle(tx: Transaction, messageId: string, owner: string): Promise<void> {
     await tx.query('DELETE FROM asked WHERE message_id = $1 AND owner = $2', [messageId, owner]);
+  }
+
+  /** What was noted of this kind is due now. */
+  async hurry(routingKey: string): Promise<void> {
+    await this.database.query('UPDATE asked SET due_at = now() WHERE routing_key = $1', [routingKey]);
   }
 
   /** Puts what is due into the outbox once more. @returns how many messages. */

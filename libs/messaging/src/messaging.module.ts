@@ -53,7 +53,7 @@ export class Messaging implements OnModuleInit {
     private readonly discovery: DiscoveryService,
     private readonly database: Database,
     private readonly outbox: Outbox,
-    asked: Asked,
+    private readonly asked: Asked,
     modules: ModuleRef,
   ) {
     const { service, url, onTrouble, levels = defaultRetryLevels, askAgainMs = defaultAskAgainMs } = options;
@@ -64,13 +64,10 @@ export class Messaging implements OnModuleInit {
     this.consuming = connect('consuming');
     this.relay = new OutboxRelay(database, outbox, this.publishing, user, onTrouble);
     this.metrics = new MessagingMetrics(database, this.consuming, queuesOf(service, levels));
-    const askAgain = async () => {
-      if ((await asked.askAgain()) > 0) outbox.onCommit();
-    };
     this.standing = [
       new Periodic('pruning', pruneEveryMs, () => prune(database), onTrouble),
       new Periodic('figures of messages', lookEveryMs, () => this.metrics.look(), onTrouble),
-      new Periodic('asking again', Math.min(askAgainMs / 2, 1_000), askAgain, onTrouble),
+      new Periodic('asking again', Math.min(askAgainMs / 2, 1_000), () => this.askAgain(), onTrouble),
     ];
     this.transport = new RabbitTransport(
       {
@@ -80,7 +77,8 @@ export class Messaging implements OnModuleInit {
         userOf,
         prefetch: options.prefetch ?? 20,
         onTrouble,
-        onMissingQueues: (queues) => this.queuesWereMissing(queues),
+        onMissingQueues: (queues) => this.queuesAreMissing(queues),
+        onQueuesMade: () => this.askNow(),
         onHandled: (queue, type, verdict, ageMs) => this.metrics.handled(queue, type, verdict, ageMs),
         onFailed: (queue, end, reason) => this.metrics.failed(queue, end, reason),
       },
@@ -112,7 +110,8 @@ export class Messaging implements OnModuleInit {
   async askForWhatWasMissed(): Promise<void> {
     const known = await this.database.query<{ type: string }>('SELECT DISTINCT type FROM heard');
     const missed = this.wholeFacts().filter((contract) => !known.some(({ type }) => type === contract.type));
-    await this.askFor(missed.map((one) => one.subject).filter((kind) => !this.askedFor.has(kind)));
+    await this.noteQuestions(missed.map((one) => one.subject).filter((kind) => !this.askedFor.has(kind)));
+    await this.askNow();
   }
 
   /** Why messages are not sent or handled just now; empty: all is well. */
@@ -147,21 +146,32 @@ export class Messaging implements OnModuleInit {
     await Promise.all([this.publishing.close(), this.consuming.close()]);
   }
 
-  /** At the first start, and when the broker has lost queues: whatever facts were in them are said again. */
-  private async queuesWereMissing(queues: readonly string[]): Promise<void> {
+  /** At the first start, and when the broker has lost queues: whatever facts were in them are to be said again. */
+  private async queuesAreMissing(queues: readonly string[]): Promise<void> {
     this.options.onNotice?.('queues were missing and are made', { queues });
-    await this.askFor(this.wholeFacts().map((one) => one.subject));
+    await this.noteQuestions(this.wholeFacts().map((one) => one.subject));
   }
 
-  private async askFor(subjectKinds: readonly string[]): Promise<void> {
+  /** Noted before the queues are made, and sent after: a crash in between forgets nothing, and no answer comes too early. */
+  private async noteQuestions(subjectKinds: readonly string[]): Promise<void> {
     const subscription = namesOf(this.options.service).facts;
     const kinds = new Set(subjectKinds);
     if (kinds.size === 0) return;
-    await this.outbox.transaction({}, async (ctx) => {
-      for (const subjectKind of kinds) await ctx.publish(RepublishRequested, { subscription, subjectKind });
+    await this.database.transaction(async (tx) => {
+      for (const subjectKind of kinds)
+        await this.outbox.noteRequest(tx, {}, RepublishRequested, { subscription, subjectKind });
     });
     for (const kind of kinds) this.askedFor.add(kind);
     this.options.onNotice?.('current facts are asked for', { about: [...kinds] });
+  }
+
+  private async askNow(): Promise<void> {
+    await this.asked.hurry(RepublishRequested.key);
+    await this.askAgain();
+  }
+
+  private async askAgain(): Promise<void> {
+    if ((await this.asked.askAgain()) > 0) this.outbox.onCommit();
   }
 
   private wholeFacts() {

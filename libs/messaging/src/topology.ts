@@ -128,6 +128,7 @@ export async function declareService(
     }
   }
 
-  await channel.bindQueue(names.facts, republishExchange, names.facts);
   for (const contract of contracts) await channel.bindQueue(queueFor(service, contract), eventsExchange, contract.key);
+  // Last: who is told that all current facts were said again must not have missed one that was said meanwhile.
+  await channel.bindQueue(names.facts, republishExchange, names.facts);
 }

@@ -34,6 +34,8 @@ export interface TransportOptions {
    * made only when it resolves, so that what it notes cannot be forgotten by a crash.
    */
   readonly onMissingQueues: (queues: readonly string[]) => Promise<void>;
+  /** The queues are there again, and bound. */
+  readonly onQueuesMade: () => Promise<void>;
   readonly onFailed: ConsumerOptions['onFailed'];
   /** Called for every message that came to its end, with how old it was by its publisher's clock. */
   readonly onHandled: (queue: string, type: string, verdict: Handled, ageMs: number | undefined) => void;
@@ -115,13 +117,14 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
 
   /** One at a time, so that it is noticed whose queues were missing before anybody has made them. */
   private declare(channel: ConfirmChannel, contracts: readonly Contract[]): Promise<void> {
-    const { service, levels, onMissingQueues } = this.options;
+    const { service, levels, onMissingQueues, onQueuesMade } = this.options;
     const declared = this.declaring.then(async () => {
       const queues = queuesOf(service, levels);
       const there = await this.connection.countMessages(queues);
       const missing = queues.filter((queue) => !there.has(queue));
       if (missing.length > 0) await onMissingQueues(missing);
       await declareService(channel, service, contracts, levels);
+      if (missing.length > 0) await onQueuesMade();
     });
     this.declaring = declared.catch(() => {});
     return declared;

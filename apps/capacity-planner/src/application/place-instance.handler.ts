@@ -62,9 +62,11 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
     if (slug) return slug;
     if (!findPlan(wanted.plan))
       return { code: 'unknown-plan', message: `there is no such plan; there is ${planNames().join(', ')}` };
+    // As long as templates may be missing from our list, one that is not found is waited for. Asked first: the last one
+    // may come to be known between the two questions.
+    const complete = await this.templates.complete(ctx);
     const choice = templatesFor(wanted, await this.templates.all(ctx));
-    // As long as templates may be missing from our list, one that is not found is waited for.
-    return 'code' in choice && (await this.templates.complete(ctx)) ? choice : undefined;
+    return 'code' in choice && complete ? choice : undefined;
   }
 
   private async claimHost(ctx: ConsumeContext, host: string, instanceId: string): Promise<Refusal | undefined> {

@@ -53,9 +53,11 @@ export class PlacingService {
   /** The order of the locks is the same for everybody: cell, then shard. */
   private async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
     const { specification, instanceId, host } = waiting;
+    // Asked first: the last template may come to be known between the two questions.
+    const complete = await this.templates.complete(ctx);
     const choice = templatesFor(specification, await this.templates.all(ctx));
     if ('code' in choice) {
-      if (await this.templates.complete(ctx)) return await this.refuse(ctx, waiting, choice);
+      if (complete) return await this.refuse(ctx, waiting, choice);
       return lack('NoTemplate', 'not all templates were heard of yet, and this one is not among those that were', 15);
     }
 
