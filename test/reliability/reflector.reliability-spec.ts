@@ -123,7 +123,7 @@ async function allTold(expected: ReadonlyMap<string, string | undefined>): Promi
         told.has(key) && told.get(key)![1] === (counter ?? null);
       return [...expected].every(right) ? [...expected.keys()].map((key) => told.get(key)!) : undefined;
     },
-    { intervalMs: 100 },
+    { intervalMs: 100, timeoutMs: 60_000 },
   );
 }
 
@@ -138,12 +138,12 @@ async function differences(report: Report): Promise<string[]> {
 }
 
 function line(what: string, figures: Figures, recoveredMs?: number): void {
-  const { objects, retainedMiB, rssMiB, loopDelayMs, cpuSeconds, counts } = figures;
+  const { objects, retainedMiB, rssMiB, blockedMs, cpuSeconds, counts } = figures;
   const sum = (name: 'lists' | 'watches' | 'failures') => counts.reduce((total, count) => total + count[name], 0);
   console.log(
     `${what}: ${recoveredMs === undefined ? '' : `recovered ${recoveredMs} ms, `}${objects} objects, ` +
       `${retainedMiB.toFixed(1)} MiB retained (rss ${rssMiB.toFixed(0)}), ` +
-      `event loop late by ${loopDelayMs.max.toFixed(1)} ms at most (p99 ${loopDelayMs.p99.toFixed(1)}), ` +
+      `event loop blocked for ${blockedMs.max.toFixed(1)} ms at most (p99 ${blockedMs.p99.toFixed(1)}), ` +
       `${cpuSeconds.toFixed(1)} s CPU, ${sum('lists')} lists, ${sum('watches')} watches, ${sum('failures')} failures`,
   );
 }
@@ -169,7 +169,7 @@ it('holds 10,000 Deployments and as many pods in little memory, and reads them w
   line(`synced in ${synced}`, figures);
   expect(figures.objects).toBe(2 * objectsOfKind);
   expect(figures.retainedMiB).toBeLessThanOrEqual(60);
-  expect(figures.loopDelayMs.max).toBeLessThanOrEqual(50);
+  expect(figures.blockedMs.max).toBeLessThanOrEqual(50);
 });
 
 const gone = { status: 410, body: JSON.stringify({ kind: 'Status', reason: 'Expired', message: 'too old' }) };
@@ -188,9 +188,10 @@ it('misses nothing when its place in the history is gone (410) when it comes bac
 
 it('misses nothing when its place is gone (410) while it watches, and again while it lists', async () => {
   await nothingIsMissed('410 in the middle', async () => {
+    // The list that the last fault has cost may still go on.
+    await waitFor('watches', () => proxy.openWatches === kinds.length, { timeoutMs: 60_000 });
     const changes = transitions();
     proxy.fail(1, ({ query }) => query.has('continue'), gone);
-    await waitFor('watches', () => proxy.openWatches === kinds.length);
     proxy.expireWatches();
     const answersSince = Date.now();
     return { expected: await changes, answersSince };
