@@ -1,5 +1,6 @@
 // Four lanes: unit (no process), mesh (broker, database, control plane from the environment), e2e (the services as
-// processes), reliability (faults; alone on the stack, because it kills its servers). `npm test` runs them in this order
+// processes), reliability (faults on the way and of our processes), outage (kills the stack's servers, or fills them: one file
+// at a time). `npm test` runs them in this order
 // and gives the last three their own stack.
 const lane = (displayName, testMatch) => ({
   displayName,
@@ -24,5 +25,6 @@ export default {
     lane('mesh', ['<rootDir>/{apps,libs,deploy,test}/**/*.mesh-spec.ts']),
     lane('e2e', ['<rootDir>/test/**/*.e2e-spec.ts']),
     lane('reliability', ['<rootDir>/test/**/*.reliability-spec.ts']),
+    lane('outage', ['<rootDir>/test/**/*.outage-spec.ts']),
   ],
 };

@@ -6,7 +6,7 @@ import Sequencer from '@jest/test-sequencer';
  */
 export default class ByName extends Sequencer {
   sort(tests) {
-    const last = (test) => Number(test.path.includes('/reflector.reliability-spec.'));
+    const last = (test) => Number(test.path.includes('/reflector.outage-spec.'));
     return [...tests].sort((a, b) => last(a) - last(b) || (a.path < b.path ? -1 : 1));
   }
 }

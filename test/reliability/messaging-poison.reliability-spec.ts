@@ -42,14 +42,18 @@ async function latencies(count: number): Promise<number[]> {
   )) as [{ seq: number }];
   const from = new Date();
   await say(count, 'plain', 5);
-  const done = await waitFor('them to be done', async () => {
-    const rows = await actors.sql<{ id: string; at: Date }>(
-      'hearer',
-      `SELECT id, at FROM effect WHERE seq > $1 AND kind IN ('every', 'newest')`,
-      [seq],
-    );
-    return rows.length >= count ? rows : undefined;
-  });
+  const done = await waitFor(
+    'them to be done',
+    async () => {
+      const rows = await actors.sql<{ id: string; at: Date }>(
+        'hearer',
+        `SELECT id, at FROM effect WHERE seq > $1 AND kind IN ('every', 'newest')`,
+        [seq],
+      );
+      return rows.length >= count ? rows : undefined;
+    },
+    { timeoutMs: 60_000 },
+  );
   const told = await actors.sql<{ id: string; at: Date }>('talker', 'SELECT id, at FROM told WHERE at >= $1', [from]);
   const at = new Map(told.map((one) => [one.id, one.at.getTime()]));
   return done

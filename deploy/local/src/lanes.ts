@@ -5,17 +5,27 @@ import { show } from './run.js';
 import { type LaneResult, resultOfJest } from './summary.js';
 
 /** In the order in which they run: the cheap ones first. */
-export const laneNames = ['lint', 'rules', 'types', 'contracts', 'unit', 'mesh', 'e2e', 'reliability'] as const;
+export const laneNames = [
+  'lint',
+  'rules',
+  'types',
+  'contracts',
+  'unit',
+  'mesh',
+  'e2e',
+  'reliability',
+  'outage',
+] as const;
 export type LaneName = (typeof laneNames)[number];
 
 /** Lanes that talk to a broker, a database and a cluster. */
-export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reliability']);
+export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reliability', 'outage']);
 
 /** Lanes that run the compiled services. */
-export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability']);
+export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage']);
 
 /** What kills a server of the stack must have it for itself. */
-const lanesAlone: ReadonlySet<LaneName> = new Set(['reliability']);
+const lanesAlone: ReadonlySet<LaneName> = new Set(['outage']);
 
 export interface Filter {
   /** Only tests whose full name matches. */

@@ -17,13 +17,13 @@ export const test = {
   help: `npm test [-- [--lane NAME]… [--grep PATTERN] [--long] [PATH]…]
 
 Runs all lanes in this order: ${laneNames.join(', ')}.
-mesh, e2e and reliability get a stack of their own, which is stopped and deleted at the end.
+mesh, e2e, reliability and outage get a stack of their own, which is stopped and deleted at the end.
 The last line says:  N passed, N failed, N skipped
 
   --lane NAME      only this lane; may be given again
   --grep PATTERN   only tests whose name matches
   PATH             only test files whose path holds it
-  --long           faults last longer and come more often; npm run chaos is the reliability lane with it
+  --long           faults last longer and come more often; npm run chaos is the lanes reliability and outage with it
   --help           this text`,
 
   async run(config: LocalConfig, args: readonly string[]): Promise<number> {
@@ -63,7 +63,7 @@ function chosenLanes(asked: readonly string[] | undefined, narrowed: boolean): L
   const unknown = asked?.filter((name) => !laneNames.includes(name as LaneName)) ?? [];
   if (unknown.length > 0) throw new Error(`no such lane: ${unknown.join(', ')}. There are ${laneNames.join(', ')}`);
   if (asked) return laneNames.filter((name) => asked.includes(name));
-  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability'] : [...laneNames];
+  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability', 'outage'] : [...laneNames];
 }
 
 async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {

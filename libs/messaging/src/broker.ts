@@ -2,11 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
 
 export interface BrokerOptions {
+  /** `?heartbeat=5`: a peer that is silent for about three times as many seconds is taken for dead. */
   readonly url: string;
   /** Shown in the broker's list of connections. */
   readonly name: string;
-  /** A peer that is silent for about three times as long is taken for dead. */
-  readonly heartbeatSeconds?: number;
   readonly onTrouble?: (what: string, error: unknown) => void;
 }
 
@@ -21,6 +20,7 @@ export interface ManagedChannel {
   close(): Promise<void>;
 }
 
+const defaultHeartbeatSeconds = 5;
 const firstWaitMs = 100;
 const longestWaitMs = 5_000;
 
@@ -105,7 +105,7 @@ export class BrokerConnection {
 
   private async connectOnce(): Promise<void> {
     const url = new URL(this.options.url);
-    url.searchParams.set('heartbeat', String(this.options.heartbeatSeconds ?? 5));
+    if (!url.searchParams.has('heartbeat')) url.searchParams.set('heartbeat', String(defaultHeartbeatSeconds));
     const model = await connect(url.toString(), {
       timeout: 10_000,
       clientProperties: { connection_name: this.options.name },
