@@ -189,7 +189,11 @@ it('misses nothing when its place in the history is gone (410) when it comes bac
 it('misses nothing when its place is gone (410) while it watches, and again while it lists', async () => {
   await nothingIsMissed('410 in the middle', async () => {
     // The list that the last fault has cost may still go on.
-    await waitFor('watches', () => proxy.openWatches === kinds.length, { timeoutMs: 60_000 });
+    const watching = () => {
+      if (proxy.openWatches === kinds.length) return true;
+      throw new Error(`${proxy.openWatches} watches are open`);
+    };
+    await waitFor('a watch of each kind', watching, { timeoutMs: 60_000 });
     const changes = transitions();
     proxy.fail(1, ({ query }) => query.has('continue'), gone);
     proxy.expireWatches();

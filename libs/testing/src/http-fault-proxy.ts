@@ -105,8 +105,9 @@ export class HttpFaultProxy {
     return this.rules.reduce((sum, { left }) => sum + left, 0);
   }
 
+  /** Those that have a caller; one whose caller left may be noticed only when the server says something on it. */
   get openWatches(): number {
-    return this.watches.size;
+    return [...this.watches].filter((watch) => watch.hasCaller).length;
   }
 
   /** Every watch that is open ends with the event that its place in the history is gone. */
@@ -136,6 +137,8 @@ export class HttpFaultProxy {
 
     const gone = new AbortController();
     response.once('close', () => gone.abort());
+    // It may have left before anybody listened.
+    if (hasLeft(response)) gone.abort();
     const { statusCode, headers, body } = await this.upstream.request({
       method: request.method as 'GET',
       path: request.url,
@@ -179,6 +182,10 @@ class Watch {
 
   constructor(private readonly response: Http2ServerResponse) {}
 
+  get hasCaller(): boolean {
+    return !this.expired && !hasLeft(this.response);
+  }
+
   wrote(chunk: Buffer): void {
     this.betweenEvents = chunk.at(-1) === 0x0a;
     if (this.expiring) this.expire();
@@ -197,6 +204,11 @@ class Watch {
     };
     this.response.end(`${JSON.stringify({ type: 'ERROR', object })}\n`);
   }
+}
+
+/** Over HTTP/2 a stream of many on one connection, over HTTP/1.1 the connection itself. */
+function hasLeft(response: Http2ServerResponse): boolean {
+  return response.stream ? response.stream.destroyed : response.socket.destroyed;
 }
 
 /** The caller's connection or, of several on one, its stream breaks. */
