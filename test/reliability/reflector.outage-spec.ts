@@ -177,7 +177,7 @@ const gone = { status: 410, body: JSON.stringify({ kind: 'Status', reason: 'Expi
 it('misses nothing when its place in the history is gone (410) when it comes back', async () => {
   await nothingIsMissed('410 after an absence', async () => {
     proxy.tcp.refuse(true);
-    proxy.tcp.cut();
+    proxy.cut();
     const expected = await transitions();
     proxy.fail(kinds.length, ({ query }) => query.has('watch'), gone);
     proxy.tcp.refuse(false);
@@ -220,7 +220,7 @@ it('misses nothing while its connections are half-open', async () => {
 it('misses nothing while the server is away for two seconds', async () => {
   await nothingIsMissed('restart', async () => {
     proxy.tcp.refuse(true);
-    proxy.tcp.cut();
+    proxy.cut();
     const until = Date.now() + 2_000;
     const expected = await transitions();
     await waitFor('two seconds', () => Date.now() >= until);

@@ -110,6 +110,13 @@ export class HttpFaultProxy {
     return [...this.watches].filter((watch) => watch.hasCaller).length;
   }
 
+  /** Resets all connections, and with them ends the watches: those that are open afterwards are new. */
+  cut(): void {
+    this.tcp.cut();
+    for (const watch of this.watches) watch.leave();
+    this.watches.clear();
+  }
+
   /** Every watch that is open ends with the event that its place in the history is gone. */
   expireWatches(): void {
     for (const watch of this.watches) watch.expire();
@@ -154,7 +161,7 @@ export class HttpFaultProxy {
       return;
     }
     response.writeHead(statusCode, endToEnd(headers));
-    const watch = query.get('watch') === 'true' ? new Watch(response) : undefined;
+    const watch = query.get('watch') === 'true' ? new Watch(response, () => gone.abort()) : undefined;
     if (watch) this.watches.add(watch);
     try {
       // Over HTTP/1.1 they would wait for the first event.
@@ -180,7 +187,11 @@ class Watch {
   private expiring = false;
   private betweenEvents = true;
 
-  constructor(private readonly response: Http2ServerResponse) {}
+  constructor(
+    private readonly response: Http2ServerResponse,
+    /** Ends it at the server. */
+    readonly leave: () => void,
+  ) {}
 
   get hasCaller(): boolean {
     return !this.expired && !hasLeft(this.response);
