@@ -47,7 +47,7 @@ async function startRelay(setting: BenchBroker): Promise<Running> {
   const rows = new ReadyRows();
   const database = rows.asDatabase();
   const outbox = new Outbox(database, 'api-gateway', new Asked(database, defaultAskAgainMs));
-  const trouble = (what: string, error: unknown) => rows.fail(new Error(what, { cause: error }));
+  const trouble = (what: string, error: unknown) => rows.fail(new Error(`${what}: ${error}`, { cause: error }));
   const connection = new BrokerConnection({ url: setting.publisherUrl, name: 'bench relay', onTrouble: trouble });
   const user = decodeURIComponent(new URL(setting.publisherUrl).username);
   const relay = new OutboxRelay(database, outbox, connection, user, trouble);

@@ -49,7 +49,7 @@ async function startRelay(setting: BenchBroker & BenchDatabase): Promise<Running
   const database = await openDatabase(setting);
   const watched = new WatchedDatabase(database);
   const outbox = new Outbox(database, 'api-gateway', new Asked(database, defaultAskAgainMs));
-  const trouble = (what: string, error: unknown) => watched.fail(new Error(what, { cause: error }));
+  const trouble = (what: string, error: unknown) => watched.fail(new Error(`${what}: ${error}`, { cause: error }));
   const connection = new BrokerConnection({ url: setting.publisherUrl, name: 'bench relay', onTrouble: trouble });
   const user = decodeURIComponent(new URL(setting.publisherUrl).username);
   const running = new OutboxRelay(watched.asDatabase(), outbox, connection, user, trouble);

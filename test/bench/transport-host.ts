@@ -40,7 +40,8 @@ export function hostTransport(setting: BenchBroker, prefetch: number, open: () =
     const modules = { get: () => handler } as unknown as ModuleRef;
     const userOf = usersOfTheMesh(decodeURIComponent(new URL(setting.consumerUrl).username), 'capacity-planner');
     const troubles: unknown[] = [];
-    const onTrouble = (what: string, error: unknown) => void troubles.push(new Error(what, { cause: error }));
+    const onTrouble = (what: string, error: unknown) =>
+      void troubles.push(new Error(`${what}: ${error}`, { cause: error }));
     const connection = new BrokerConnection({ url: setting.consumerUrl, name: 'bench transport', onTrouble });
     await connection.start();
     return {

@@ -19,17 +19,25 @@ export class Asked {
     private readonly againMs: number,
   ) {}
 
-  /** Part of the transaction that asks, or that will: what is only noted is asked when it is due. */
+  /**
+   * Part of the transaction that asks. `send`: it goes to the outbox too, in the same statement, because each is a round
+   * trip; what is only noted is asked when it is due.
+   */
   async note(
     tx: Transaction,
     asked: { messageId: string; routingKey: string; body: string; traceparent: string | null; repeatable: boolean },
     owners: readonly Service[],
+    send: boolean,
   ): Promise<void> {
     const waitMs = asked.repeatable ? Math.min(repeatAgainMs, this.againMs) : this.againMs;
     await tx.query(
-      `INSERT INTO asked (message_id, owner, routing_key, body, traceparent, wait_ms, due_at)
-       SELECT $1, owner, $2, $3, $4, $5::int, now() + $5::int * interval '1 millisecond' FROM unnest($6::text[]) owner`,
-      [asked.messageId, asked.routingKey, asked.body, asked.traceparent, waitMs, owners],
+      `WITH sent AS (
+         INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
+         SELECT $1::uuid, $7::text, $2::text, $3::text, $4::text WHERE $8::boolean)
+       INSERT INTO asked (message_id, owner, routing_key, body, traceparent, wait_ms, due_at)
+       SELECT $1::text, owner, $2::text, $3::text, $4::text, $5::int, now() + $5::int * interval '1 millisecond'
+       FROM unnest($6::text[]) owner`,
+      [asked.messageId, asked.routingKey, asked.body, asked.traceparent, waitMs, owners, eventsExchange, send],
     );
   }
 

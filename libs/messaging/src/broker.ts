@@ -142,6 +142,8 @@ class SupervisedChannel implements ManagedChannel {
   readonly opened: Promise<void>;
   private resolveOpened!: () => void;
   private model: ChannelModel | undefined;
+  /** Being set up: it may be consumed already, and cancelled again. */
+  private opening: ConfirmChannel | undefined;
   private closing = false;
   private wait = firstWaitMs;
 
@@ -167,7 +169,7 @@ class SupervisedChannel implements ManagedChannel {
   }
 
   reopen(): void {
-    const channel = this.current;
+    const channel = this.current ?? this.opening;
     this.current = undefined;
     // 'close' follows and opens the next one.
     void channel?.close().catch(() => {});
@@ -191,10 +193,13 @@ class SupervisedChannel implements ManagedChannel {
       return;
     }
     channel.on('error', (error) => this.report(`channel ${this.name} broke`, error));
+    let closed = false;
     channel.once('close', () => {
+      closed = true;
       if (this.current === channel) this.current = undefined;
       this.openLater(model);
     });
+    this.opening = channel;
     try {
       await this.setUp(channel);
     } catch (error) {
@@ -202,7 +207,11 @@ class SupervisedChannel implements ManagedChannel {
       // A refused declaration has closed the channel already; anything else has not.
       await channel.close().catch(() => {});
       return;
+    } finally {
+      if (this.opening === channel) this.opening = undefined;
     }
+    // The next one is on its way.
+    if (closed) return;
     this.current = channel;
     this.wait = firstWaitMs;
     this.resolveOpened();

@@ -88,26 +88,38 @@ export class Outbox {
 
   private async write(tx: Transaction, cause: Cause, contract: Contract, input: unknown): Promise<string> {
     if (contract.kind === 'fact') return await this.say(tx, cause, contract, input, eventsExchange, contract.key);
-    const message = await this.noteRequest(tx, cause, contract, input);
-    await tx.query(
-      'INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent) VALUES ($1, $2, $3, $4, $5)',
-      [message.messageId, eventsExchange, contract.key, message.body, message.traceparent],
-    );
+    const id = await this.request(tx, cause, contract, input, true);
     tx.afterCommit(() => this.onCommit());
-    return message.messageId;
+    return id;
   }
 
   /**
    * A request that is not sent yet, only noted: from then on it will be asked until it is answered, whoever dies.
    * (`Asked.hurry` makes it due.)
    */
-  async noteRequest<C extends RequestContract>(tx: Transaction, cause: Cause, contract: C, input: InputOf<C>) {
+  async noteRequest<C extends RequestContract>(
+    tx: Transaction,
+    cause: Cause,
+    contract: C,
+    input: InputOf<C>,
+  ): Promise<void> {
+    await this.request(tx, cause, contract, input, false);
+  }
+
+  private async request(
+    tx: Transaction,
+    cause: Cause,
+    contract: RequestContract,
+    input: unknown,
+    send: boolean,
+  ): Promise<string> {
     const data = contract.data.parse(input);
     const { id, text } = this.envelope(cause, contract, { data });
     const message = { messageId: id, routingKey: contract.key, body: text, traceparent: cause.traceparent ?? null };
+    // One that has no answer leaves and is forgotten.
     const owners = contract.answeredBy ? whoAnswers(contract, data) : [];
-    if (owners.length > 0) await this.asked.note(tx, { ...message, repeatable: contract.repeatable ?? false }, owners);
-    return message;
+    await this.asked.note(tx, { ...message, repeatable: contract.repeatable ?? false }, owners, send);
+    return id;
   }
 
   /**
