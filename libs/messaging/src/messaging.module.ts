@@ -46,6 +46,8 @@ export class Messaging implements OnModuleInit {
   private readonly askedFor = new Set<string>();
   private collector: ParkedCollector | undefined;
   private replayer: Replayer | undefined;
+  private readonly user: string;
+  private readonly userOf: (service: Service) => string;
   readonly transport: RabbitTransport;
 
   constructor(
@@ -57,12 +59,12 @@ export class Messaging implements OnModuleInit {
     modules: ModuleRef,
   ) {
     const { service, url, onTrouble, levels = defaultRetryLevels, askAgainMs = defaultAskAgainMs } = options;
-    const user = decodeURIComponent(new URL(url).username);
-    const userOf = usersOfTheMesh(user, service);
+    this.user = decodeURIComponent(new URL(url).username);
+    this.userOf = usersOfTheMesh(this.user, service);
     const connect = (purpose: string) => new BrokerConnection({ url, name: `${service} ${purpose}`, onTrouble });
     this.publishing = connect('publishing');
     this.consuming = connect('consuming');
-    this.relay = new OutboxRelay(database, outbox, this.publishing, user, onTrouble);
+    this.relay = new OutboxRelay(database, outbox, this.publishing, this.user, onTrouble);
     this.metrics = new MessagingMetrics(database, this.consuming, queuesOf(service, levels));
     this.standing = [
       new Periodic('pruning', pruneEveryMs, () => prune(database), onTrouble),
@@ -74,7 +76,7 @@ export class Messaging implements OnModuleInit {
         service,
         subscriptions: options.subscriptions,
         levels,
-        userOf,
+        userOf: this.userOf,
         prefetch: options.prefetch ?? 20,
         onTrouble,
         onMissingQueues: (queues) => this.queuesAreMissing(queues),
@@ -121,16 +123,13 @@ export class Messaging implements OnModuleInit {
 
   /** Copies everybody's parked messages to `store`, until the service drains. */
   collectParked(services: readonly Service[], store: (message: ParkedMessage) => Promise<void>): void {
-    const user = decodeURIComponent(new URL(this.options.url).username);
-    const userOf = usersOfTheMesh(user, this.options.service);
-    const isOurs = (name: string) => servicesOfTheMesh.some((service) => userOf(service) === name);
+    const isOurs = (name: string) => servicesOfTheMesh.some((service) => this.userOf(service) === name);
     this.collector = new ParkedCollector(this.consuming, services, isOurs, store, this.options.onTrouble);
   }
 
   /** Puts a parked message back; see Replayer. For the gateway alone: no other broker user has the right. */
   async replay(message: Replayed): Promise<void> {
-    this.replayer ??= new Replayer(this.publishing, decodeURIComponent(new URL(this.options.url).username));
-    await this.replayer.ready;
+    this.replayer ??= new Replayer(this.publishing, this.user);
     await this.replayer.replay(message);
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ConfirmChannel } from 'amqplib';
 import { registry } from '#contracts/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
@@ -29,6 +30,7 @@ export class NotReplayable extends Error {
 }
 
 const confirmLimitMs = 10_000;
+const openLimitMs = 2_000;
 
 /**
  * Puts parked messages back into the queue they came from, through the default exchange, which the gateway alone may
@@ -49,16 +51,13 @@ export class Replayer {
     });
   }
 
-  /** Resolves when there was a channel for the first time. */
-  get ready(): Promise<void> {
-    return this.channel.opened;
-  }
-
   /** Resolves when the broker has it in the queue. Throws NotReplayable, or an error after which it may be tried again. */
   async replay(message: Replayed): Promise<void> {
     const queue = queueOf(message);
     if (message.body.byteLength < message.bodyBytes)
       throw new NotReplayable('only its beginning was kept: its publisher has to send it again');
+    // At its first use the channel is on its way; a broker that is away is not waited for, because a person waits here.
+    await Promise.race([this.channel.opened, pause(openLimitMs, undefined, { ref: false })]);
     const channel = this.channel.current;
     if (!channel) throw new Error('there is no connection to the broker just now');
     await this.publish(channel, queue, message);

@@ -52,6 +52,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   override readonly transportId = Symbol('mesh rabbit');
   private readonly consumers: Consumer[] = [];
   private readonly byType: ReadonlyMap<string, Subscription>;
+  private readonly everyByType = new Map<string, MessageHandler>();
   private declaring: Promise<void> = Promise.resolve();
 
   constructor(
@@ -69,7 +70,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   /** Resolves through `callback` when both queues exist and are consumed. */
   listen(callback: (error?: unknown) => void): void {
     const { service, levels, subscriptions, prefetch, onTrouble, onFailed, userOf } = this.options;
-    for (const { contract, handler } of subscriptions) {
+    for (const { contract, handler, every } of subscriptions) {
+      if (every) this.everyByType.set(contract.type, this.modules.get(every, { strict: false }));
       const instance: MessageHandler = this.modules.get(handler, { strict: false });
       this.addHandler(contract.type, (data, ctx) => instance.handle(data, ctx), contract.kind === 'fact');
     }
@@ -142,8 +144,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     }
     // By its name and not by Nest's pattern, for which each type would be parsed as JSON first.
     const handle = subscription ? this.messageHandlers.get(envelope.type)! : async () => {};
-    const every: MessageHandler | undefined =
-      subscription?.every && this.modules.get(subscription.every, { strict: false });
+    const every = this.everyByType.get(envelope.type);
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 

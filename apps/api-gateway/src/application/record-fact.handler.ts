@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type FactContract, registry } from '#contracts/index.js';
+import type { FactContract } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler, spanContextOf } from '#messaging/index.js';
 import { tell } from '../domain/timeline.js';
 import { Timeline } from './ports.js';
@@ -15,10 +15,9 @@ export class RecordFactHandler extends MessageHandler<FactContract> {
     const { instanceId } = data as { instanceId?: string };
     if (!instanceId) return;
     const { type, source, time, correlationId, traceparent, sequence } = ctx.message;
-    const { key } = registry.find((one) => one.type === type)!;
     await this.timeline.record(ctx, {
       instanceId,
-      ...tell(key, data),
+      ...tell(type.replace(/^mesh\./, ''), data),
       at: time ? new Date(time) : new Date(),
       sequence: sequence ?? 0,
       who: source,
