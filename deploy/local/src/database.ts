@@ -22,6 +22,8 @@ const settings = {
   // Each tenant database is a copy, and a copy forces a checkpoint; let nothing else ask for more of them.
   max_wal_size: '2GB',
   checkpoint_timeout: '15min',
+  // CREATE and DROP DATABASE wait for every log-in under way, also for one whose client was frozen in the middle of it.
+  authentication_timeout: '5s',
   log_line_prefix: '%m [%p] %q%u@%d ',
 } as const;
 

@@ -23,9 +23,15 @@ export interface DatabaseOptions {
   /** In order; each runs once, in a transaction of its own. Classes, because names decide what has run. */
   readonly migrations: readonly (new () => MigrationInterface)[];
   readonly poolSize?: number;
-  /** A statement may take this long, and so may a transaction do nothing; the server ends both. Default 30 s. */
+  /** A statement may take this long, then the server ends it. Default 30 s. */
   readonly statementLimitMs?: number;
 }
+
+/**
+ * How long a transaction may do nothing before the server ends it: ours only compute between two statements. The rows of
+ * a process that was frozen wait for this, and everybody else who needs them.
+ */
+const idleLimitMs = 5_000;
 
 /** What pg, its pool and TypeORM say without a code; the last two when the connection went between two statements. */
 const unavailable =
@@ -91,7 +97,7 @@ export class Database {
         max: options.poolSize ?? 10,
         connectionTimeoutMillis: 5_000,
         // A forgotten transaction pins old row versions for everybody (facts: messaging, trap 22).
-        options: `-c search_path=${options.schema} -c statement_timeout=${limitMs} -c idle_in_transaction_session_timeout=${limitMs} ${noticeDeadPeers}`,
+        options: `-c search_path=${options.schema} -c statement_timeout=${limitMs} -c idle_in_transaction_session_timeout=${Math.min(limitMs, idleLimitMs)} ${noticeDeadPeers}`,
         // Within its limits a living server always says something, and idle connections are closed long before.
         stream: () => thatEndsWhenSilentFor((limitMs * 4) / 3),
       },
