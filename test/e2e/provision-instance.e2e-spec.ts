@@ -283,7 +283,7 @@ test.each([
   ['no key', '/v1/instances', { key: '' }, 401],
   ['a wrong key', '/v1/instances', { key: 'guess' }, 401],
   ['an instance nobody knows', `/v1/instances/${newId()}`, {}, 404],
-  ['an id that is none', `/v1/instances/7'%20OR%201=1`, {}, 404],
+  ['an id that is none', `/v1/instances/7'%20OR%201=1`, {}, 400],
   ['a field nobody knows', '/v1/instances', { method: 'POST', body: { slug: 'x', admin: true } }, 400],
   ['a filter nobody knows', '/v1/instances?colour=red', {}, 400],
 ])('with %s the API answers a problem that says what to do next', async (_, path, init, status) => {

@@ -115,7 +115,7 @@ test('an approval to destroy that was parked is not believed when it is put back
 
 test.each([
   ['a number nobody has', '/v1/parked-messages/999999', undefined, 404],
-  ['what is no number', '/v1/parked-messages/1%20OR%201=1', undefined, 404],
+  ['what is no number', '/v1/parked-messages/1%20OR%201=1', undefined, 400],
   ['a filter nobody knows', '/v1/parked-messages?colour=red', undefined, 400],
   ['no reason to discard', '/v1/parked-messages/1/discard', {}, 400],
 ])('with %s the API answers a problem', async (_, path, body, status) => {

@@ -31,6 +31,7 @@ export interface TestMeshOptions {
   readonly retryLevels?: string;
   readonly askAgain?: string;
   readonly jobLease?: string;
+  readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];
 }
@@ -275,19 +276,27 @@ export class TestMesh {
     }
   }
 
-  async api(path: string, init: { method?: string; body?: unknown; key?: string } = {}) {
+  /** @param init.body sent as JSON; a string goes as it is. */
+  async api(
+    path: string,
+    init: { method?: string; body?: unknown; key?: string; headers?: Record<string, string> } = {},
+  ): Promise<{ status: number; type: string | null; headers: Headers; body: Answered }> {
+    const { method = 'GET', body, key = this.installed.apiKey, headers } = init;
     const response = await fetch(`${this.services.url('api-gateway')}${path}`, {
-      method: init.method ?? 'GET',
+      method,
       headers: {
-        authorization: `Bearer ${init.key ?? this.installed.apiKey}`,
-        ...(init.body !== undefined && { 'content-type': 'application/json' }),
+        authorization: `Bearer ${key}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
       },
-      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
+    const text = await response.text();
     return {
       status: response.status,
       type: response.headers.get('content-type'),
-      body: (await response.json()) as Answered,
+      headers: response.headers,
+      body: text === '' ? undefined : JSON.parse(text),
     };
   }
 

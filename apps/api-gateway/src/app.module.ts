@@ -1,28 +1,49 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER } from '@nestjs/core';
+import { APP_FILTER, HttpAdapterHost } from '@nestjs/core';
+import type { ExpressAdapter } from '@nestjs/platform-express';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
-import { PersistenceModule } from '#persistence/index.js';
-import { ApiKeys, InstanceViews, ParkedMessages, ParkedReplay, Timeline } from './application/ports.js';
+import { Database, PersistenceModule } from '#persistence/index.js';
+import { EventFeed } from './application/event-feed.js';
+import { ManageApiKeys } from './application/manage-api-keys.js';
+import { Once } from './application/once.js';
+import {
+  ApiKeys,
+  Cells,
+  CurrentFacts,
+  InstanceViews,
+  ParkedMessages,
+  ParkedReplay,
+  Repeats,
+  Timeline,
+} from './application/ports.js';
+import { ProjectCellHandler } from './application/project-cell.handler.js';
 import * as projections from './application/project-instance.handlers.js';
+import { RebuildReadModel } from './application/rebuild-read-model.js';
 import { RecordFactHandler } from './application/record-fact.handler.js';
 import { RequestInstance } from './application/request-instance.js';
 import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
-import { InstancesController } from './entrypoints/instances.controller.js';
-import { OperationsController } from './entrypoints/operations.controller.js';
-import { ParkedController } from './entrypoints/parked.controller.js';
+import { controllers } from './entrypoints/controllers.js';
+import { methodsAt, openFrontDoor } from './entrypoints/front-door.js';
+import { ApiDocument, openApi } from './entrypoints/open-api.js';
 import { ProblemFilter } from './entrypoints/problem.js';
+import { RateLimit } from './entrypoints/rate-limit.js';
+import { routesOf } from './entrypoints/route.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
+import { ApiKeyRepository } from './infrastructure/api-key.repository.js';
+import { BrokerFacts } from './infrastructure/broker-facts.js';
+import { CellRepository } from './infrastructure/cell.repository.js';
 import { gatewayMigrations } from './infrastructure/gateway.migration.js';
-import { HashedApiKeys } from './infrastructure/hashed-api-keys.js';
 import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
 import { BrokerReplay, ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
+import { RepeatRepository } from './infrastructure/repeat.repository.js';
 import { TimelineRepository } from './infrastructure/timeline.repository.js';
 
 @Module({})
 export class AppModule {
   static with(config: Config, log: Log): DynamicModule {
+    const routes = routesOf(controllers);
     return {
       module: AppModule,
       imports: [
@@ -43,17 +64,45 @@ export class AppModule {
           onNotice: (what, fields) => log.info(what, fields),
         }),
       ],
-      controllers: [InstancesController, OperationsController, ParkedController],
+      controllers,
       providers: [
-        { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
-        { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
+        { provide: APP_FILTER, useFactory: () => new ProblemFilter(log, methodsAt(routes)) },
+        {
+          provide: 'front door',
+          inject: [HttpAdapterHost],
+          useFactory: ({ httpAdapter }: HttpAdapterHost<ExpressAdapter>) =>
+            openFrontDoor(
+              httpAdapter.getInstance(),
+              (folder, prefix) => httpAdapter.useStaticAssets(folder, { prefix }),
+              config.MESH_TRUSTED_PROXIES,
+            ),
+        },
+        { provide: RateLimit, useFactory: () => new RateLimit(config.MESH_API_CALLS_PER_MINUTE) },
+        { provide: ApiDocument, useFactory: () => new ApiDocument(openApi(routes)) },
+        {
+          provide: ApiKeys,
+          inject: [Database],
+          useFactory: (database: Database) => new ApiKeyRepository(database, config.MESH_API_KEY_HASHES),
+        },
+        {
+          provide: EventFeed,
+          inject: [Timeline],
+          useFactory: (timeline: Timeline) => new EventFeed(timeline, (what, error) => log.warn(what, { error })),
+        },
         { provide: InstanceViews, useClass: InstanceViewRepository },
+        { provide: Cells, useClass: CellRepository },
+        { provide: CurrentFacts, useClass: BrokerFacts },
+        { provide: Repeats, useClass: RepeatRepository },
         { provide: ParkedMessages, useClass: ParkedMessageRepository },
         { provide: Timeline, useClass: TimelineRepository },
         { provide: ParkedReplay, useClass: BrokerReplay },
+        Once,
+        ManageApiKeys,
+        RebuildReadModel,
         RequestInstance,
         SettleParked,
         RecordFactHandler,
+        ProjectCellHandler,
         ...Object.values(projections),
       ],
     };

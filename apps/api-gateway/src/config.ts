@@ -7,11 +7,21 @@ const Environment = z.object({
   ...serviceSettings(3000),
   ...brokerSettings,
   ...databaseSettings,
-  /** SHA-256 of each key that may use the API, in hex, with commas between: the keys themselves stand nowhere. */
+  /**
+   * SHA-256 of each key that may do everything, in hex, with commas between: the keys themselves stand nowhere. For the
+   * first key, and for the day on which all others are lost.
+   */
   MESH_API_KEY_HASHES: z
     .string()
     .regex(/^[0-9a-f]{64}(,[0-9a-f]{64})*$/)
     .transform((text) => text.split(',')),
+  /** For each key and in each process. */
+  MESH_API_CALLS_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
+  /** Addresses or networks, with commas between, whose X-Forwarded-For is believed. Empty: nobody's. */
+  MESH_TRUSTED_PROXIES: z
+    .string()
+    .regex(/^([0-9a-zA-Z.:/]+(,[0-9a-zA-Z.:/]+)*)?$/)
+    .default(''),
 });
 
 /** The only place that reads the environment. Throws one error that names every fault. */

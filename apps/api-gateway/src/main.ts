@@ -3,6 +3,7 @@ import { services } from '#contracts/index.js';
 import { Messaging } from '#messaging/index.js';
 import { Log, runService } from '#observability/index.js';
 import { AppModule } from './app.module.js';
+import { EventFeed } from './application/event-feed.js';
 import { ParkedMessages } from './application/ports.js';
 import { readConfig } from './config.js';
 
@@ -20,8 +21,14 @@ await runService({
   strategy: (app) => app.get(Messaging).transport,
   checks: (app) => ({ messages: () => app.get(Messaging).troubles }),
   onServing: (app) => {
+    app.get(EventFeed).start();
     const parked = app.get(ParkedMessages);
     app.get(Messaging).collectParked(services, (message) => parked.add(message));
   },
-  drain: (app) => [() => app.get(Messaging).drainConsumers(), () => app.get(Messaging).drainOutbox()],
+  drain: (app) => [
+    // Who follows connects again, to a process that stays.
+    () => app.get(EventFeed).close(),
+    () => app.get(Messaging).drainConsumers(),
+    () => app.get(Messaging).drainOutbox(),
+  ],
 });

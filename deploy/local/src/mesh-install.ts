@@ -30,6 +30,8 @@ export interface MeshPlan {
   readonly askAgain?: string;
   /** For tests: how soon the job of a worker that died goes to another, for instance `2s`. */
   readonly jobLease?: string;
+  /** For tests: how often a key may call the API. */
+  readonly callsPerMinute?: number;
 }
 
 export interface InstalledMesh {
@@ -88,7 +90,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
         MESH_URL_SCHEME: 'http',
       }),
-      ...(service === 'api-gateway' && { MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex') }),
+      ...(service === 'api-gateway' && {
+        MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
+        ...(plan.callsPerMinute && { MESH_API_CALLS_PER_MINUTE: String(plan.callsPerMinute) }),
+      }),
     };
     const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });

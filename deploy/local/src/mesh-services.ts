@@ -51,8 +51,13 @@ export class MeshServices {
     await Promise.all(services.map((service) => this.start(service)));
   }
 
+  /** Resolves when it has drained and is gone. */
+  async stop(service: Program): Promise<void> {
+    await this.processes.stop(this.processName(service), 30_000);
+  }
+
   async stopAll(): Promise<void> {
-    await Promise.all(programs.map((service) => this.processes.stop(this.processName(service), 30_000)));
+    await Promise.all(programs.map((service) => this.stop(service)));
   }
 
   /** As a crash would end it. The signal is out when this returns; the promise resolves when the process is gone. */

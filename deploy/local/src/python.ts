@@ -4,14 +4,14 @@ import type { CacheEntry } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { run } from './run.js';
 
-/** A Python environment with the pinned packages that the tests of foreign publishers use. */
+/** A Python environment with the pinned packages of the end-to-end tests: a foreign publisher, and one who tries the API. */
 export function pythonForTests(config: LocalConfig): CacheEntry {
   const requirements = join(config.root, 'deploy/local/python/requirements.txt');
   return {
     name: 'python',
     what: 'a Python environment for the tests',
     inputs: [readFileSync(requirements, 'utf8')],
-    cost: { minutes: 0.2, megabytes: 20 },
+    cost: { minutes: 0.4, megabytes: 100 },
     async make(folder, progress) {
       const options = { env: config.environment };
       progress('virtual environment');

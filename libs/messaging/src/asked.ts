@@ -46,6 +46,12 @@ export class Asked {
     await tx.query('DELETE FROM asked WHERE message_id = $1 AND owner = $2', [messageId, owner]);
   }
 
+  /** Whose answers to requests of this kind are due. */
+  async owners(routingKey: string): Promise<string[]> {
+    const sql = 'SELECT DISTINCT owner FROM asked WHERE routing_key = $1 ORDER BY owner';
+    return (await this.database.query<{ owner: string }>(sql, [routingKey])).map(({ owner }) => owner);
+  }
+
   /** What was noted of this kind is due now. */
   async hurry(routingKey: string): Promise<void> {
     await this.database.query('UPDATE asked SET due_at = now() WHERE routing_key = $1', [routingKey]);

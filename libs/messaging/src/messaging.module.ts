@@ -1,7 +1,7 @@
 import { type DynamicModule, Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
 import { type Contract, RepublishRequested, type Service, services as servicesOfTheMesh } from '#contracts/index.js';
-import { Database, Periodic } from '#persistence/index.js';
+import { Database, Periodic, type Transaction } from '#persistence/index.js';
 import { Asked, defaultAskAgainMs } from './asked.js';
 import { BrokerConnection } from './broker.js';
 import { MessageHandler, type Subscription } from './handler.js';
@@ -116,6 +116,27 @@ export class Messaging implements OnModuleInit {
     await this.askNow();
   }
 
+  /**
+   * All current facts that this service hears are asked for, and are handled as if they came for the first time: for a
+   * read model that is made again. Part of the caller's transaction. Facts that are not current are not said again.
+   */
+  async hearAgain(tx: Transaction): Promise<void> {
+    await tx.query('DELETE FROM inbox');
+    await tx.query('DELETE FROM heard WHERE type = ANY($1)', [this.wholeFacts().map((one) => one.type)]);
+    await this.ask(
+      tx,
+      this.wholeFacts().map((one) => one.subject),
+    );
+    tx.afterCommit(() => {
+      this.askNow().catch((error) => this.options.onTrouble('current facts are asked for a little later', error));
+    });
+  }
+
+  /** Who has not told yet that all its current facts were said again. */
+  async unansweredOwners(): Promise<string[]> {
+    return await this.asked.owners(RepublishRequested.key);
+  }
+
   /** Why messages are not sent or handled just now; empty: all is well. */
   get troubles(): string[] {
     return [this.publishing.trouble, this.relay.trouble, ...this.transport.troubles].filter((one) => one !== undefined);
@@ -153,15 +174,17 @@ export class Messaging implements OnModuleInit {
 
   /** Noted before the queues are made, and sent after: a crash in between forgets nothing, and no answer comes too early. */
   private async noteQuestions(subjectKinds: readonly string[]): Promise<void> {
+    if (subjectKinds.length === 0) return;
+    await this.database.transaction((tx) => this.ask(tx, subjectKinds));
+    for (const kind of subjectKinds) this.askedFor.add(kind);
+  }
+
+  private async ask(tx: Transaction, subjectKinds: readonly string[]): Promise<void> {
     const subscription = namesOf(this.options.service).facts;
     const kinds = new Set(subjectKinds);
-    if (kinds.size === 0) return;
-    await this.database.transaction(async (tx) => {
-      for (const subjectKind of kinds)
-        await this.outbox.noteRequest(tx, {}, RepublishRequested, { subscription, subjectKind });
-    });
-    for (const kind of kinds) this.askedFor.add(kind);
-    this.options.onNotice?.('current facts are asked for', { about: [...kinds] });
+    for (const subjectKind of kinds)
+      await this.outbox.noteRequest(tx, {}, RepublishRequested, { subscription, subjectKind });
+    tx.afterCommit(() => this.options.onNotice?.('current facts are asked for', { about: [...kinds] }));
   }
 
   private async askNow(): Promise<void> {

@@ -1,12 +1,21 @@
 import type { ParkedMessage } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
+import type { Caller, Role } from '../domain/access.js';
+import type { ApiKey } from '../domain/api-key.js';
+import type { Capacity, Cell } from '../domain/cell.js';
 import type { InstanceView, ViewState } from '../domain/instance-view.js';
 import type { TimelineEntry } from '../domain/timeline.js';
+
+export const instanceOrders = ['created', '-created', 'slug', '-slug'] as const;
 
 export interface InstanceFilter {
   readonly customerId?: string | undefined;
   readonly state?: ViewState | undefined;
-  /** Everything made after this one. */
+  readonly slug?: string | undefined;
+  readonly plan?: string | undefined;
+  readonly cell?: string | undefined;
+  readonly sort: (typeof instanceOrders)[number];
+  /** Everything behind this instance. */
   readonly after?: string | undefined;
   readonly limit: number;
 }
@@ -14,14 +23,33 @@ export interface InstanceFilter {
 /** The read model of instances. */
 export abstract class InstanceViews {
   abstract get(instanceId: string): Promise<InstanceView | undefined>;
-  /** In the order of their making. */
   abstract list(filter: InstanceFilter): Promise<InstanceView[]>;
   /** The instance that this request asked for. */
   abstract byOperation(operationId: string): Promise<InstanceView | undefined>;
   /** The instance that has this slug now, and is not at its end. */
   abstract holderOf(slug: string): Promise<string | undefined>;
+  abstract waiting(): Promise<Capacity['waiting']>;
   /** Makes the row or fills in what the change knows; a state that was passed already is not gone back to. */
   abstract merge(tx: Transaction, change: ViewChange): Promise<void>;
+  /** From now on each row is made anew by the first change that comes, and keeps nothing of what it was. */
+  abstract startAnew(tx: Transaction): Promise<void>;
+  /** `generation` counts the beginnings; `old`: rows that no change has reached since the last one. */
+  abstract progress(): Promise<{ generation: number; startedAt: Date | null; instances: number; old: number }>;
+}
+
+/** The read model of cells. */
+export abstract class Cells {
+  /** By name. */
+  abstract all(): Promise<Cell[]>;
+  abstract put(tx: Transaction, cell: Omit<Cell, 'free' | 'updatedAt'>): Promise<void>;
+}
+
+/** What the owners of facts are asked for. */
+export abstract class CurrentFacts {
+  /** All of them are said again, and handled as if they came for the first time. Part of the caller's transaction. */
+  abstract askForAll(tx: Transaction): Promise<void>;
+  /** Services whose answer is not complete yet. */
+  abstract unanswered(): Promise<string[]>;
 }
 
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
@@ -29,9 +57,19 @@ export type ViewChange = Pick<InstanceView, 'instanceId'> &
 
 export type Recorded = Omit<TimelineEntry, 'id'> & {
   readonly instanceId: string;
+  /** Of the message that said it: the same fact is recorded once. */
+  readonly messageId: string;
   /** Of its publisher, for facts of the same moment. */
   readonly sequence: number;
 };
+
+/** A fact in the one order in which all of them became known here; `id` is its place there. */
+export type TimelineEvent = TimelineEntry & { readonly instanceId: string; readonly customerId: string | null };
+
+export interface EventFilter {
+  readonly instanceId?: string | undefined;
+  readonly customerId?: string | undefined;
+}
 
 /** Every fact about every instance. Not made again from anything: it is kept as data. */
 export abstract class Timeline {
@@ -43,6 +81,13 @@ export abstract class Timeline {
   ): Promise<TimelineEntry[]>;
   /** What was said because of one request, and about which instance. */
   abstract ofOperation(operationId: string): Promise<(TimelineEntry & { readonly instanceId: string })[]>;
+  /**
+   * Gives what was recorded since the last time its place in the order of events. @returns the last place that is
+   * taken. What is at or before it stays as it is for ever: who has read to there has missed nothing.
+   */
+  abstract putInOrder(): Promise<string>;
+  /** In order, what comes after this place and not after `upTo`. */
+  abstract events(after: string, upTo: string, filter: EventFilter, limit: number): Promise<TimelineEvent[]>;
 }
 
 export const parkedStatuses = ['parked', 'replayed', 'superseded', 'discarded'] as const;
@@ -98,5 +143,35 @@ export abstract class ParkedReplay {
 
 /** Who may use the API. */
 export abstract class ApiKeys {
-  abstract isKnown(bearer: string): boolean;
+  /** Undefined: nobody's key, or one that has ended. */
+  abstract callerOf(bearer: string): Promise<Caller | undefined>;
+  /** Newest first. */
+  abstract all(): Promise<ApiKey[]>;
+  abstract get(id: string): Promise<ApiKey | undefined>;
+  abstract add(tx: Transaction, key: { readonly id: string; readonly bearer: string } & KeyRights): Promise<ApiKey>;
+  /** Nobody else ends it before the transaction is over. */
+  abstract lock(tx: Transaction, id: string): Promise<ApiKey | undefined>;
+  /** Unless it has ended before. */
+  abstract end(tx: Transaction, id: string, end: { at: Date; by: string; replacedBy: string | null }): Promise<void>;
+}
+
+export interface KeyRights {
+  readonly name: string;
+  readonly role: Role;
+  readonly customerId: string | null;
+  readonly createdBy: string;
+  readonly endsAt: Date | null;
+}
+
+/** What callers repeat. */
+export abstract class Repeats {
+  /**
+   * Notes a request, or waits for the one of the same caller and key to end. @returns `fingerprint` and answer of the
+   * one before; undefined: this is the first.
+   */
+  abstract note(
+    tx: Transaction,
+    of: { readonly caller: string; readonly key: string; readonly fingerprint: string },
+  ): Promise<{ fingerprint: string; answer: unknown } | undefined>;
+  abstract answer(tx: Transaction, of: { caller: string; key: string }, answer: unknown): Promise<void>;
 }

@@ -14,11 +14,12 @@ export class RecordFactHandler extends MessageHandler<FactContract> {
   async handle(data: unknown, ctx: ConsumeContext): Promise<void> {
     const { instanceId } = data as { instanceId?: string };
     if (!instanceId) return;
-    const { type, source, time, correlationId, traceparent, sequence } = ctx.message;
+    const { id, type, source, time, correlationId, traceparent, sequence } = ctx.message;
     await this.timeline.record(ctx, {
       instanceId,
       ...tell(type.replace(/^mesh\./, ''), data),
       at: time ? new Date(time) : new Date(),
+      messageId: id,
       sequence: sequence ?? 0,
       who: source,
       operationId: correlationId,

@@ -1,5 +1,6 @@
 /** What became of a request; its id is the operation's. */
-export type OperationState = 'pending' | 'succeeded' | 'failed' | 'refused';
+export const operationStates = ['pending', 'succeeded', 'failed', 'refused'] as const;
+export type OperationState = (typeof operationStates)[number];
 
 const ends: Readonly<Record<string, OperationState>> = {
   'instance.ready': 'succeeded',

@@ -11,7 +11,7 @@ export interface TimelineEntry {
   readonly summary: string;
   /** The code of a wait, a refusal or a failure. */
   readonly reason: string | null;
-  readonly fault: string | null;
+  readonly fault: 'user' | 'platform' | 'provider' | null;
   /** The id of the request that started it all. */
   readonly operationId: string;
   readonly traceId: string | null;

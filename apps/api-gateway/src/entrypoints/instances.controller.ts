@@ -1,39 +1,103 @@
-import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, UseGuards } from '@nestjs/common';
+import { Controller } from '@nestjs/common';
 import { z } from 'zod';
-import { InstanceRequested } from '#contracts/index.js';
-import { spanContextOf } from '#messaging/index.js';
-import { InstanceViews, Timeline } from '../application/ports.js';
-import { type Accepted, type InstanceWish, RequestInstance, SlugTaken } from '../application/request-instance.js';
-import { type Explanation, explain } from '../domain/explanation.js';
+import { InstanceViews, instanceOrders, Timeline } from '../application/ports.js';
+import { InstanceExists, RequestInstance, SlugTaken } from '../application/request-instance.js';
+import { type Caller, sees } from '../domain/access.js';
+import { explain } from '../domain/explanation.js';
 import { type InstanceView, viewStates } from '../domain/instance-view.js';
-import type { TimelineEntry } from '../domain/timeline.js';
-import { ApiKeyGuard } from './api-key.guard.js';
 import { Problem } from './problem.js';
-import { read } from './read.js';
+import { withoutReuse } from './repeats.js';
+import type { Call } from './route.js';
+import { Serves } from './serves.js';
+import { Accepted, countedId, Explanation, Instance, Page, Repeatable, TimelineEntry, Wish } from './shapes.js';
 
-/** What may be asked for: the contract's fields, less those that are made here. */
-const Wish = InstanceRequested.data
-  .omit({ adminPasswordHash: true })
-  .extend({ instanceId: z.uuid().optional() })
-  .strict();
+const params = z.strictObject({ instanceId: z.uuid() });
+const view = { role: 'viewer', scope: 'customer' } as const;
 
-const ListQuery = z.strictObject({
-  customerId: z.string().max(64).optional(),
-  state: z.enum(viewStates).optional(),
-  after: z.uuid().optional(),
-  limit: z.coerce.number().int().min(1).max(500).default(50),
-});
+const Request = {
+  id: 'requestInstance',
+  method: 'post',
+  path: '/v1/instances',
+  summary: 'Asks for an instance',
+  description:
+    'Answered at once; what becomes of the request shows in its operation. Makes the first password and answers it this once.',
+  right: { role: 'operator', scope: 'customer' },
+  headers: Repeatable,
+  body: Wish,
+  status: 202,
+  answer: Accepted,
+  answerHeaders: { Location: 'Of the operation.' },
+  problems: [
+    ...(['bad-request', 'other-customer', 'slug-taken', 'instance-exists', 'body-too-large'] as const),
+    ...(['unsupported-media-type', 'idempotency-key-reused'] as const),
+  ],
+} as const;
 
-const TimelineQuery = z.strictObject({
-  after: z
-    .string()
-    .regex(/^[1-9][0-9]{0,17}$/, 'is not the id of an entry')
-    .optional(),
-  limit: z.coerce.number().int().min(1).max(500).default(100),
-});
+const List = {
+  id: 'listInstances',
+  method: 'get',
+  path: '/v1/instances',
+  summary: 'Instances, a page at a time',
+  right: view,
+  query: z.strictObject({
+    customerId: Wish.shape.customerId.optional(),
+    state: z.enum(viewStates).optional(),
+    slug: Wish.shape.slug.optional(),
+    plan: Wish.shape.plan.optional(),
+    cell: z
+      .string()
+      .regex(/^[!-~]{1,64}$/)
+      .optional(),
+    sort: z.enum(instanceOrders).default('created').describe('With `-`: the other way round.'),
+    after: z.uuid().optional(),
+    limit: z.coerce.number().int().min(1).max(500).default(50),
+  }),
+  status: 200,
+  answer: Page(Instance, z.uuid(), 'after'),
+  problems: ['other-customer'],
+} as const;
 
-@Controller('v1/instances')
-@UseGuards(ApiKeyGuard)
+const One = {
+  id: 'getInstance',
+  method: 'get',
+  path: '/v1/instances/{instanceId}',
+  summary: 'One instance',
+  right: view,
+  params,
+  status: 200,
+  answer: Instance,
+  problems: ['unknown-instance'],
+} as const;
+
+const Story = {
+  id: 'getTimeline',
+  method: 'get',
+  path: '/v1/instances/{instanceId}/timeline',
+  summary: 'Every fact about an instance, oldest first',
+  right: view,
+  params,
+  query: z.strictObject({
+    after: countedId.optional(),
+    limit: z.coerce.number().int().min(1).max(500).default(100),
+  }),
+  status: 200,
+  answer: Page(TimelineEntry, countedId, 'after'),
+  problems: ['unknown-instance'],
+} as const;
+
+const Explain = {
+  id: 'explainInstance',
+  method: 'get',
+  path: '/v1/instances/{instanceId}/explain',
+  summary: 'What an instance waits for, since when, whose fault that is, and what comes next',
+  right: view,
+  params,
+  status: 200,
+  answer: Explanation,
+  problems: ['unknown-instance'],
+} as const;
+
+@Controller()
 export class InstancesController {
   constructor(
     private readonly views: InstanceViews,
@@ -41,56 +105,53 @@ export class InstancesController {
     private readonly requests: RequestInstance,
   ) {}
 
-  /** 202: the request is on its way, and will be answered by the state of the instance. */
-  @Post()
-  @HttpCode(202)
-  async request(@Body() body: unknown, @Headers('traceparent') traceparent?: string): Promise<Accepted> {
-    const wish: InstanceWish = read(Wish, body);
+  @Serves(Request)
+  async request({ body, headers, caller, traceparent, setHeader }: Call<typeof Request>) {
+    if (!sees(caller, body.customerId)) throw new Problem('other-customer');
     try {
-      return await this.requests.request(wish, spanContextOf(traceparent) && traceparent);
+      const repeatable = { caller: caller.keyId, key: headers['idempotency-key'] };
+      const accepted = await withoutReuse(this.requests.request(body, repeatable, traceparent));
+      setHeader('Location', `/v1/operations/${accepted.operationId}`);
+      return accepted;
     } catch (error) {
-      if (!(error instanceof SlugTaken)) throw error;
-      throw new Problem(409, 'slug-taken', 'Another instance has this name', 'Choose another slug.', error.message);
+      if (error instanceof SlugTaken) throw new Problem('slug-taken', error.message);
+      if (error instanceof InstanceExists) throw new Problem('instance-exists', error.message);
+      throw error;
     }
   }
 
-  /** In the order of their making; `next` is what to send as `after` for the following page. */
-  @Get()
-  async list(@Query() query: unknown): Promise<{ items: InstanceView[]; next: string | null }> {
-    const { limit, ...filter } = read(ListQuery, query);
-    const found = await this.views.list({ ...filter, limit: limit + 1 });
+  @Serves(List)
+  async list({ query: { limit, ...filter }, caller }: Call<typeof List>) {
+    if (filter.customerId !== undefined && !sees(caller, filter.customerId)) throw new Problem('other-customer');
+    const customerId = caller.customerId ?? filter.customerId;
+    const found = await this.views.list({ ...filter, customerId, limit: limit + 1 });
     const items = found.slice(0, limit);
     return { items, next: found.length > limit ? items.at(-1)!.instanceId : null };
   }
 
-  @Get(':id')
-  async one(@Param('id') id: string): Promise<InstanceView> {
-    return await this.known(id);
+  @Serves(One)
+  async one({ params, caller }: Call<typeof One>) {
+    return await this.known(params.instanceId, caller);
   }
 
-  /** Every fact, oldest first; `next` is what to send as `after` for the following page. */
-  @Get(':id/timeline')
-  async story(
-    @Param('id') id: string,
-    @Query() query: unknown,
-  ): Promise<{ items: TimelineEntry[]; next: string | null }> {
-    const { limit, after } = read(TimelineQuery, query);
-    const { instanceId } = await this.known(id);
+  @Serves(Story)
+  async story({ params, query: { limit, after }, caller }: Call<typeof Story>) {
+    const { instanceId } = await this.known(params.instanceId, caller);
     const found = await this.timeline.of(instanceId, { after, limit: limit + 1 });
     const items = found.slice(0, limit);
     return { items, next: found.length > limit ? items.at(-1)!.id : null };
   }
 
-  /** What it waits for, since when, whose fault that is, and what comes next. */
-  @Get(':id/explain')
-  async explain(@Param('id') id: string): Promise<Explanation & { message: string | null; since: Date }> {
-    const view = await this.known(id);
+  @Serves(Explain)
+  async explain({ params, caller }: Call<typeof Explain>) {
+    const view = await this.known(params.instanceId, caller);
     return { ...explain(view), message: view.message, since: view.stateSince };
   }
 
-  private async known(id: string): Promise<InstanceView> {
-    const view = z.uuid().safeParse(id).success ? await this.views.get(id) : undefined;
-    if (view) return view;
-    throw new Problem(404, 'unknown-instance', 'There is no such instance', 'List them at /v1/instances.');
+  /** What belongs to somebody else is not there either: that it exists is nobody else's business. */
+  private async known(id: string, caller: Caller): Promise<InstanceView> {
+    const view = await this.views.get(id);
+    if (view && sees(caller, view.customerId)) return view;
+    throw new Problem('unknown-instance');
   }
 }

@@ -1,40 +1,39 @@
-import { Controller, Get, Param, UseGuards } from '@nestjs/common';
+import { Controller } from '@nestjs/common';
+import { z } from 'zod';
 import { InstanceViews, Timeline } from '../application/ports.js';
-import { type OperationState, stateOfOperation } from '../domain/operation.js';
-import type { TimelineEntry } from '../domain/timeline.js';
-import { ApiKeyGuard } from './api-key.guard.js';
+import { sees } from '../domain/access.js';
+import { stateOfOperation } from '../domain/operation.js';
 import { Problem } from './problem.js';
+import type { Call } from './route.js';
+import { Serves } from './serves.js';
+import { Operation } from './shapes.js';
 
-interface Operation {
-  readonly operationId: string;
-  readonly instanceId: string;
-  readonly state: OperationState;
-  readonly traceId: string | null;
-  /** Why it waits or failed; of the last fact that gave one. */
-  readonly reason: string | null;
-  readonly facts: readonly TimelineEntry[];
-}
+const One = {
+  id: 'getOperation',
+  method: 'get',
+  path: '/v1/operations/{operationId}',
+  summary: 'What became of a request',
+  description: 'The id is the `operationId` of the answer to the request, or the id of the message that asked.',
+  right: { role: 'viewer', scope: 'customer' },
+  params: z.strictObject({ operationId: z.string().regex(/^[!-~]{1,128}$/) }),
+  status: 200,
+  answer: Operation,
+  problems: ['unknown-operation'],
+} as const;
 
-@Controller('v1/operations')
-@UseGuards(ApiKeyGuard)
+@Controller()
 export class OperationsController {
   constructor(
     private readonly timeline: Timeline,
     private readonly views: InstanceViews,
   ) {}
 
-  /** What became of a request; its message's id is the operation's. */
-  @Get(':id')
-  async one(@Param('id') operationId: string): Promise<Operation> {
+  @Serves(One)
+  async one({ params: { operationId }, caller }: Call<typeof One>) {
     const facts = await this.timeline.ofOperation(operationId);
     const instanceId = facts[0]?.instanceId ?? (await this.views.byOperation(operationId))?.instanceId;
-    if (!instanceId)
-      throw new Problem(
-        404,
-        'unknown-operation',
-        'There is no such operation',
-        'Its id is the `operationId` of the answer, or the id of the message that asked.',
-      );
+    const customerId = instanceId ? ((await this.views.get(instanceId))?.customerId ?? null) : null;
+    if (!instanceId || !sees(caller, customerId)) throw new Problem('unknown-operation');
     return {
       operationId,
       instanceId,

@@ -6,5 +6,5 @@ export function read<Schema extends z.ZodType>(schema: Schema, value: unknown): 
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'it'}: ${issue.message}`).join('; ');
-  throw new Problem(400, 'invalid', 'The request does not fit', 'Mend the fields that are named.', faults);
+  throw new Problem('invalid', faults);
 }

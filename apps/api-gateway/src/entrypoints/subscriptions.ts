@@ -1,4 +1,5 @@
 import {
+  CellChanged,
   HostReleased,
   InstancePlaced,
   InstancePlacementDeferred,
@@ -10,6 +11,7 @@ import {
   InstanceTerminated,
 } from '#contracts/index.js';
 import { on, onEvery } from '#messaging/index.js';
+import { ProjectCellHandler } from '../application/project-cell.handler.js';
 import {
   ProjectDeferredHandler,
   ProjectFailedHandler,
@@ -35,4 +37,5 @@ export const subscriptions = [
   on(InstanceReady, ProjectReadyHandler, told),
   on(InstanceTerminated, ProjectTerminatedHandler, told),
   onEvery(HostReleased, RecordFactHandler),
+  on(CellChanged, ProjectCellHandler),
 ];

@@ -105,5 +105,71 @@ export class Gateway1764000000022 implements MigrationInterface {
   }
 }
 
+/** Keys, requests that may be repeated, cells, the order of events, and a read model that can be made again. */
+export class Gateway1764000000023 implements MigrationInterface {
+  readonly name = 'Gateway1764000000023';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE api_key (
+        id uuid PRIMARY KEY,
+        hash bytea NOT NULL UNIQUE,
+        name text NOT NULL,
+        role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+        customer_id text,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        created_by text NOT NULL,
+        ends_at timestamptz,
+        ended_by text,
+        replaced_by uuid
+      )`);
+    await runner.query(`
+      CREATE TABLE repeat (
+        caller text NOT NULL,
+        key text NOT NULL,
+        fingerprint text NOT NULL,
+        answer jsonb,
+        noted_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (caller, key)
+      )`);
+    await runner.query('CREATE INDEX repeat_age ON repeat (noted_at)');
+    await runner.query(`
+      CREATE TABLE cell (
+        cell text PRIMARY KEY,
+        namespace text NOT NULL,
+        open boolean NOT NULL,
+        places integer NOT NULL,
+        reserved integer NOT NULL,
+        shards jsonb NOT NULL,
+        updated_at timestamptz NOT NULL DEFAULT now()
+      )`);
+    await runner.query('ALTER TABLE timeline ADD message_id text, ADD position bigint');
+    await runner.query('CREATE UNIQUE INDEX timeline_message ON timeline (who, message_id)');
+    await runner.query('CREATE UNIQUE INDEX timeline_position ON timeline (position)');
+    await runner.query('CREATE INDEX timeline_without_position ON timeline (at, sequence, id) WHERE position IS NULL');
+    await runner.query('ALTER TABLE instance_view ADD generation integer NOT NULL DEFAULT 0');
+    await runner.query(`CREATE INDEX instance_view_by_slug ON instance_view ((coalesce(slug, '~')), instance_id)`);
+    await runner.query(`
+      CREATE TABLE read_model (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        generation integer NOT NULL,
+        started_at timestamptz
+      )`);
+    await runner.query('INSERT INTO read_model (generation) VALUES (0)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    for (const table of ['api_key', 'repeat', 'cell', 'read_model']) await runner.query(`DROP TABLE ${table}`);
+    await runner.query('ALTER TABLE timeline DROP message_id, DROP position');
+    await runner.query('DROP INDEX instance_view_by_slug');
+    await runner.query('ALTER TABLE instance_view DROP generation');
+  }
+}
+
 /** In this order. */
-export const gatewayMigrations = [Gateway1764000000020, Gateway1764000000021, Gateway1764000000022] as const;
+export const gatewayMigrations = [
+  Gateway1764000000020,
+  Gateway1764000000021,
+  Gateway1764000000022,
+  Gateway1764000000023,
+] as const;

@@ -1,0 +1,20 @@
+import { ApiKeysController } from './api-keys.controller.js';
+import { CellsController } from './cells.controller.js';
+import { EventsController } from './events.controller.js';
+import { InstancesController } from './instances.controller.js';
+import { OperationsController } from './operations.controller.js';
+import { ParkedController } from './parked.controller.js';
+import { ReadModelController } from './read-model.controller.js';
+import { ReferenceController } from './reference.controller.js';
+
+/** All that the API serves. */
+export const controllers = [
+  InstancesController,
+  OperationsController,
+  EventsController,
+  CellsController,
+  ParkedController,
+  ReadModelController,
+  ApiKeysController,
+  ReferenceController,
+];
