@@ -29,22 +29,17 @@ const Create = {
   summary: 'Makes a key and answers it this once',
   right,
   headers: Repeatable,
-  body: z
-    .strictObject({
-      name: z
-        .string()
-        .regex(/^[ -~]{1,100}$/)
-        .describe('What it is for.'),
-      role: z.enum(roles),
-      customerId: Wish.shape.customerId
-        .optional()
-        .describe('Binds it to this customer. Left out: it is for all of them.'),
-      days: z.int().min(1).max(3650).optional().describe('How long it is believed. Left out: until it is ended.'),
-    })
-    .refine(({ role, customerId }) => role !== 'admin' || customerId === undefined, {
-      message: 'an admin cannot be bound to one customer',
-      path: ['customerId'],
-    }),
+  body: z.strictObject({
+    name: z
+      .string()
+      .regex(/^[ -~]{1,100}$/)
+      .describe('What it is for.'),
+    role: z.enum(roles),
+    customerId: Wish.shape.customerId
+      .optional()
+      .describe('Binds it to this customer. Left out: it is for all of them.'),
+    days: z.int().min(1).max(3650).optional().describe('How long it is believed. Left out: until it is ended.'),
+  }),
   status: 201,
   answer: NewApiKey,
   answerHeaders: { Location: 'Of the key.' },

@@ -54,7 +54,7 @@ const List = {
   }),
   status: 200,
   answer: Page(Instance, z.uuid(), 'after'),
-  problems: ['other-customer'],
+  problems: ['other-customer', 'unknown-instance'],
 } as const;
 
 const One = {
@@ -125,6 +125,9 @@ export class InstancesController {
     if (filter.customerId !== undefined && !sees(caller, filter.customerId)) throw new Problem('other-customer');
     const customerId = caller.customerId ?? filter.customerId;
     const found = await this.views.list({ ...filter, customerId, limit: limit + 1 });
+    // An end that is none would end somebody's reading unseen.
+    if (found.length === 0 && filter.after && !(await this.views.get(filter.after)))
+      throw new Problem('unknown-instance', 'It stands in `after`.');
     const items = found.slice(0, limit);
     return { items, next: found.length > limit ? items.at(-1)!.instanceId : null };
   }
