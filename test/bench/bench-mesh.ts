@@ -59,7 +59,10 @@ export class BenchMesh {
     const state = new State(stack.MESH_STATE);
     const seed = randomBytes(16).toString('hex');
     const secret = (of: string) => createHash('sha256').update(`${seed} ${of}`).digest('hex');
-    const installed = await installMesh({ name, stack, root, folder: join(state.folder, name), secret });
+    const installed = await installMesh({
+      ...{ name, stack, root, folder: join(state.folder, name), secret },
+      callsPerMinute: 1_000_000,
+    });
     const shardUrl = new URL(stack.MESH_POSTGRES_URL);
     shardUrl.username = `${name}_shard`;
     shardUrl.password = secret('shard');

@@ -1,3 +1,4 @@
+import { api } from './api.bench.js';
 import type { Bench } from './bench.js';
 import { consume } from './consume.bench.js';
 import { inbox } from './inbox.bench.js';
@@ -15,6 +16,7 @@ export const benches: readonly Bench[] = [
   outbox,
   inbox,
   kubernetes,
+  api,
   provision,
   provisionThousand,
 ];

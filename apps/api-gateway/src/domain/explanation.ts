@@ -32,6 +32,54 @@ const words: Readonly<Record<string, Words>> = {
     'the next step of its making',
     'Each step takes seconds; after 15 minutes it is given up with a reason.',
   ),
+  'provisioning SHARD_UNAVAILABLE': platform(
+    'its database shard, which does not answer',
+    'It goes on by itself when the shard answers; an operator sees to the shard.',
+  ),
+  'provisioning SHARD_REFUSES_LOGIN': platform(
+    'an operator: its database shard refuses the mesh’s log-in',
+    'The operator mends the password in MESH_SHARD_URLS or on the shard; it goes on by itself then.',
+  ),
+  'provisioning SHARD_FORBIDS': platform(
+    'an operator: its database shard forbids a step',
+    'The operator prepares the shard again; it goes on by itself then.',
+  ),
+  'provisioning SHARD_DISK_FULL': platform(
+    'room on the disk of its database shard',
+    'An operator makes room; it goes on by itself then.',
+  ),
+  'provisioning SHARD_UNKNOWN': platform(
+    'an operator: the provisioner was not told of its database shard',
+    'The operator adds the shard to MESH_SHARD_URLS; it goes on by itself then.',
+  ),
+  'provisioning TEMPLATE_MISSING': platform(
+    'its template, which is not on the shard any more',
+    'An operator publishes the template again; it goes on by itself then.',
+  ),
+  'provisioning TEMPLATE_BUSY': platform(
+    'its template, in which somebody is at work',
+    'Nobody should be connected to a template; it goes on by itself when nobody is.',
+  ),
+  'provisioning CLUSTER_UNAVAILABLE': platform(
+    'the Kubernetes API, which does not answer',
+    'It goes on by itself when the API answers; an operator sees to the cluster.',
+  ),
+  'provisioning CLUSTER_FORBIDS': platform(
+    'an operator: Kubernetes forbids a step',
+    'The operator gives the provisioner its rights in the cell back; it goes on by itself then.',
+  ),
+  'provisioning CELL_MISSING': platform(
+    'an operator: the namespace of its cell is gone',
+    'The operator makes it again; it goes on by itself then.',
+  ),
+  'provisioning MANIFEST_REFUSED': platform(
+    'somebody who mends it: Kubernetes does not take an object as it is',
+    'An operator reads the message: an admission rule of the cluster, or a fault of the mesh.',
+  ),
+  'provisioning SECRET_LOST': platform(
+    'an operator: its Secret was deleted while it was made',
+    'The operator ends this instance and asks for another one; its database has no customer’s data yet.',
+  ),
   'provisioning VolumePending': platform(
     'the storage class, which has not bound its volume',
     'It goes on when the volume is bound.',
@@ -68,7 +116,13 @@ const words: Readonly<Record<string, Words>> = {
   terminated: { waitsFor: null, fault: null, next: 'Nothing: it has ended.' },
 };
 
+const notBegun = platform(
+  'the provisioner, who has not begun yet',
+  'It begins within seconds; if not, an operator looks whether a provisioner runs.',
+);
+
 /** What it waits for, whose fault that is and what comes next, from the facts so far. */
-export function explain({ state, reason }: Pick<InstanceView, 'state' | 'reason'>): Explanation {
-  return { state, reason, ...(words[`${state} ${reason}`] ?? words[state]!) };
+export function explain({ state, reason, step }: Pick<InstanceView, 'state' | 'reason' | 'step'>): Explanation {
+  const begun = state !== 'provisioning' || reason !== null || step !== null;
+  return { state, reason, ...(begun ? (words[`${state} ${reason}`] ?? words[state]!) : notBegun) };
 }

@@ -20,7 +20,7 @@ test.each(aboutInstances.map((one) => one.key))('%s is told in a sentence with a
 
 test.each(viewStates)('an instance that is %s is explained, with or without a reason we know', (state) => {
   for (const reason of [null, 'PodNotReady', 'NeverHeardOf'])
-    expect(explain({ state, reason })).toMatchObject({ state, reason, next: expect.stringMatching(/\.$/) });
+    expect(explain({ state, reason, step: null })).toMatchObject({ state, reason, next: expect.stringMatching(/\.$/) });
 });
 
 test.each([

@@ -22,7 +22,22 @@ export type OnShard = Pick<Observed, 'role' | 'database'>;
  */
 export type Fence = () => void;
 
-/** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent". */
+/**
+ * What keeps a step from being done, where it is known: a code and words for whoever was woken. The step is tried again
+ * all the same; most of these go away.
+ */
+export class Obstacle extends Error {
+  constructor(
+    readonly reason: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'Obstacle';
+  }
+}
+
+/** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent"; an Obstacle where it is known why. */
 export abstract class Cluster {
   /** Changes in this namespace hurry the footprint they belong to. Safe to repeat. */
   abstract watch(namespace: string): void;
@@ -40,7 +55,7 @@ export abstract class Cluster {
   abstract removeVolume(footprint: Footprint, fence: Fence): Promise<void>;
 }
 
-/** The footprint's role and database on its shard. Throws when the shard cannot be reached. */
+/** The footprint's role and database on its shard. Throws when the shard cannot be reached; an Obstacle where it is known why. */
 export abstract class TenantShards {
   abstract observe(footprint: Footprint): Promise<OnShard>;
   abstract ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void>;

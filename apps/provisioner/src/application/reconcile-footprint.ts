@@ -5,7 +5,7 @@ import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
-import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
+import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
@@ -29,6 +29,16 @@ export class ReconcileFootprint {
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
+    try {
+      return await this.goOn(lease);
+    } catch (error) {
+      // What goes away by itself before the second try is nobody's business.
+      if (error instanceof Obstacle && lease.attempt > 1) await this.noteObstacle(lease, error);
+      throw error;
+    }
+  }
+
+  private async goOn(lease: Lease): Promise<Outcome> {
     // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
     let assumed: Observed | undefined;
     let footprint = await this.footprints.get(lease.key);
@@ -103,6 +113,13 @@ export class ReconcileFootprint {
       });
       return next;
     });
+  }
+
+  private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
+    const footprint = await this.footprints.get(lease.key);
+    if (footprint?.state !== 'making') return;
+    const step = steps.find((one) => footprint.timings[one] === undefined) ?? 'ready';
+    await this.noteCondition(lease, footprint, { kind: 'wait', step, reason, message });
   }
 
   /** Said once per reason, so that a long wait is one line of the timeline. */

@@ -3,10 +3,17 @@ import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@ku
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import {
   AlreadyExists,
+  Forbidden,
+  Invalid,
   KubernetesClient,
+  KubernetesError,
   type KubernetesObject,
+  NotFound,
   type ObjectRef,
   Reflector,
+  ServerFault,
+  TooManyRequests,
+  Unreachable,
 } from '#kubernetes/index.js';
 import { Log } from '#observability/index.js';
 import {
@@ -21,7 +28,14 @@ import {
   volumeClaimManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { Cluster, type Fence, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import {
+  Cluster,
+  type Fence,
+  Obstacle,
+  type OnCluster,
+  ProvisionerSettings,
+  TenantShards,
+} from '../application/ports.js';
 import { type Footprint, planOf } from '../domain/footprint.js';
 import type { Workload } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
@@ -69,16 +83,18 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   async observe(footprint: Footprint): Promise<OnCluster> {
     const { names, namespace } = this.specOf(footprint);
-    const [secret, claim, deployment, route] = await Promise.all([
-      this.client.get({ kind: 'Secret', name: names.secret, namespace }),
-      this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
-        kind: 'PersistentVolumeClaim',
-        name: names.object,
-        namespace,
-      }),
-      this.client.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name: names.object, namespace }),
-      this.client.get({ kind: 'IngressRoute', name: names.object, namespace }),
-    ]);
+    const [secret, claim, deployment, route] = await asking(
+      Promise.all([
+        this.client.get({ kind: 'Secret', name: names.secret, namespace }),
+        this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
+          kind: 'PersistentVolumeClaim',
+          name: names.object,
+          namespace,
+        }),
+        this.client.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name: names.object, namespace }),
+        this.client.get({ kind: 'IngressRoute', name: names.object, namespace }),
+      ]),
+    );
     return {
       secret: secret ? 'present' : 'absent',
       volumeClaim: volumeState(claim),
@@ -102,7 +118,9 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       memoryLimitBytes: spec.plan.memoryLimitBytes,
     });
     try {
-      await this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager, { fence });
+      await asking(
+        this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager, { fence }),
+      );
     } catch (error) {
       // An earlier run made it, and its password may already be in use.
       if (!(error instanceof AlreadyExists)) throw error;
@@ -111,27 +129,23 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   async passwordOf(footprint: Footprint): Promise<string> {
     const { names, namespace } = this.specOf(footprint);
-    const secret = await this.client.get<V1Secret & KubernetesObject>({
-      kind: 'Secret',
-      name: names.secret,
-      namespace,
-    });
+    const ref = { kind: 'Secret', name: names.secret, namespace };
+    const secret = await asking(this.client.get<V1Secret & KubernetesObject>(ref));
     const password = secret?.data?.['database-password'];
-    if (!password) throw new Error(`the Secret of footprint ${footprint.footprintId} is gone or holds no password`);
+    if (!password) throw new Obstacle('SECRET_LOST', `Secret ${names.secret} is gone or holds no password`);
     return Buffer.from(password, 'base64').toString();
   }
 
   async applyVolume(footprint: Footprint, fence: Fence): Promise<void> {
-    await this.client.apply(volumeClaimManifest(this.specOf(footprint)) as KubernetesObject, fieldManager, { fence });
+    const manifest = volumeClaimManifest(this.specOf(footprint)) as KubernetesObject;
+    await asking(this.client.apply(manifest, fieldManager, { fence }));
   }
 
   async applyWorkload(footprint: Footprint, fence: Fence): Promise<void> {
     const spec = this.specOf(footprint);
-    await Promise.all(
-      [serviceManifest(spec), deploymentManifest(spec), ingressRouteManifest(spec)].map((manifest) =>
-        this.client.apply(manifest as KubernetesObject, fieldManager, { fence }),
-      ),
-    );
+    const manifests = [serviceManifest(spec), deploymentManifest(spec), ingressRouteManifest(spec)];
+    const apply = (manifest: object) => this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
+    await asking(Promise.all(manifests.map(apply)));
   }
 
   async remains(footprint: Footprint): Promise<Remains['cluster']> {
@@ -224,6 +238,26 @@ const waitedFor: Readonly<Record<string, (object: KubernetesObject) => string>> 
     return state === 'pending' ? '' : state;
   },
 };
+
+/** What the client says, or an Obstacle where a person can do something about it or at least knows what to wait for. */
+async function asking<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    const reason = reasonOf(error);
+    if (!reason) throw error;
+    throw new Obstacle(reason, (error as Error).message, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string | undefined {
+  if (!(error instanceof KubernetesError)) return undefined;
+  if (error instanceof Unreachable || error instanceof ServerFault || error instanceof TooManyRequests)
+    return 'CLUSTER_UNAVAILABLE';
+  if (error instanceof Forbidden) return error.byQuota ? 'CELL_FULL' : 'CLUSTER_FORBIDS';
+  if (error instanceof NotFound) return 'CELL_MISSING';
+  return error instanceof Invalid ? 'MANIFEST_REFUSED' : undefined;
+}
 
 function volumeState(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): OnCluster['volumeClaim'] {
   if (!claim) return 'absent';

@@ -1,5 +1,6 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { footprintNames } from '#odoo/index.js';
+import { isUnavailable } from '#persistence/index.js';
 import {
   cloneTemplate,
   dropTenant,
@@ -10,9 +11,10 @@ import {
   Shard,
   type Template,
   type Tenant,
+  TenantDatabaseError,
   uuidOf,
 } from '#tenant-databases/index.js';
-import { type Fence, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import { type Fence, Obstacle, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
@@ -33,45 +35,38 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   }
 
   async observe(footprint: Footprint): Promise<OnShard> {
-    return await observeTenant(this.shardOf(footprint), this.tenantOf(footprint));
+    return await this.on(footprint, (shard) => observeTenant(shard, this.tenantOf(footprint)));
   }
 
   async ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void> {
     const { databaseConnections: connectionLimit } = planOf(footprint);
-    await ensureTenantRole(this.shardOf(footprint), this.tenantOf(footprint), { password, connectionLimit }, fence);
+    await this.on(footprint, (shard) =>
+      ensureTenantRole(shard, this.tenantOf(footprint), { password, connectionLimit }, fence),
+    );
   }
 
   async copyTemplate(footprint: Footprint, fence: Fence): Promise<void> {
-    await cloneTemplate(this.shardOf(footprint), this.tenantOf(footprint), footprint.placed.template.database, fence);
+    const { database } = footprint.placed.template;
+    await this.on(footprint, (shard) => cloneTemplate(shard, this.tenantOf(footprint), database, fence));
   }
 
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {
     const { specification, host } = footprint.placed;
     const { company, adminLogin, adminPasswordHash, language, country } = specification;
-    const uuid = await personalise(
-      this.shardOf(footprint),
-      this.tenantOf(footprint),
-      {
-        baseUrl: `${this.settings.urlScheme}://${host}`,
-        company,
-        adminLogin,
-        adminPasswordHash,
-        language,
-        country: country ?? undefined,
-      },
-      fence,
-    );
+    const baseUrl = `${this.settings.urlScheme}://${host}`;
+    const customer = { baseUrl, company, adminLogin, adminPasswordHash, language, country: country ?? undefined };
+    const uuid = await this.on(footprint, (shard) => personalise(shard, this.tenantOf(footprint), customer, fence));
     this.uuids.set(footprint.footprintId, uuid);
   }
 
   async uuidOf(footprint: Footprint): Promise<string> {
     const known = this.uuids.get(footprint.footprintId);
     this.uuids.delete(footprint.footprintId);
-    return known ?? (await uuidOf(this.shardOf(footprint), this.tenantOf(footprint)));
+    return known ?? (await this.on(footprint, (shard) => uuidOf(shard, this.tenantOf(footprint))));
   }
 
   async remove(footprint: Footprint, fence: Fence): Promise<void> {
-    await dropTenant(this.shardOf(footprint), this.tenantOf(footprint), fence);
+    await this.on(footprint, (shard) => dropTenant(shard, this.tenantOf(footprint), fence));
   }
 
   async templates(): Promise<{ readonly databaseShard: string; readonly template: Template }[]> {
@@ -91,13 +86,38 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
     await Promise.all([...this.shards.values()].map((shard) => shard.close()));
   }
 
+  private async on<T>(footprint: Footprint, work: (shard: Shard) => Promise<T>): Promise<T> {
+    const shard = this.shardOf(footprint);
+    try {
+      return await work(shard);
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (!reason) throw error;
+      throw new Obstacle(reason, `database shard ${shard.name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
   private shardOf({ placed }: Footprint): Shard {
     const shard = this.shards.get(placed.databaseShard);
-    if (!shard) throw new Error(`database shard ${placed.databaseShard} is not configured here: see MESH_SHARD_URLS`);
+    if (!shard) throw new Obstacle('SHARD_UNKNOWN', `database shard ${placed.databaseShard} is not in MESH_SHARD_URLS`);
     return shard;
   }
 
   private tenantOf({ footprintId, epoch }: Footprint): Tenant {
     return { name: footprintNames(this.settings.meshName, footprintId).database, footprintId, epoch };
   }
+}
+
+const ofSqlState: Readonly<Record<string, string>> = {
+  '28000': 'SHARD_REFUSES_LOGIN',
+  '28P01': 'SHARD_REFUSES_LOGIN',
+  '42501': 'SHARD_FORBIDS',
+  '53100': 'SHARD_DISK_FULL',
+};
+
+function reasonOf(error: unknown): string | undefined {
+  if (error instanceof TenantDatabaseError) return error.code;
+  return (
+    ofSqlState[(error as { code?: string }).code ?? ''] ?? (isUnavailable(error) ? 'SHARD_UNAVAILABLE' : undefined)
+  );
 }
