@@ -39,9 +39,9 @@ export class InstanceViewRepository extends InstanceViews {
     super();
   }
 
-  async get(instanceId: string): Promise<InstanceView | undefined> {
+  async get(instanceId: string, tx?: Transaction): Promise<InstanceView | undefined> {
     const sql = `SELECT ${selected} FROM instance_view WHERE instance_id = $1`;
-    return (await this.database.query<InstanceView>(sql, [instanceId]))[0];
+    return (await (tx ?? this.database).query<InstanceView>(sql, [instanceId]))[0];
   }
 
   async list({ customerId, state, after, limit }: InstanceFilter): Promise<InstanceView[]> {
