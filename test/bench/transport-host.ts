@@ -126,7 +126,7 @@ export function hostTransport(setting: BenchBroker, { prefetch, open, facts, eff
 
 /** Every message is new, and every transaction ends at once. */
 export async function noDatabase(): Promise<Database> {
-  const tx = { query: async () => [{}], afterCommit() {} };
+  const tx = { queryPrepared: async () => [{}], afterCommit() {} };
   const database = {
     transaction: (work: (one: typeof tx) => Promise<unknown>) => work(tx),
     close: async () => {},

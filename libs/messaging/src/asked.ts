@@ -36,7 +36,7 @@ export class Asked {
     send: boolean,
   ): Promise<void> {
     const waitMs = asked.repeatable ? Math.min(repeatAgainMs, this.againMs) : this.againMs;
-    await tx.query(
+    await tx.queryPrepared(
       `WITH sent AS (
          INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
          SELECT $1::uuid, $7::text, $2::text, $3::text, $4::text WHERE $8::boolean)

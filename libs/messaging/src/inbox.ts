@@ -16,13 +16,13 @@ export async function admit(
 ): Promise<Verdict> {
   if (contract.kind === 'request' && contract.repeatable) return 'new';
   if (contract.kind === 'request' || facts === 'every') {
-    const noted = await tx.query(
+    const noted = await tx.queryPrepared(
       'INSERT INTO inbox (source, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1',
       [envelope.source, envelope.id],
     );
     return noted.length > 0 ? 'new' : 'duplicate';
   }
-  const [row] = await tx.query<{ noted: boolean; newer: boolean }>(
+  const [row] = await tx.queryPrepared<{ noted: boolean; newer: boolean }>(
     `WITH noted AS (
        INSERT INTO inbox (source, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING source),
      newer AS (
@@ -55,7 +55,7 @@ export async function admitTogether(tx: Transaction, messages: readonly Came[]):
     distinct.map(({ envelope, facts }) => of(envelope, facts));
   // An upsert touches each row once, so the newest of a kind goes in for all of them. What stood there before, the row
   // itself remembers: RETURNING does not know, and who looks beforehand may see what is out of date.
-  const rows = await tx.query<{ source: string; id: string; previous: string | null }>(
+  const rows = await tx.queryPrepared<{ source: string; id: string; previous: string | null }>(
     `WITH came AS (
        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
          AS came (source, message_id, subject, type, sequence)),

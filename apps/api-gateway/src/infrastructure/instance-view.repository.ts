@@ -80,7 +80,7 @@ export class InstanceViewRepository extends InstanceViews {
         ? `${columns[field]} = CASE WHEN excluded.rank >= v.rank THEN excluded.${columns[field]} ELSE v.${columns[field]} END`
         : `${columns[field]} = excluded.${columns[field]}`,
     );
-    await tx.query(
+    await tx.queryPrepared(
       `INSERT INTO instance_view AS v (${['instance_id', 'state', 'rank', ...names].join(', ')})
        VALUES (${['$1', '$2', '$3', ...places].join(', ')})
        ON CONFLICT (instance_id) DO UPDATE SET ${[
