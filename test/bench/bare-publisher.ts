@@ -32,14 +32,14 @@ export class BarePublisher {
   }
 
   /** As many unconfirmed as the window holds, at any time. Resolves when all are confirmed. */
-  async publish(messages: readonly Prepared[]): Promise<void> {
+  async publish(messages: readonly Prepared[], key = routingKey): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       let next = 0;
       let confirmed = 0;
       const send = () => {
         const message = messages[next++];
         if (!message) return;
-        this.channel.publish(eventsExchange, routingKey, message.body, message.properties, (error) => {
+        this.channel.publish(eventsExchange, key, message.body, message.properties, (error) => {
           if (error) return reject(error as Error);
           confirmed += 1;
           if (confirmed === messages.length) resolve();

@@ -1,22 +1,24 @@
 import { type Channel, type ChannelModel, connect } from 'amqplib';
-import { InstanceRequested } from '#contracts/index.js';
+import { InstanceRequested, InstanceTerminated } from '#contracts/index.js';
 import { declareService, defaultRetryLevels, namesOf } from '#messaging/index.js';
 import { createTestBroker } from '#testing/broker.js';
 
-/** A vhost in which the gateway asks for instances and the planner's queue takes the requests. */
+/** A vhost in which the gateway asks for instances, the provisioner says facts, and the planner's queues take both. */
 export interface BenchBroker {
   readonly publisherUrl: string;
+  readonly factPublisherUrl: string;
   readonly consumerUrl: string;
   readonly adminUrl: string;
 }
 
-/** The planner's own queue, with all its arguments: both sides of each bench fill and empty the same one. */
-export const queue = namesOf('capacity-planner').requests;
+/** The planner's own queues, with all their arguments: both sides of each bench fill and empty the same one. */
+export const { requests: queue, facts: factQueue } = namesOf('capacity-planner');
 
 export async function setUpBroker(): Promise<{ setting: BenchBroker; tearDown(): Promise<void> }> {
-  const broker = await createTestBroker('bench', ['api-gateway', 'capacity-planner']);
+  const broker = await createTestBroker('bench', ['api-gateway', 'capacity-planner', 'provisioner']);
   const setting = {
     publisherUrl: broker.urlOf('api-gateway'),
+    factPublisherUrl: broker.urlOf('provisioner'),
     consumerUrl: broker.urlOf('capacity-planner'),
     adminUrl: broker.adminUrl,
   };
@@ -24,13 +26,13 @@ export async function setUpBroker(): Promise<{ setting: BenchBroker; tearDown():
   await declareService(
     await connection.createChannel(),
     'capacity-planner',
-    [InstanceRequested],
+    [InstanceRequested, InstanceTerminated],
     defaultRetryLevels,
   ).finally(() => connection.close());
   return { setting, tearDown: () => broker.drop() };
 }
 
-/** The administrator's eyes on the queue, between rounds. */
+/** The administrator's eyes on a queue, between rounds. */
 export class QueueKeeper {
   private constructor(
     private readonly connection: ChannelModel,
@@ -43,8 +45,8 @@ export class QueueKeeper {
   }
 
   /** @returns how many were waiting. */
-  async empty(): Promise<number> {
-    return (await this.channel.purgeQueue(queue)).messageCount;
+  async empty(which = queue): Promise<number> {
+    return (await this.channel.purgeQueue(which)).messageCount;
   }
 
   async close(): Promise<void> {

@@ -24,9 +24,10 @@ export async function openDatabase({ databaseUrl, schema }: BenchDatabase, poolS
   });
 }
 
-/** With an inbox that is empty at first. */
+/** With an inbox that is empty at first, and a table for effects. */
 export async function openInbox(setting: BenchDatabase): Promise<Database> {
   const database = await openDatabase(setting);
-  await database.query('TRUNCATE inbox');
+  await database.query('CREATE TABLE IF NOT EXISTS effect (message_id text NOT NULL, what text NOT NULL)');
+  await database.query('TRUNCATE inbox, heard, effect');
   return database;
 }

@@ -24,11 +24,11 @@ export const consume = bench<BenchBroker & BenchDatabase>({
     };
   },
   contenders: {
-    transport: { start: (setting) => hostTransport(setting, prefetch, noDatabase)() },
+    transport: { start: (setting) => hostTransport(setting, { prefetch, open: noDatabase })() },
     bare: { start: startBare },
     'transport with inbox': {
       share: 0.2,
-      start: (setting) => hostTransport(setting, prefetch, () => openInbox(setting))(),
+      start: (setting) => hostTransport(setting, { prefetch, open: () => openInbox(setting) })(),
     },
   },
   comparisons: [

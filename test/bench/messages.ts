@@ -1,4 +1,4 @@
-import { newId } from '#contracts/index.js';
+import { InstanceTerminated, newId } from '#contracts/index.js';
 
 /** What a message of the benches is asked for with; in the mesh the gateway says it and the planner hears it. */
 export const routingKey = 'instance.requested.v1';
@@ -42,6 +42,29 @@ export function newMessage(): Message {
   const missing = bytes - envelope('', '').length;
   const company = 'c'.repeat(120);
   return { id, body: envelope(company, 'l'.repeat(missing - company.length)) };
+}
+
+/** A fact of 1,024 bytes about a subject of its own, as the provisioner says it and the planner believes it. */
+export function newFact(): Message {
+  const id = newId();
+  const instanceId = newId();
+  const envelope = (removed: string[]) =>
+    JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: 'provisioner',
+      type: InstanceTerminated.type,
+      time: new Date().toISOString(),
+      datacontenttype: 'application/json',
+      traceparent,
+      correlationid: id,
+      subject: instanceId,
+      sequence: Date.now(),
+      data: { instanceId, approvalId: 'approval-4711', removed },
+    });
+  const removed = Array.from({ length: 8 }, () => 'r'.repeat(60));
+  const missing = bytes - envelope([...removed, '']).length;
+  return { id, body: envelope([...removed, 'l'.repeat(missing)]) };
 }
 
 export function newMessages(n: number): Message[] {

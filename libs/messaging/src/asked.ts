@@ -8,6 +8,12 @@ export const defaultAskAgainMs = 30_000;
 const repeatAgainMs = 1_000;
 const longestWaitMs = 600_000;
 
+/** Who answers which request. */
+export interface Answer {
+  readonly requestId: string;
+  readonly owner: Service;
+}
+
 /**
  * The requests of this service that were not answered yet, one row for each owner whose answer is due. A broker that
  * lost its queues costs them time and nothing else: they are asked again, word for word and under their old ids, until
@@ -30,7 +36,7 @@ export class Asked {
     send: boolean,
   ): Promise<void> {
     const waitMs = asked.repeatable ? Math.min(repeatAgainMs, this.againMs) : this.againMs;
-    await tx.query(
+    await tx.queryPrepared(
       `WITH sent AS (
          INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
          SELECT $1::uuid, $7::text, $2::text, $3::text, $4::text WHERE $8::boolean)
@@ -41,9 +47,14 @@ export class Asked {
     );
   }
 
-  /** Part of the transaction in which the answer is handled. */
-  async settle(tx: Transaction, messageId: string, owner: string): Promise<void> {
-    await tx.query('DELETE FROM asked WHERE message_id = $1 AND owner = $2', [messageId, owner]);
+  /** Part of the transaction in which the answers are handled. */
+  async settle(tx: Transaction, answers: readonly Answer[]): Promise<void> {
+    if (answers.length === 0) return;
+    await tx.query(
+      `DELETE FROM asked USING unnest($1::text[], $2::text[]) AS answered (message_id, owner)
+       WHERE asked.message_id = answered.message_id AND asked.owner = answered.owner`,
+      [answers.map(({ requestId }) => requestId), answers.map(({ owner }) => owner)],
+    );
   }
 
   /** Whose answers to requests of this kind are due. */

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { ConfirmChannel, ConsumeMessage } from 'amqplib';
 import type { Service } from '#contracts/index.js';
 import { isContention, isUnavailable } from '#persistence/index.js';
+import { Acknowledger } from './acknowledger.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
 import { type Delivery, headers, type ParkReason, readDelivery, timesReturned, Unreadable } from './delivery.js';
 import { TerminalError } from './handler.js';
@@ -19,8 +20,8 @@ export interface ConsumerOptions {
   readonly replayUser: string;
   /** Declares what the queue needs; runs on every new channel. */
   readonly declare: (channel: ConfirmChannel) => Promise<void>;
-  /** Resolves when the effect is committed. */
-  readonly process: (delivery: Delivery) => Promise<void>;
+  /** Resolves when the effect is committed. `again`: it was called for this delivery before, and threw. */
+  readonly process: (delivery: Delivery, again: boolean) => Promise<void>;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
   /** A message did not come to a good end, this time or at all. */
   readonly onFailed: (queue: string, end: 'retry' | 'parked', reason: string) => void;
@@ -49,6 +50,8 @@ export class Consumer {
   private readonly draining = new AbortController();
   private readonly channel: ManagedChannel;
   private tag: string | undefined;
+  /** Of the channel in use. */
+  private acknowledger: Acknowledger | undefined;
   private copies = 0;
   /** Copies for which the broker found no queue: confirmed all the same, and gone. */
   private readonly returned = new Set<number>();
@@ -77,6 +80,7 @@ export class Consumer {
     this.draining.abort();
     if (this.tag) await this.channel.current?.cancel(this.tag).catch(() => {});
     await Promise.allSettled(this.running);
+    this.acknowledger?.flush();
     await this.channel.close();
   }
 
@@ -85,6 +89,9 @@ export class Consumer {
     if (this.took) this.newborn = false;
     await this.options.declare(channel);
     channel.on('return', ({ properties }) => this.returned.add(properties.headers?.[headers.copy]));
+    // The channel may be gone: then the broker delivers again, and the inbox knows the message.
+    const acknowledger = new Acknowledger(channel, () => this.channel.current === channel);
+    this.acknowledger = acknowledger;
     // One by one, until the first comes that nobody had before.
     let careful = true;
     const take = (message: ConsumeMessage | null) => {
@@ -99,7 +106,8 @@ export class Consumer {
         careful = false;
         void this.widen(channel, message.fields.consumerTag!, take);
       }
-      const work = this.finish(channel, message).finally(() => this.running.delete(work));
+      acknowledger.took(message);
+      const work = this.finish(channel, message, acknowledger).finally(() => this.running.delete(work));
       this.running.add(work);
     };
     await this.consumeWith(channel, 1, take);
@@ -132,7 +140,7 @@ export class Consumer {
   }
 
   /** Never rejects: an escaping error would end the process. */
-  private async finish(channel: ConfirmChannel, message: ConsumeMessage): Promise<void> {
+  private async finish(channel: ConfirmChannel, message: ConsumeMessage, acknowledger: Acknowledger): Promise<void> {
     // A cancelled consumer still gets what was on its way; left alone it goes back to the queue when the channel ends.
     if (this.draining.signal.aborted) return;
     const delivery = readDelivery(message, this.options.queue, {
@@ -147,8 +155,7 @@ export class Consumer {
       if (this.channel.current === channel && !this.draining.signal.aborted) this.channel.reopen();
       return;
     }
-    // The channel may be gone: then the broker delivers again, and the inbox knows the message.
-    if (this.channel.current === channel) channel.ack(message);
+    acknowledger.finished(message);
   }
 
   private async bringToAnEnd(channel: ConfirmChannel, delivery: Delivery): Promise<void> {
@@ -161,7 +168,7 @@ export class Consumer {
     let error: unknown;
     for (let failures = 0; failures <= quickTries; ) {
       try {
-        await this.options.process(delivery);
+        await this.options.process(delivery, error !== undefined);
         return;
       } catch (caught) {
         error = caught;

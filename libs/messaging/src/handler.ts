@@ -53,23 +53,44 @@ export interface Subscription {
   readonly facts: 'newest' | 'every';
   /** Handles every fact beside `handler`, those too that were overtaken; in the same transaction, before it. */
   readonly every?: HandlerClass<Contract>;
+  /** Facts that have come together are handled in one transaction; see `on`. */
+  readonly batch?: boolean;
 }
 
-/** One line of `entrypoints/subscriptions.ts`. `every`: for a timeline, which keeps what the handler passes over. */
+interface Batched {
+  /**
+   * Facts that have come together are handled in one transaction: one COMMIT for up to a hundred. For handlers that only
+   * write a few rows, because all of a batch wait for each other. Facts about one subject are handled in the order in
+   * which they came. Whatever fails in a batch undoes all of it; then each is handled by itself, as without it, so a
+   * handler may be called once more than otherwise.
+   */
+  readonly batch?: boolean;
+}
+
+/**
+ * One line of `entrypoints/subscriptions.ts`. `every`: for a timeline, which keeps what the handler passes over. A request
+ * is never handled in a batch: it locks what others ask for too, and its answer is its own.
+ */
 export function on<C extends Contract>(
   contract: C,
   handler: HandlerClass<C>,
-  more: { readonly every?: HandlerClass<FactContract> } = {},
+  more: C extends FactContract ? Batched & { readonly every?: HandlerClass<FactContract> } : Record<never, never> = {},
 ): Subscription {
+  const { every, batch = false }: Batched & { readonly every?: HandlerClass<FactContract> } = more;
   return {
     contract,
     handler: handler as unknown as HandlerClass<Contract>,
     facts: 'newest',
-    ...(more.every && { every: more.every as unknown as HandlerClass<Contract> }),
+    ...(every && { every: every as unknown as HandlerClass<Contract> }),
+    batch,
   };
 }
 
 /** Every fact is handled, also one that was overtaken on its way. */
-export function onEvery<C extends FactContract>(contract: C, handler: HandlerClass<C>): Subscription {
-  return { ...on(contract as Contract, handler as unknown as HandlerClass<Contract>), facts: 'every' };
+export function onEvery<C extends FactContract>(
+  contract: C,
+  handler: HandlerClass<C>,
+  { batch = false }: Batched = {},
+): Subscription {
+  return { ...on(contract as Contract, handler as unknown as HandlerClass<Contract>), facts: 'every', batch };
 }

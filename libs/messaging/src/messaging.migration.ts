@@ -99,5 +99,18 @@ export class Messaging1764000000002 implements MigrationInterface {
   }
 }
 
+/** For facts that are admitted together: see `admitTogether`. */
+export class Messaging1764000000003 implements MigrationInterface {
+  readonly name = 'Messaging1764000000003';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE heard ADD previous bigint');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE heard DROP previous');
+  }
+}
+
 /** In this order, among the migrations of every service that hears or says anything. */
-export const messagingMigrations = [Messaging1764000000001, Messaging1764000000002] as const;
+export const messagingMigrations = [Messaging1764000000001, Messaging1764000000002, Messaging1764000000003] as const;

@@ -147,7 +147,9 @@ export class Outbox {
     const at = text.indexOf('"sequence":0') + '"sequence":'.length;
     const keep = contract.whole && contract.publisher !== 'every-owner';
     const answers = cause.causationId !== undefined && answerKeys.has(contract.key);
-    await tx.query(
+    // What is replaced has to be searched for.
+    const query = contract.replaces ? tx.query : tx.queryPrepared;
+    await query(
       `WITH counted AS (
          INSERT INTO said AS s (subject, sequence) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
          ON CONFLICT (subject) DO UPDATE SET sequence = greatest(s.sequence + 1, excluded.sequence)

@@ -1,6 +1,6 @@
 import { ModuleRef } from '@nestjs/core';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
-import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
 import {
   answerKeys,
@@ -11,12 +11,13 @@ import {
   services,
 } from '#contracts/index.js';
 import type { Database, Transaction } from '#persistence/index.js';
-import type { Asked } from './asked.js';
+import type { Answer, Asked } from './asked.js';
+import { Batches, batchLimit } from './batches.js';
 import type { BrokerConnection } from './broker.js';
 import { Consumer, type ConsumerOptions } from './consumer.js';
 import { type Delivery, readData, readEnvelope, Unreadable } from './delivery.js';
 import type { ConsumeContext, MessageHandler, Subscription } from './handler.js';
-import { admit } from './inbox.js';
+import { admit, admitTogether, type Verdict } from './inbox.js';
 import type { Outbox } from './outbox.js';
 import { declareService, namesOf, queuesOf, type RetryLevel, republishExchange } from './topology.js';
 import { contextOf, spanContextOf, traceparentOf } from './traceparent.js';
@@ -44,6 +45,19 @@ export interface TransportOptions {
 /** `overtaken`: a later fact of its kind was handled before. */
 export type Handled = 'handled' | 'duplicate' | 'overtaken';
 
+/** A delivery against which nothing can be said without the database. */
+interface Incoming {
+  readonly delivery: Delivery;
+  readonly contract: Contract;
+  readonly envelope: Envelope;
+  readonly facts: Subscription['facts'];
+  /** The service that says the fact. */
+  readonly publisher: Service | undefined;
+  readonly data: unknown;
+  readonly traceparent: string | undefined;
+  readonly span: Span;
+}
+
 /**
  * Hosts our consumer inside Nest. Handlers are fed from `subscriptions.ts` through `addHandler`, a line each; there are
  * no decorators. Nest's stock RabbitMQ transport is not used, because it loses messages (facts: messaging, traps 6-9).
@@ -54,6 +68,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   private readonly byType: ReadonlyMap<string, Subscription>;
   private readonly everyByType = new Map<string, MessageHandler>();
   private declaring: Promise<void> = Promise.resolve();
+  private readonly batches: Batches<Incoming, Handled>;
 
   constructor(
     private readonly options: TransportOptions,
@@ -65,6 +80,11 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   ) {
     super();
     this.byType = new Map(options.subscriptions.map((one) => [one.contract.type, one]));
+    this.batches = new Batches({
+      together: (messages) => this.handleTogether(messages),
+      alone: (message) => this.handleAlone(message),
+      onUndone: (error, messages) => options.onTrouble('batch undone, handled one by one', error, { messages }),
+    });
   }
 
   /** Resolves through `callback` when both queues exist and are consumed. */
@@ -77,17 +97,19 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     }
     const contracts = subscriptions.map((one) => one.contract);
     const { requests, facts } = namesOf(service);
+    const batches = subscriptions.some((one) => one.batch);
     for (const queue of [requests, facts]) {
       this.consumers.push(
         new Consumer(this.connection, {
           service,
           queue,
-          prefetch,
+          // One batch at work, and the next one at hand.
+          prefetch: queue === facts && batches ? Math.max(prefetch, 2 * batchLimit) : prefetch,
           levels,
           user: userOf(service),
           replayUser: userOf('api-gateway'),
           declare: (channel: ConfirmChannel) => this.declare(channel, contracts),
-          process: (delivery) => this.process(delivery),
+          process: (delivery, again) => this.process(delivery, again),
           onTrouble,
           onFailed,
         }),
@@ -132,7 +154,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     return declared;
   }
 
-  private async process(delivery: Delivery): Promise<void> {
+  private async process(delivery: Delivery, again: boolean): Promise<void> {
     const envelope = readEnvelope(delivery.message.content);
     const subscription = this.byType.get(envelope.type);
     // Every service hears this one, if only for itself: it ends what it asked for.
@@ -142,9 +164,6 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
       if (delivery.message.fields.exchange === republishExchange) return;
       throw new Unreadable({ code: 'unknown-type', text: `${this.options.service} does not hear ${envelope.type}` });
     }
-    // By its name and not by Nest's pattern, for which each type would be parsed as JSON first.
-    const handle = subscription ? this.messageHandlers.get(envelope.type)! : async () => {};
-    const every = this.everyByType.get(envelope.type);
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
@@ -166,52 +185,88 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
       },
       contextOf(incoming),
     );
-    await context.with(trace.setSpan(ROOT_CONTEXT, span), async () => {
-      try {
-        // What follows hangs below the incoming context, not below this span: a process that is killed never exports
-        // its span, and nobody may have a parent that was never seen. Only a message without a context starts here.
-        const traceparent = incoming ?? traceparentOf(span.spanContext());
-        const verdict = await this.database.transaction(async (tx) => {
-          if (publisher && envelope.causationid && answerKeys.has(contract.key))
-            await this.asked.settle(tx, envelope.causationid, publisher);
-          const admitted = await admit(tx, contract, envelope, subscription?.facts ?? 'newest');
-          if (admitted === 'duplicate') await this.answerAgain(tx, contract, envelope, delivery);
-          if (admitted === 'duplicate' || (admitted === 'overtaken' && !every)) return admitted;
-          const correlationId = envelope.correlationid ?? envelope.id;
-          const ctx: ConsumeContext = {
-            ...this.outbox.within(tx, { traceparent, correlationId, causationId: envelope.id }),
-            message: {
-              id: envelope.id,
-              source: envelope.source,
-              type: envelope.type,
-              time: envelope.time,
-              subject: envelope.subject,
-              sequence: envelope.sequence,
-              publisher: delivery.publisher,
-              traceparent,
-              correlationId,
-              attempt: delivery.attempt,
-            },
-          };
-          await every?.handle(data, ctx);
-          if (admitted === 'overtaken') return admitted;
-          await handle(data, ctx);
-          return 'handled' as const;
+    // What follows hangs below the incoming context, not below this span: a process that is killed never exports
+    // its span, and nobody may have a parent that was never seen. Only a message without a context starts here.
+    const traceparent = incoming ?? traceparentOf(span.spanContext());
+    const facts = subscription?.facts ?? 'newest';
+    const message: Incoming = { delivery, contract, envelope, facts, publisher, data, traceparent, span };
+    try {
+      // What failed before, or killed a process, would take others with it.
+      const sound = !again && delivery.attempt === 1 && delivery.returned === 0 && !delivery.replayOf;
+      const verdict = await (subscription?.batch && sound ? this.batches.add(message) : this.handleAlone(message));
+      span.setAttribute('mesh.verdict', verdict);
+      this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
+      if (verdict === 'overtaken' && delivery.replayOf)
+        throw new Unreadable({
+          code: 'superseded',
+          text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
         });
-        span.setAttribute('mesh.verdict', verdict);
-        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
-        if (verdict === 'overtaken' && delivery.replayOf)
-          throw new Unreadable({
-            code: 'superseded',
-            text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
-          });
-      } catch (error) {
-        span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
-        throw error;
-      } finally {
-        span.end();
-      }
-    });
+    } catch (error) {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  private handleAlone(message: Incoming): Promise<Handled> {
+    return context.with(trace.setSpan(ROOT_CONTEXT, message.span), () =>
+      this.database.transaction(async (tx) => {
+        const { contract, envelope, facts, delivery } = message;
+        await this.asked.settle(tx, answersIn([message]));
+        const admitted = await admit(tx, contract, envelope, facts);
+        if (admitted === 'duplicate') await this.answerAgain(tx, contract, envelope, delivery);
+        return await this.handle(tx, message, admitted);
+      }),
+    );
+  }
+
+  /** Facts alone, all or none. */
+  private handleTogether(messages: readonly Incoming[]): Promise<Handled[]> {
+    return context.with(ROOT_CONTEXT, () =>
+      this.database.transaction(async (tx) => {
+        await this.asked.settle(tx, answersIn(messages));
+        const admitted = await admitTogether(tx, messages);
+        const verdicts: Handled[] = [];
+        // By subject, so that two batches come to the rows they both need in the same order; those about one subject as
+        // they came.
+        for (const index of orderBySubject(messages)) {
+          const message = messages[index]!;
+          verdicts[index] = await context.with(trace.setSpan(ROOT_CONTEXT, message.span), () =>
+            this.handle(tx, message, admitted[index]!),
+          );
+        }
+        return verdicts;
+      }),
+    );
+  }
+
+  private async handle(tx: Transaction, message: Incoming, admitted: Verdict): Promise<Handled> {
+    const { envelope, delivery, data, traceparent } = message;
+    // By its name and not by Nest's pattern, for which each type would be parsed as JSON first.
+    const handle = this.messageHandlers.get(envelope.type);
+    const every = this.everyByType.get(envelope.type);
+    if (admitted === 'duplicate' || (admitted === 'overtaken' && !every)) return admitted;
+    const correlationId = envelope.correlationid ?? envelope.id;
+    const ctx: ConsumeContext = {
+      ...this.outbox.within(tx, { traceparent, correlationId, causationId: envelope.id }),
+      message: {
+        id: envelope.id,
+        source: envelope.source,
+        type: envelope.type,
+        time: envelope.time,
+        subject: envelope.subject,
+        sequence: envelope.sequence,
+        publisher: delivery.publisher,
+        traceparent,
+        correlationId,
+        attempt: delivery.attempt,
+      },
+    };
+    await every?.handle(data, ctx);
+    if (admitted === 'overtaken') return admitted;
+    await handle?.(data, ctx);
+    return 'handled';
   }
 
   /** A service of the mesh asks again because it has not heard the answer: it gets it again. */
@@ -255,6 +310,18 @@ function believedOf(contract: Contract, envelope: Envelope): readonly Service[] 
   if (contract.publisher !== 'every-owner') return [contract.publisher];
   // Each for itself: whoever speaks in another's name is not believed.
   return services.filter((service) => service === envelope.source);
+}
+
+/** Which of our requests these messages answer. */
+function answersIn(messages: readonly Incoming[]): Answer[] {
+  return messages.flatMap(({ contract, envelope: { causationid }, publisher }) =>
+    publisher && causationid && answerKeys.has(contract.key) ? [{ requestId: causationid, owner: publisher }] : [],
+  );
+}
+
+function orderBySubject(messages: readonly Incoming[]): number[] {
+  const subjectOf = (index: number) => messages[index]!.envelope.subject!;
+  return [...messages.keys()].sort((a, b) => (subjectOf(a) < subjectOf(b) ? -1 : subjectOf(a) > subjectOf(b) ? 1 : 0));
 }
 
 function ageOf({ time }: Envelope): number | undefined {

@@ -30,6 +30,43 @@ const failureOf = (work: Promise<unknown>) =>
     (error) => error,
   );
 
+test('a prepared statement is planned once for a connection, and answers as any other', async () => {
+  const double = 'SELECT $1::int * 2 AS twice';
+  const planned = await database.transaction(async (tx) => {
+    expect(await tx.queryPrepared(double, [4])).toEqual([{ twice: 8 }]);
+    expect(await tx.queryPrepared(double, [5])).toEqual([{ twice: 10 }]);
+    return await tx.query(
+      'SELECT (generic_plans + custom_plans)::int AS runs FROM pg_prepared_statements WHERE statement = $1',
+      [double],
+    );
+  });
+  expect(planned).toEqual([{ runs: 2 }]);
+});
+
+test('a prepared statement whose table got a column meanwhile goes on: an older version runs beside the newer one', async () => {
+  await database.query('CREATE TABLE growing (id int PRIMARY KEY, word text)');
+  const insert = 'INSERT INTO growing (id, word) VALUES ($1, $2) RETURNING id';
+  const add = (id: number) => database.transaction((tx) => tx.queryPrepared(insert, [id, 'word']));
+  // The pool hands out the same connection to whoever comes alone.
+  for (let id = 0; id < 8; id++) await add(id);
+  await database.query('ALTER TABLE growing ADD more text');
+  expect(await add(8)).toEqual([{ id: 8 }]);
+});
+
+test('a prepared statement that fails undoes the transaction, says why, and does the next time', async () => {
+  await database.query('CREATE TABLE once (id int PRIMARY KEY)');
+  const insert = 'INSERT INTO once (id) VALUES ($1)';
+  const twice = (first: number, second: number) =>
+    database.transaction(async (tx) => {
+      await tx.queryPrepared(insert, [first]);
+      await tx.queryPrepared(insert, [second]);
+    });
+  expect(await failureOf(twice(1, 1))).toMatchObject({ name: 'QueryFailedError', code: '23505' });
+  expect(await database.query('SELECT id FROM once')).toEqual([]);
+  await twice(1, 2);
+  expect(await database.query('SELECT id FROM once ORDER BY id')).toEqual([{ id: 1 }, { id: 2 }]);
+});
+
 test('a query on a connection that went half-open fails in the end as unavailable, and the next one has a new connection', async () => {
   await database.query('SELECT 1');
   proxy.stall(true);
@@ -50,6 +87,20 @@ test('a connection that is cut between two statements of a transaction counts as
     }),
   );
   expect(isUnavailable(failure)).toBe(true);
+});
+
+test('the same holds for a prepared statement', async () => {
+  const prepared = 'SELECT 2';
+  const failure = await failureOf(
+    database.transaction(async (tx) => {
+      await tx.queryPrepared(prepared);
+      proxy.cut();
+      await failureOf(tx.queryPrepared(prepared));
+      await tx.queryPrepared(prepared);
+    }),
+  );
+  expect(isUnavailable(failure)).toBe(true);
+  expect(await database.transaction((tx) => tx.queryPrepared('SELECT 2 AS two'))).toEqual([{ two: 2 }]);
 });
 
 test('a session that holds a lock ends a query that is not answered', async () => {

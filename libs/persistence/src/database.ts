@@ -1,11 +1,17 @@
 import { Socket } from 'node:net';
-import { Client } from 'pg';
-import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
+import { Client, type PoolClient } from 'pg';
+import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface, QueryFailedError } from 'typeorm';
 
 /** One open transaction. Everything that must be true together goes through the same one. */
 export interface Transaction {
   /** Rows of a SELECT, or of the RETURNING of a write. */
   query<Row = Record<string, unknown>>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  /**
+   * The same for an INSERT or upsert that runs again and again: a connection plans it once, and planning is most of the
+   * work of a statement that writes a few rows. The plan is kept while tables grow, so it is not for what has to search:
+   * that would go through a table from end to end because it was empty once. Nor for `*`, which changes with the table.
+   */
+  queryPrepared<Row = Record<string, unknown>>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
   readonly manager: EntityManager;
   /**
    * Runs once COMMIT succeeded, never after a rollback. Only for wake-ups: the process may die before it runs, so
@@ -70,6 +76,20 @@ export function isContention(error: unknown): boolean {
   return ['40001', '40P01'].includes((error as { code?: string }).code ?? '');
 }
 
+/** Of prepared statements: one for each text, the same in all connections of this process. */
+const names = new Map<string, string>();
+
+/** Past TypeORM, whose way to a statement knows no names; what fails looks as it does there. */
+async function queryPrepared<Row>(connection: PoolClient, sql: string, parameters: readonly unknown[]): Promise<Row[]> {
+  const name = names.get(sql) ?? `mesh_${names.size + 1}`;
+  names.set(sql, name);
+  try {
+    return (await connection.query({ name, text: sql, values: [...parameters] })).rows;
+  } catch (error) {
+    throw new QueryFailedError(sql, [...parameters], error as Error);
+  }
+}
+
 /**
  * A service's view of the mesh database: one schema, one pool. Unqualified names mean the service's schema, and no
  * service can read another's.
@@ -125,14 +145,16 @@ export class Database {
   /** COMMIT when `work` resolves, ROLLBACK when it throws; nested use is a bug, so there is no way to nest. */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const callbacks: (() => void)[] = [];
-    const result = await this.dataSource.transaction((manager) =>
-      work({
+    const result = await this.dataSource.transaction(async (manager) => {
+      const connection: PoolClient = await manager.queryRunner!.connect();
+      return await work({
         manager,
         query: async (sql, parameters = []) =>
           (await manager.queryRunner!.query(sql, [...parameters], true)).records ?? [],
+        queryPrepared: (sql, parameters = []) => queryPrepared(connection, sql, parameters),
         afterCommit: (callback) => callbacks.push(callback),
-      }),
-    );
+      });
+    });
     for (const callback of callbacks) callback();
     return result;
   }

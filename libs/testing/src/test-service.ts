@@ -29,7 +29,7 @@ export class TestService {
     service: Service,
     subscriptions: readonly Subscription[],
     handlers: readonly Type<MessageHandler>[],
-    { askAgainMs = 300 } = {},
+    { askAgainMs = 300, prefetch }: { readonly askAgainMs?: number; readonly prefetch?: number } = {},
   ): Promise<TestService> {
     const schema = service.replaceAll('-', '_');
     const testDatabase = await createTestDatabase(schema, schema);
@@ -49,6 +49,7 @@ export class TestService {
           url: broker.urlOf(service),
           levels: parseRetryLevels('20ms,40ms'),
           askAgainMs,
+          ...(prefetch && { prefetch }),
           onTrouble: (what, error) => void troubles.push({ what, error }),
           onNotice: (what, fields) => void notices.push({ what, fields }),
         }),

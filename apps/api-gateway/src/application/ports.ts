@@ -22,7 +22,8 @@ export interface InstanceFilter {
 
 /** The read model of instances. */
 export abstract class InstanceViews {
-  abstract get(instanceId: string): Promise<InstanceView | undefined>;
+  /** `tx`: as this transaction sees it. */
+  abstract get(instanceId: string, tx?: Transaction): Promise<InstanceView | undefined>;
   abstract list(filter: InstanceFilter): Promise<InstanceView[]>;
   /** The instance that this request asked for. */
   abstract byOperation(operationId: string): Promise<InstanceView | undefined>;

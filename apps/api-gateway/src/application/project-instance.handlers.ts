@@ -47,7 +47,7 @@ export class ProjectRefusedHandler extends MessageHandler<typeof InstanceRefused
 
   async handle(refused: PayloadOf<typeof InstanceRefused>, ctx: ConsumeContext): Promise<void> {
     const { instanceId, requestId, code, message } = refused;
-    const known = await this.views.get(instanceId);
+    const known = await this.views.get(instanceId, ctx);
     // A wrong repeat must not touch a living instance: the refusal is about that request only.
     if (known && known.operationId !== requestId) return;
     await this.views.merge(ctx, { instanceId, state: 'refused', operationId: requestId, reason: code, message });

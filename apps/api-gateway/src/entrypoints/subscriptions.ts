@@ -24,18 +24,18 @@ import {
 import { RecordFactHandler } from '../application/record-fact.handler.js';
 
 /** Each fact gets its line of the timeline too. */
-const told = { every: RecordFactHandler };
+const told = { every: RecordFactHandler, batch: true };
 
-/** All that the gateway hears. */
+/** All that the gateway hears: much, and of each a row or two to write, so in batches. */
 export const subscriptions = [
   on(InstancePlaced, ProjectPlacedHandler, told),
   on(InstanceRefused, ProjectRefusedHandler, told),
   on(InstancePlacementDeferred, ProjectDeferredHandler, told),
-  onEvery(InstanceProvisioningStarted, RecordFactHandler),
+  onEvery(InstanceProvisioningStarted, RecordFactHandler, { batch: true }),
   on(InstanceProvisioningProgressed, ProjectProgressHandler, told),
   on(InstanceProvisioningFailed, ProjectFailedHandler, told),
   on(InstanceReady, ProjectReadyHandler, told),
   on(InstanceTerminated, ProjectTerminatedHandler, told),
-  onEvery(HostReleased, RecordFactHandler),
-  on(CellChanged, ProjectCellHandler),
+  onEvery(HostReleased, RecordFactHandler, { batch: true }),
+  on(CellChanged, ProjectCellHandler, { batch: true }),
 ];

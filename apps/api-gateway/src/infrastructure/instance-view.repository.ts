@@ -49,9 +49,9 @@ export class InstanceViewRepository extends InstanceViews {
     super();
   }
 
-  async get(instanceId: string): Promise<InstanceView | undefined> {
+  async get(instanceId: string, tx?: Transaction): Promise<InstanceView | undefined> {
     const sql = `SELECT ${selected} FROM instance_view WHERE instance_id = $1`;
-    return (await this.database.query<InstanceView>(sql, [instanceId]))[0];
+    return (await (tx ?? this.database).query<InstanceView>(sql, [instanceId]))[0];
   }
 
   async list({ customerId, state, slug, plan, cell, sort, after, limit }: InstanceFilter): Promise<InstanceView[]> {
@@ -114,7 +114,7 @@ export class InstanceViewRepository extends InstanceViews {
     const names = given.map((field) => columns[field]);
     const places = given.map((_, i) => `$${i + 4}`);
     const updates = fields.map((field) => `${columns[field]} = CASE ${casesOf(field, given.includes(field))} END`);
-    await tx.query(
+    await tx.queryPrepared(
       `INSERT INTO instance_view AS v (${['instance_id', 'state', 'rank', 'generation', ...names].join(', ')})
        VALUES (${['$1', '$2', '$3', '(SELECT generation FROM read_model)', ...places].join(', ')})
        ON CONFLICT (instance_id) DO UPDATE SET ${[

@@ -72,6 +72,16 @@ test('replicas that put facts in order at the same time give each a place of its
   for (const seen of places) expect(seen.map(Number)).toEqual(seen.map(Number).toSorted((a, b) => a - b));
 });
 
+test('while one gives places nobody else does, and whoever asks gets the last one that is sure', async () => {
+  const before = await timelines[0]!.putInOrder();
+  await databases[0]!.transaction(async (tx) => {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtext('order of events'))`);
+    await databases[1]!.transaction((other) => record(other));
+    expect(await timelines[1]!.putInOrder()).toBe(before);
+  });
+  expect(Number(await timelines[1]!.putInOrder())).toBe(Number(before) + 1);
+});
+
 test('the same message is recorded once', async () => {
   const messageId = newId();
   for (let i = 0; i < 2; i++) await databases[0]!.transaction((tx) => record(tx, messageId));

@@ -12,7 +12,7 @@ export class TimelineRepository extends Timeline {
   }
 
   async record(tx: Transaction, fact: Recorded): Promise<void> {
-    await tx.query(
+    await tx.queryPrepared(
       `INSERT INTO timeline (instance_id, fact, at, sequence, who, summary, reason, fault, operation_id, trace_id,
          message_id)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (who, message_id) DO NOTHING`,
