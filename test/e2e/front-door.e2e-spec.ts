@@ -235,6 +235,7 @@ test('the read model is made again from what its owners say, and timelines stay 
     const { body } = await mesh.api('/v1/read-model');
     return body.state === 'complete' && body.generation === 1 && body.notToldAgain === 0;
   });
+  for (const id of ids) await known(id, 'running');
   expect((await mesh.api(`/v1/instances/${ids[0]}`)).body).toMatchObject(before);
   expect((await mesh.api(`/v1/instances/${ids[1]}`)).body).toMatchObject({ state: 'running', slug: 'again-2' });
   expect((await mesh.api('/v1/cells')).body.items).toHaveLength(1);

@@ -183,7 +183,9 @@ export const NewApiKey = ApiKey.extend({
 
 export const ReadModel = z
   .strictObject({
-    state: z.enum(['complete', 'rebuilding']),
+    state: z
+      .enum(['complete', 'rebuilding'])
+      .describe('`complete`: all owners have said what is current; the last of it may be on its way for a moment.'),
     generation: z.int().describe('Counts the rebuilds.'),
     startedAt: moment.nullable().describe('Of the last rebuild.'),
     waitsFor: z.array(z.string()).readonly().describe('Services that have not told all that is current yet.'),
