@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
 import { PersistenceModule } from '#persistence/index.js';
@@ -14,6 +14,7 @@ import { OperationsController } from './entrypoints/operations.controller.js';
 import { ParkedController } from './entrypoints/parked.controller.js';
 import { ProblemFilter } from './entrypoints/problem.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
+import { TracedRequests } from './entrypoints/traced-requests.js';
 import { gatewayMigrations } from './infrastructure/gateway.migration.js';
 import { HashedApiKeys } from './infrastructure/hashed-api-keys.js';
 import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
@@ -45,6 +46,7 @@ export class AppModule {
       ],
       controllers: [InstancesController, OperationsController, ParkedController],
       providers: [
+        { provide: APP_INTERCEPTOR, useClass: TracedRequests },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
         { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
         { provide: InstanceViews, useClass: InstanceViewRepository },

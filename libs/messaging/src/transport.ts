@@ -1,6 +1,6 @@
 import { ModuleRef } from '@nestjs/core';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
-import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, SpanKind } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
 import {
   answerKeys,
@@ -10,16 +10,17 @@ import {
   type Service,
   services,
 } from '#contracts/index.js';
-import type { Database, Transaction } from '#persistence/index.js';
+import { about, contextOf, forget, inSpan, spanContextOf } from '#observability/index.js';
+import { type Database, isUnavailable, type Transaction } from '#persistence/index.js';
 import type { Asked } from './asked.js';
 import type { BrokerConnection } from './broker.js';
 import { Consumer, type ConsumerOptions } from './consumer.js';
 import { type Delivery, readData, readEnvelope, Unreadable } from './delivery.js';
 import type { ConsumeContext, MessageHandler, Subscription } from './handler.js';
 import { admit } from './inbox.js';
+import { aboutMessage, originOfMessage, processAttributes } from './message-spans.js';
 import type { Outbox } from './outbox.js';
 import { declareService, namesOf, queuesOf, type RetryLevel, republishExchange } from './topology.js';
-import { contextOf, spanContextOf, traceparentOf } from './traceparent.js';
 
 export interface TransportOptions {
   readonly service: Service;
@@ -54,6 +55,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   private readonly byType: ReadonlyMap<string, Subscription>;
   private readonly everyByType = new Map<string, MessageHandler>();
   private declaring: Promise<void> = Promise.resolve();
+  /** Tries of a delivery in this process. */
+  private readonly tries = new WeakMap<Delivery, number>();
 
   constructor(
     private readonly options: TransportOptions,
@@ -148,29 +151,24 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
+    // What follows hangs below the incoming context, not below this span: a process that is killed never exports its
+    // span, and nobody may have a parent that was never seen. Where none came in, one is told before COMMIT.
     const incoming = incomingTrace(envelope, delivery);
-    const span = trace.getTracer('mesh.messaging').startSpan(
-      `process ${delivery.queue}`,
-      {
-        kind: SpanKind.CONSUMER,
-        attributes: {
-          'messaging.system': 'rabbitmq',
-          'messaging.operation.name': 'process',
-          'messaging.operation.type': 'process',
-          'messaging.destination.name': delivery.queue,
-          'messaging.rabbitmq.destination.routing_key': contract.key,
-          'messaging.message.id': envelope.id,
-          'messaging.message.conversation_id': envelope.correlationid ?? envelope.id,
-          'mesh.attempt': delivery.attempt,
-        },
-      },
-      contextOf(incoming),
-    );
-    await context.with(trace.setSpan(ROOT_CONTEXT, span), async () => {
+    const origin = incoming ? undefined : originOfMessage(contract, envelope, delivery);
+    const traceparent = incoming ?? origin!.traceparent;
+    const parent = about(aboutMessage(envelope, data), contextOf(traceparent));
+    const tries = (this.tries.get(delivery) ?? 0) + 1;
+    this.tries.set(delivery, tries);
+    // A copy comes from one who had told it.
+    const first = delivery.attempt === 1 && tries === 1;
+    const told = first ? context.with(parent, () => origin?.tell()) : undefined;
+    const attributes = {
+      ...processAttributes(contract, envelope, delivery),
+      'mesh.attempt': delivery.attempt,
+      ...(tries > 1 && { 'mesh.try': tries }),
+    };
+    await inSpan(`process ${delivery.queue}`, { kind: SpanKind.CONSUMER, attributes, parent }, async (span) => {
       try {
-        // What follows hangs below the incoming context, not below this span: a process that is killed never exports
-        // its span, and nobody may have a parent that was never seen. Only a message without a context starts here.
-        const traceparent = incoming ?? traceparentOf(span.spanContext());
         const verdict = await this.database.transaction(async (tx) => {
           if (publisher && envelope.causationid && answerKeys.has(contract.key))
             await this.asked.settle(tx, envelope.causationid, publisher);
@@ -194,9 +192,9 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
             },
           };
           await every?.handle(data, ctx);
-          if (admitted === 'overtaken') return admitted;
-          await handle(data, ctx);
-          return 'handled' as const;
+          if (admitted !== 'overtaken') await handle(data, ctx);
+          await told;
+          return admitted === 'overtaken' ? admitted : ('handled' as const);
         });
         span.setAttribute('mesh.verdict', verdict);
         this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
@@ -206,10 +204,11 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
             text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
           });
       } catch (error) {
-        span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
+        // Says nothing about the message, which is held and comes again each second for as long as that lasts.
+        if (isUnavailable(error)) forget(span);
         throw error;
       } finally {
-        span.end();
+        await told;
       }
     });
   }

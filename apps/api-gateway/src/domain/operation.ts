@@ -4,6 +4,7 @@ export type OperationState = 'pending' | 'succeeded' | 'failed' | 'refused';
 const ends: Readonly<Record<string, OperationState>> = {
   'instance.ready': 'succeeded',
   'instance.refused': 'refused',
+  'instance.terminated': 'succeeded',
   'instance.provisioning-failed': 'failed',
   // Taken up again by somebody.
   'instance.provisioning-started': 'pending',

@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, UseGuards } from '@nestjs/common';
 import { z } from 'zod';
 import { InstanceRequested } from '#contracts/index.js';
-import { spanContextOf } from '#messaging/index.js';
+import { spanContextOf } from '#observability/index.js';
 import { InstanceViews, Timeline } from '../application/ports.js';
 import { type Accepted, type InstanceWish, RequestInstance, SlugTaken } from '../application/request-instance.js';
 import { type Explanation, explain } from '../domain/explanation.js';
@@ -83,9 +83,12 @@ export class InstancesController {
 
   /** What it waits for, since when, whose fault that is, and what comes next. */
   @Get(':id/explain')
-  async explain(@Param('id') id: string): Promise<Explanation & { message: string | null; since: Date }> {
+  async explain(
+    @Param('id') id: string,
+  ): Promise<Explanation & { message: string | null; since: Date; traceId: string | null }> {
     const view = await this.known(id);
-    return { ...explain(view), message: view.message, since: view.stateSince };
+    const [first] = await this.timeline.of(view.instanceId, { limit: 1 });
+    return { ...explain(view), message: view.message, since: view.stateSince, traceId: first?.traceId ?? null };
   }
 
   private async known(id: string): Promise<InstanceView> {
