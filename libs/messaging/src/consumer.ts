@@ -21,6 +21,8 @@ export interface ConsumerOptions {
   readonly declare: (channel: ConfirmChannel) => Promise<void>;
   /** Resolves when the effect is committed. */
   readonly process: (delivery: Delivery) => Promise<void>;
+  /** The trace of one that was worked on, also when it came without; undefined: nobody could read it. */
+  readonly traceOf: (delivery: Delivery) => string | undefined;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
   /** A message did not come to a good end, this time or at all. */
   readonly onFailed: (queue: string, end: 'retry' | 'parked', reason: string) => void;
@@ -217,6 +219,7 @@ export class Consumer {
   ): Promise<void> {
     const { messageId, headers: found } = delivery.message.properties;
     const kept = Object.entries(found ?? {}).filter(([name]) => name === 'traceparent' || name === 'tracestate');
+    const traceparent = this.options.traceOf(delivery);
     const copy = ++this.copies;
     await new Promise<void>((resolve, reject) => {
       channel.publish(
@@ -230,6 +233,7 @@ export class Consumer {
           headers: {
             [headers.copy]: copy,
             ...Object.fromEntries(kept),
+            ...(traceparent && { traceparent }),
             ...(delivery.publisher && { [headers.publisher]: delivery.publisher }),
             ...(delivery.replayOf && { [headers.replay]: delivery.replayOf }),
             [headers.firstSeen]: delivery.firstSeen,

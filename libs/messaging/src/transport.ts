@@ -55,8 +55,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   private readonly byType: ReadonlyMap<string, Subscription>;
   private readonly everyByType = new Map<string, MessageHandler>();
   private declaring: Promise<void> = Promise.resolve();
-  /** Tries of a delivery in this process. */
-  private readonly tries = new WeakMap<Delivery, number>();
+  /** Of deliveries in hand: how often each was tried in this process, and its trace. */
+  private readonly worked = new WeakMap<Delivery, { readonly tries: number; readonly traceparent: string }>();
 
   constructor(
     private readonly options: TransportOptions,
@@ -91,6 +91,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
           replayUser: userOf('api-gateway'),
           declare: (channel: ConfirmChannel) => this.declare(channel, contracts),
           process: (delivery) => this.process(delivery),
+          traceOf: (delivery) => this.worked.get(delivery)?.traceparent,
           onTrouble,
           onFailed,
         }),
@@ -157,8 +158,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const origin = incoming ? undefined : originOfMessage(contract, envelope, delivery);
     const traceparent = incoming ?? origin!.traceparent;
     const parent = about(aboutMessage(envelope, data), contextOf(traceparent));
-    const tries = (this.tries.get(delivery) ?? 0) + 1;
-    this.tries.set(delivery, tries);
+    const tries = (this.worked.get(delivery)?.tries ?? 0) + 1;
+    this.worked.set(delivery, { tries, traceparent });
     // A copy comes from one who had told it.
     const first = delivery.attempt === 1 && tries === 1;
     const told = first ? context.with(parent, () => origin?.tell()) : undefined;
