@@ -34,6 +34,8 @@ export interface TestMeshOptions {
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];
+  /** Its spans go to the stack's Jaeger. */
+  readonly traced?: boolean;
 }
 
 const root = resolve(import.meta.dirname, '../..');
@@ -56,8 +58,9 @@ export class TestMesh {
     private readonly state: State,
   ) {}
 
-  static async start({ start = programs, ...options }: TestMeshOptions = {}): Promise<TestMesh> {
-    const stack = stackEnvironment();
+  static async start({ start = programs, traced = false, ...options }: TestMeshOptions = {}): Promise<TestMesh> {
+    const { MESH_OTLP_ENDPOINT, ...untraced } = stackEnvironment();
+    const stack = { ...untraced, ...(traced && MESH_OTLP_ENDPOINT && { MESH_OTLP_ENDPOINT }) };
     const name = `t${randomBytes(3).toString('hex')}`;
     const folder = mkdtempSync('/tmp/mesh-');
     const state = new State(folder);

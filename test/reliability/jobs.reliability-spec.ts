@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Database, JobQueue, Jobs1764000000000 } from '#persistence/index.js';
+import { Database, JobQueue, jobsMigrations } from '#persistence/index.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { Program } from '#testing/process-kit.js';
 import type { JobOrder, JobReport } from './fixtures/job-protocol.js';
@@ -13,7 +13,7 @@ let database: Database;
 beforeAll(async () => {
   server = await createTestDatabase('frozen');
   const { url, schema } = server;
-  database = await Database.open({ url, schema, applicationName: 'jobs', migrations: [Jobs1764000000000] });
+  database = await Database.open({ url, schema, applicationName: 'jobs', migrations: [...jobsMigrations] });
   await database.query('CREATE TABLE deed (key text, pid int)');
 });
 afterAll(async () => {

@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, HttpAdapterHost } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR, HttpAdapterHost } from '@nestjs/core';
 import type { ExpressAdapter } from '@nestjs/platform-express';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
@@ -31,6 +31,7 @@ import { ProblemFilter } from './entrypoints/problem.js';
 import { RateLimit } from './entrypoints/rate-limit.js';
 import { routesOf } from './entrypoints/route.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
+import { TracedRequests } from './entrypoints/traced-requests.js';
 import { ApiKeyRepository } from './infrastructure/api-key.repository.js';
 import { BrokerFacts } from './infrastructure/broker-facts.js';
 import { CellRepository } from './infrastructure/cell.repository.js';
@@ -66,6 +67,7 @@ export class AppModule {
       ],
       controllers,
       providers: [
+        { provide: APP_INTERCEPTOR, useClass: TracedRequests },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log, methodsAt(routes)) },
         {
           provide: 'front door',

@@ -17,6 +17,7 @@ await runService({
   httpPort: config.MESH_HTTP_PORT,
   log,
   otlpEndpoint: config.MESH_OTLP_ENDPOINT,
+  traceRatio: config.MESH_TRACE_RATIO,
   onListening: (app) => app.get(Messaging).askForWhatWasMissed(),
   strategy: (app) => app.get(Messaging).transport,
   checks: (app) => ({ messages: () => app.get(Messaging).troubles }),

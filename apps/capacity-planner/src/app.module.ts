@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, type Log } from '#observability/index.js';
-import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
+import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
 import { PlaceInstanceHandler } from './application/place-instance.handler.js';
 import { PlacingService } from './application/placing.js';
@@ -51,7 +51,7 @@ export class AppModule {
           schema: 'capacity_planner',
           applicationName: `${config.MESH_NAME} capacity-planner`,
           entities: [PlacementEntity],
-          migrations: [Jobs1764000000000, ...messagingMigrations, Planner1764000000010],
+          migrations: [...jobsMigrations, ...messagingMigrations, Planner1764000000010],
         }),
         MessagingModule.forService({
           service: 'capacity-planner',

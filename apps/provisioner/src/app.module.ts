@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
-import { Jobs1764000000000, PersistenceModule } from '#persistence/index.js';
+import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
 import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
 import { ReconcileFootprint } from './application/reconcile-footprint.js';
@@ -37,7 +37,7 @@ export class AppModule {
           schema: 'provisioner',
           applicationName: `${config.MESH_NAME} provisioner`,
           entities: [FootprintEntity],
-          migrations: [Jobs1764000000000, ...messagingMigrations, Provisioner1764000000030],
+          migrations: [...jobsMigrations, ...messagingMigrations, Provisioner1764000000030],
           poolSize: 20,
         }),
         MessagingModule.forService({

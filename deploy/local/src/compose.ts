@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ClusterApi } from './cluster-api.js';
 import { applyDefinitions, applySimulatedNodes, applyStorageClass } from './cluster-objects.js';
 import type { LocalConfig } from './config.js';
+import { type JaegerAddress, jaegerAddress, jaegerAnswers } from './jaeger.js';
 import { run } from './run.js';
 import type { Component } from './rungs.js';
 import type { State } from './state.js';
@@ -21,6 +22,7 @@ const services: Record<Component, readonly string[]> = {
   broker: ['rabbitmq'],
   database: ['postgres'],
   cluster: ['k3s', 'kwok'],
+  jaeger: ['jaeger'],
 };
 
 /** One `docker compose` project per state folder, with the ports and passwords of that folder. */
@@ -66,6 +68,13 @@ export class Compose {
       await api.close();
     }
     return kubeconfig;
+  }
+
+  async startJaeger(): Promise<JaegerAddress> {
+    await this.up('jaeger');
+    const address = jaegerAddress(this.state);
+    await waitUntil('Jaeger does not answer', () => jaegerAnswers(address), { withinMs: 60_000 });
+    return address;
   }
 
   async stop(options: { wipe: boolean }): Promise<void> {

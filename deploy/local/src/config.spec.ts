@@ -17,7 +17,14 @@ describe('the configuration of the local stack', () => {
   });
 
   test('names every fault at once', () => {
-    const wrong = { MESH_STATE: `/${'long'.repeat(20)}`, MESH_KWOK_NODES: 'many', MESH_RABBITMQ_URL: 'amqp://x' };
-    expect(() => readConfig(wrong)).toThrow(/MESH_STATE.*MESH_KWOK_NODES.*MESH_RABBITMQ_MANAGEMENT_URL/s);
+    const wrong = {
+      MESH_STATE: `/${'long'.repeat(20)}`,
+      MESH_KWOK_NODES: 'many',
+      MESH_RABBITMQ_URL: 'amqp://x',
+      MESH_JAEGER_URL: 'http://x',
+    };
+    expect(() => readConfig(wrong)).toThrow(
+      /MESH_STATE.*MESH_KWOK_NODES.*MESH_RABBITMQ_MANAGEMENT_URL.*MESH_OTLP_ENDPOINT/s,
+    );
   });
 });

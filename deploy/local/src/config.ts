@@ -28,6 +28,9 @@ export interface GivenAddresses {
   readonly brokerManagementUrl: string | undefined;
   readonly databaseUrl: string | undefined;
   readonly kubeconfig: string | undefined;
+  /** OTLP over HTTP, and the query API of the Jaeger behind it. */
+  readonly otlpEndpoint: string | undefined;
+  readonly jaegerUrl: string | undefined;
 }
 
 /** A unix socket's path holds 107 bytes, of which whatever lives in the state folder needs about 60. */
@@ -52,9 +55,13 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     brokerManagementUrl: set('MESH_RABBITMQ_MANAGEMENT_URL'),
     databaseUrl: set('MESH_POSTGRES_URL'),
     kubeconfig: set('MESH_KUBECONFIG'),
+    otlpEndpoint: set('MESH_OTLP_ENDPOINT'),
+    jaegerUrl: set('MESH_JAEGER_URL'),
   };
   if ((given.brokerUrl === undefined) !== (given.brokerManagementUrl === undefined))
     faults.push('MESH_RABBITMQ_URL and MESH_RABBITMQ_MANAGEMENT_URL belong together: set both or neither');
+  if ((given.otlpEndpoint === undefined) !== (given.jaegerUrl === undefined))
+    faults.push('MESH_OTLP_ENDPOINT and MESH_JAEGER_URL belong together: set both or neither');
 
   if (faults.length > 0) throw new Error(`The environment cannot be used:\n  ${faults.join('\n  ')}`);
   return Object.freeze({

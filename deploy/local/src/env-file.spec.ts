@@ -12,8 +12,14 @@ const env: StackEnv = {
 };
 
 describe('the environment file', () => {
-  test('gives back what was written', () => {
-    expect(parseEnv(formatEnv(env))).toEqual(env);
+  test.each([
+    ['without Jaeger', env],
+    [
+      'with Jaeger',
+      { ...env, MESH_OTLP_ENDPOINT: 'http://127.0.0.1:20004', MESH_JAEGER_URL: 'http://127.0.0.1:20005' },
+    ],
+  ])('gives back what was written, %s', (_, written) => {
+    expect(parseEnv(formatEnv(written))).toEqual(written);
   });
 
   test('has one assignment a line, as a shell reads it', () => {

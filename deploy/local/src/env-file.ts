@@ -16,6 +16,10 @@ export interface StackEnv {
   readonly MESH_STORAGE_CLASS: string;
   /** `kwok`: pods become Ready without running. `own`: whatever the given cluster has. */
   readonly MESH_NODES: string;
+  /** OTLP over HTTP, `http://host:port`. With the next, only of a stack with Jaeger. */
+  readonly MESH_OTLP_ENDPOINT?: string;
+  /** Jaeger's query API, `http://host:port`. */
+  readonly MESH_JAEGER_URL?: string;
 }
 
 const names = [
@@ -27,12 +31,14 @@ const names = [
   'MESH_STORAGE_CLASS',
   'MESH_NODES',
 ] as const satisfies readonly (keyof StackEnv)[];
+const optionalNames = ['MESH_OTLP_ENDPOINT', 'MESH_JAEGER_URL'] as const satisfies readonly (keyof StackEnv)[];
 
 /** One `NAME=value` a line, readable by `set -a; . file` and by `node --env-file`. Throws on a value that is not. */
 export function formatEnv(env: StackEnv): string {
-  return names
+  return [...names, ...optionalNames]
     .map((name) => {
       const value = env[name];
+      if (value === undefined) return '';
       if (!/^[\w./:@%+,=-]*$/.test(value))
         throw new Error(`${name} holds a character that a shell would read: ${value}`);
       return `${name}=${value}\n`;
@@ -50,7 +56,8 @@ export function parseEnv(text: string): StackEnv {
   );
   const missing = names.filter((name) => !values.has(name));
   if (missing.length > 0) throw new Error(`the environment file lacks ${missing.join(', ')}`);
-  return Object.fromEntries(names.map((name) => [name, values.get(name)])) as unknown as StackEnv;
+  const there = [...names, ...optionalNames].filter((name) => values.has(name));
+  return Object.fromEntries(there.map((name) => [name, values.get(name)])) as unknown as StackEnv;
 }
 
 /** Written whole or not at all; readable by its owner only, for it holds passwords. */

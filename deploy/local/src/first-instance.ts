@@ -8,7 +8,7 @@ import { type Program, programs } from './mesh-install.js';
 import { apiKeyFile } from './mesh-phase.js';
 import type { MeshServices } from './mesh-services.js';
 import type { Phase, UpContext } from './phase.js';
-import { type End, line, tell, toldKeys } from './story.js';
+import { type End, line, tell, toldKeys, traceIdOf } from './story.js';
 import { publishRequest, type Wish } from './stranger.js';
 import { say } from './terminal.js';
 import { summaryOf } from './up-summary.js';
@@ -52,7 +52,8 @@ async function makeInstance(context: UpContext): Promise<void> {
 }
 
 /** Publishes the wish and shows each fact about it with the time since. Throws when nothing ends it in time. */
-async function order({ env, mesh }: UpContext, wish: Wish): Promise<End> {
+async function order(context: UpContext, wish: Wish): Promise<End> {
+  const { env, mesh } = context;
   if (!env || !mesh) throw new Error('an order needs a mesh');
   throwIfInterrupted();
   const url = new URL(env.MESH_RABBITMQ_URL);
@@ -66,6 +67,7 @@ async function order({ env, mesh }: UpContext, wish: Wish): Promise<End> {
     say(line(told, performance.now() - begun));
     atWork = told.next ?? atWork;
     end = told.end ?? end;
+    context.made = { traceId: traceIdOf(body) };
   });
   try {
     begun = performance.now();

@@ -84,6 +84,13 @@ export function kwok(config: LocalConfig): CacheEntry {
   ]);
 }
 
+export function jaeger(config: LocalConfig): CacheEntry {
+  const about = { name: 'jaeger', what: 'build Jaeger from Go modules', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 3.5, megabytes: 340 } }, [
+    { file: 'jaeger', package: 'github.com/jaegertracing/jaeger/cmd/jaeger' },
+  ]);
+}
+
 /** The CustomResourceDefinition files of Traefik and of volume snapshots, taken out of their Go modules. */
 export function definitions(config: LocalConfig): CacheEntry {
   const module = join(config.root, 'deploy/local/go/crds');

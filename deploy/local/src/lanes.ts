@@ -24,6 +24,9 @@ export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reli
 /** Lanes that run the compiled services. */
 export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage']);
 
+/** Lanes that read traces back. */
+export const lanesWithTraces: ReadonlySet<LaneName> = new Set(['e2e']);
+
 /** What kills a server of the stack must have it for itself. */
 const lanesAlone: ReadonlySet<LaneName> = new Set(['outage']);
 

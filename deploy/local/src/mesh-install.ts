@@ -75,6 +75,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       MESH_NAME: name,
       MESH_AMQP_URL: amqpUrl(service),
       MESH_DATABASE_URL: withUser(meshDatabaseUrl, roleName(name, service), secret(`database ${service}`)),
+      ...(stack.MESH_OTLP_ENDPOINT && { MESH_OTLP_ENDPOINT: stack.MESH_OTLP_ENDPOINT }),
       ...(plan.retryLevels && { MESH_RETRY_LEVELS: plan.retryLevels }),
       ...(plan.askAgain && { MESH_ASK_AGAIN: plan.askAgain }),
       ...(plan.jobLease && service !== 'api-gateway' && { MESH_JOB_LEASE: plan.jobLease }),

@@ -13,6 +13,8 @@ export interface UpContext {
   env: StackEnv | undefined;
   /** From the phase `Mesh` on. */
   mesh: { readonly installed: InstalledMesh; readonly services: MeshServices } | undefined;
+  /** From the phase `First instance` on. */
+  made: { readonly traceId: string | undefined } | undefined;
   /** Lines for the end of the start: what there is and what to try next. */
   readonly summary: string[];
   /** What undoes a phase; done in reverse order when `up` ends, however it ends. */

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { preflightText, workOf } from './preflight.js';
-import type { Choice, Component } from './rungs.js';
+import type { Choice, Choices } from './rungs.js';
 
 const own: Choice = { rung: 'own', why: 'no Docker engine answers' };
-const choices: Record<Component, Choice> = {
+const choices: Choices = {
   broker: own,
   database: { rung: 'given', why: 'MESH_POSTGRES_URL is set' },
   cluster: own,

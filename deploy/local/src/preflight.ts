@@ -1,8 +1,8 @@
 import { type CacheEntry, isCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
-import { controlPlane, definitions, findGo, goToolchain, kwok } from './go.js';
+import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok } from './go.js';
 import { findBroker, findDatabase, hasOpenssl, whyNotInstallable } from './packages.js';
-import type { Choice, Component } from './rungs.js';
+import type { Choices, Component } from './rungs.js';
 import { confirm, say } from './terminal.js';
 
 /** Something that only a person can mend; the message says how. */
@@ -23,8 +23,8 @@ export interface Plan {
 }
 
 /** What is missing on this machine for the chosen rungs. */
-export async function makePlan(config: LocalConfig, choices: Record<Component, Choice>): Promise<Plan> {
-  const own = (component: Component) => choices[component].rung === 'own';
+export async function makePlan(config: LocalConfig, choices: Choices): Promise<Plan> {
+  const own = (component: Component) => choices[component]?.rung === 'own';
   const packages: string[] = [];
   if (own('broker') && !findBroker()) packages.push('rabbitmq-server');
   if (own('database') && !findDatabase()) packages.push('postgresql');
@@ -33,6 +33,7 @@ export async function makePlan(config: LocalConfig, choices: Record<Component, C
   const entries: CacheEntry[] = [];
   if (own('cluster')) entries.push(controlPlane(config), kwok(config));
   if (choices.cluster.rung !== 'given') entries.push(definitions(config));
+  if (own('jaeger')) entries.push(jaeger(config));
   const builds = entries.filter((entry) => !isCached(config.cache, entry));
   if (builds.length > 0 && !(await findGo(config))) builds.unshift(goToolchain(config));
   return { packages, builds };
@@ -46,7 +47,7 @@ export function workOf({ packages, builds }: Plan): Work[] {
 }
 
 /** What the preflight prints: where each component comes from and why, then what has to be done first. */
-export function preflightText(choices: Record<Component, Choice>, work: readonly Work[]): string {
+export function preflightText(choices: Choices, work: readonly Work[]): string {
   const from = { given: 'given address', docker: 'docker compose', own: 'own process' };
   const found = Object.entries(choices).map(
     ([component, { rung, why }]) => `  ${component.padEnd(10)}${from[rung].padEnd(16)}${why}`,
@@ -72,11 +73,7 @@ export function preflightText(choices: Record<Component, Choice>, work: readonly
  * Prints the preflight and asks before anything is installed or built. `sure` answers yes. Throws when the person says
  * no, when nobody is there to ask, or when something is missing that only a person can install.
  */
-export async function preflight(
-  config: LocalConfig,
-  choices: Record<Component, Choice>,
-  options: { sure: boolean },
-): Promise<Plan> {
+export async function preflight(config: LocalConfig, choices: Choices, options: { sure: boolean }): Promise<Plan> {
   const plan = await makePlan(config, choices);
   const work = workOf(plan);
   say(preflightText(choices, work));

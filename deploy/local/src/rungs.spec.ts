@@ -2,7 +2,14 @@ import { describe, expect, test } from '@jest/globals';
 import { type Circumstances, chooseRungs } from './rungs.js';
 
 const bare: Circumstances = {
-  given: { brokerUrl: undefined, brokerManagementUrl: undefined, databaseUrl: undefined, kubeconfig: undefined },
+  given: {
+    brokerUrl: undefined,
+    brokerManagementUrl: undefined,
+    databaseUrl: undefined,
+    kubeconfig: undefined,
+    otlpEndpoint: undefined,
+    jaegerUrl: undefined,
+  },
   running: {},
   docker: { missing: 'no Docker engine answers' },
 };

@@ -1,6 +1,6 @@
 import type { GivenAddresses } from './config.js';
 
-export const components = ['broker', 'database', 'cluster'] as const;
+export const components = ['broker', 'database', 'cluster', 'jaeger'] as const;
 export type Component = (typeof components)[number];
 
 /**
@@ -15,6 +15,9 @@ export interface Choice {
   readonly why: string;
 }
 
+/** Jaeger is left out where nobody asks for traces. */
+export type Choices = Record<Exclude<Component, 'jaeger'>, Choice> & { readonly jaeger?: Choice };
+
 export interface Circumstances {
   readonly given: GivenAddresses;
   /** What each component of this state folder was started as, if it runs. */
@@ -27,11 +30,17 @@ const variable = {
   broker: 'MESH_RABBITMQ_URL',
   database: 'MESH_POSTGRES_URL',
   cluster: 'MESH_KUBECONFIG',
+  jaeger: 'MESH_JAEGER_URL',
 } as const;
 
 /** For each component the first that is there: an address in the environment, docker compose, own processes. */
 export function chooseRungs({ given, running, docker }: Circumstances): Record<Component, Choice> {
-  const address = { broker: given.brokerUrl, database: given.databaseUrl, cluster: given.kubeconfig };
+  const address = {
+    broker: given.brokerUrl,
+    database: given.databaseUrl,
+    cluster: given.kubeconfig,
+    jaeger: given.jaegerUrl,
+  };
   const choose = (component: Component): Choice => {
     if (address[component]) return { rung: 'given', why: `${variable[component]} is set` };
     const kept = running[component];
@@ -39,5 +48,10 @@ export function chooseRungs({ given, running, docker }: Circumstances): Record<C
     if ('version' in docker) return { rung: 'docker', why: `Docker ${docker.version} answers` };
     return { rung: 'own', why: docker.missing };
   };
-  return { broker: choose('broker'), database: choose('database'), cluster: choose('cluster') };
+  return {
+    broker: choose('broker'),
+    database: choose('database'),
+    cluster: choose('cluster'),
+    jaeger: choose('jaeger'),
+  };
 }

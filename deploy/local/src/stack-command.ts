@@ -9,23 +9,26 @@ import { say } from './terminal.js';
 export const stack = {
   help: `npm run stack [-- --yes]
 
-Starts broker, database and cluster, prints their environment file and leaves them running in the background.
+Starts broker, database, cluster and Jaeger, prints their environment file and leaves them running in the background.
 Running it again starts only what does not run.
 
   --yes    install and build what is missing without asking
   --help   this text
 
 MESH_STATE moves the state folder, MESH_CACHE the build cache, MESH_KWOK_NODES sets the number of simulated nodes.
-MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL and MESH_KUBECONFIG name servers to use instead.`,
+MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL, MESH_KUBECONFIG and MESH_OTLP_ENDPOINT with
+MESH_JAEGER_URL name servers to use instead.`,
 
   async run(config: LocalConfig, args: readonly string[]): Promise<number> {
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
     const state = new State(config.state);
     setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
-    const env = await new Stack(config, state).start({ sure: values.yes, durable: true }).catch((error) => {
-      if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
-      throw error;
-    });
+    const env = await new Stack(config, state)
+      .start({ sure: values.yes, durable: true, traces: true })
+      .catch((error) => {
+        if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
+        throw error;
+      });
     say(`\n${state.envFile}\n`);
     say(formatEnv(env));
     say(`Use it with:   set -a; . ${state.envFile}; set +a`);

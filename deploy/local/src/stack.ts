@@ -7,11 +7,12 @@ import { Compose, findDocker } from './compose.js';
 import type { GivenAddresses, LocalConfig } from './config.js';
 import { startDatabase, stopDatabase } from './database.js';
 import { readEnvFile, type StackEnv, writeEnvFile } from './env-file.js';
-import { controlPlane, definitions, kwok } from './go.js';
+import { controlPlane, definitions, jaeger, kwok } from './go.js';
+import { type JaegerAddress, startJaeger, stopJaeger } from './jaeger.js';
 import { lock } from './lock.js';
 import { findBroker, findDatabase, installPackages } from './packages.js';
 import { preflight } from './preflight.js';
-import { type Choice, type Component, chooseRungs, components, type Rung } from './rungs.js';
+import { type Choices, type Component, chooseRungs, components, type Rung } from './rungs.js';
 import type { State } from './state.js';
 import { type Progress, say, step } from './terminal.js';
 
@@ -20,9 +21,11 @@ export interface StackOptions {
   readonly sure: boolean;
   /** False: no fsync, for data that nobody needs after a crash. */
   readonly durable: boolean;
+  /** With Jaeger. */
+  readonly traces: boolean;
 }
 
-/** Broker, database and cluster of one state folder. */
+/** Broker, database, cluster and, where traces are wanted, Jaeger of one state folder. */
 export class Stack {
   private readonly compose: Compose;
   private readonly kwokFolder: string;
@@ -43,7 +46,7 @@ export class Stack {
     const unlock = await this.lock('starting the stack');
     const starting: Promise<unknown>[] = [];
     try {
-      const choices = await this.choose();
+      const choices = await this.choose(options);
       const plan = await preflight(this.config, choices, options);
       if (plan.packages.length > 0)
         await step('packages', (progress) =>
@@ -66,6 +69,13 @@ export class Stack {
         kubeconfig = await this.startCluster(choices.cluster.rung, options, progress);
         return choices.cluster.rung === 'given' ? kubeconfig : `${this.config.nodes} simulated nodes`;
       });
+      let traces: JaegerAddress | undefined;
+      const { jaeger: tracing } = choices;
+      if (tracing)
+        await step('jaeger', async (progress) => {
+          traces = await this.startJaeger(tracing.rung, progress);
+          return hostOf(traces.url);
+        });
       await step('broker', async () => hostOf((await broker).url));
       const env: StackEnv = {
         MESH_RABBITMQ_URL: (await broker).url,
@@ -75,6 +85,7 @@ export class Stack {
         MESH_STATE: this.state.folder,
         MESH_STORAGE_CLASS: 'mesh-local',
         MESH_NODES: choices.cluster.rung === 'given' ? 'own' : 'kwok',
+        ...(traces && { MESH_OTLP_ENDPOINT: traces.otlpEndpoint, MESH_JAEGER_URL: traces.url }),
       };
       writeEnvFile(this.state.envFile, env);
       return env;
@@ -93,9 +104,14 @@ export class Stack {
     try {
       const { processes } = this.state;
       const ran = processes.names().filter((name) => processes.alive(name));
-      const infrastructure = /^(broker|broker-epmd|database|etcd|kwok|kube-.*)$/;
+      const infrastructure = /^(broker|broker-epmd|database|etcd|jaeger|kwok|kube-.*)$/;
       await Promise.all(ran.filter((name) => !infrastructure.test(name)).map((name) => processes.stop(name)));
-      await Promise.all([stopCluster(this.state), stopBroker(this.state, options), stopDatabase(this.state)]);
+      await Promise.all([
+        stopCluster(this.state),
+        stopBroker(this.state, options),
+        stopDatabase(this.state),
+        stopJaeger(this.state),
+      ]);
       if (Object.values(this.keptRungs()).includes('docker')) await this.compose.stop(options);
       rmSync(this.rungsFile, { force: true });
       rmSync(this.state.envFile, { force: true });
@@ -105,13 +121,18 @@ export class Stack {
     }
   }
 
-  private async choose(): Promise<Record<Component, Choice>> {
+  private async choose({ traces }: StackOptions): Promise<Choices> {
     const kept = this.keptRungs();
     const running: Partial<Record<Component, Rung>> = {};
     for (const component of components)
       if (kept[component] === 'docker' || (kept[component] === 'own' && this.alive(component)))
         running[component] = kept[component];
-    return chooseRungs({ given: this.givenByOthers(), running, docker: await findDocker(this.config) });
+    const { jaeger: tracing, ...servers } = chooseRungs({
+      given: this.givenByOthers(),
+      running,
+      docker: await findDocker(this.config),
+    });
+    return traces ? { ...servers, jaeger: tracing } : servers;
   }
 
   /** A shell that read our own environment file names no foreign servers. */
@@ -124,6 +145,8 @@ export class Stack {
       brokerManagementUrl: foreign(given.brokerManagementUrl),
       databaseUrl: foreign(given.databaseUrl),
       kubeconfig: foreign(given.kubeconfig),
+      otlpEndpoint: foreign(given.otlpEndpoint),
+      jaegerUrl: foreign(given.jaegerUrl),
     };
   }
 
@@ -159,8 +182,17 @@ export class Stack {
     return await startCluster(this.state, tools, { nodes: this.config.nodes, durable: options.durable }, progress);
   }
 
+  private async startJaeger(rung: Rung, progress: Progress): Promise<JaegerAddress> {
+    const { otlpEndpoint, jaegerUrl } = this.config.given;
+    if (rung === 'given' && otlpEndpoint && jaegerUrl) return { otlpEndpoint, url: jaegerUrl };
+    if (rung === 'docker') return await this.compose.startJaeger();
+    const folder = await ensureCached(this.config.cache, jaeger(this.config), progress);
+    const config = join(this.config.root, 'deploy/local/jaeger/config.yaml');
+    return await startJaeger(this.state, join(folder, 'jaeger'), config);
+  }
+
   private alive(component: Component): boolean {
-    const process = { broker: 'broker', database: 'database', cluster: 'kube-apiserver' }[component];
+    const process = { broker: 'broker', database: 'database', cluster: 'kube-apiserver', jaeger: 'jaeger' }[component];
     return this.state.processes.alive(process);
   }
 
@@ -172,8 +204,8 @@ export class Stack {
     return existsSync(this.rungsFile) ? JSON.parse(readFileSync(this.rungsFile, 'utf8')) : {};
   }
 
-  private keepRungs(choices: Record<Component, Choice>): void {
-    const rungs = Object.fromEntries(components.map((component) => [component, choices[component].rung]));
+  private keepRungs(choices: Choices): void {
+    const rungs = Object.fromEntries(components.map((component) => [component, choices[component]?.rung]));
     writeFileSync(this.rungsFile, JSON.stringify(rungs));
   }
 

@@ -71,6 +71,12 @@ export function tell(key: string, body: string, instanceId: string): Told | unde
   return tellers.find((one) => one.key === key)?.tell(JSON.parse(body).data, instanceId);
 }
 
+/** Of the operation that a message is part of. */
+export function traceIdOf(body: string): string | undefined {
+  const { traceparent } = JSON.parse(body) as { traceparent?: string };
+  return traceparent?.split('-')[1];
+}
+
 /** One line of the story: `✓ secret            0.09 s  took 12 ms`; the time is that since the request. */
 export function line({ mark, what, note }: Told, sinceMs: number): string {
   return `${mark} ${what.padEnd(16)} ${`${(sinceMs / 1000).toFixed(2)} s`.padStart(7)}  ${note}`.trimEnd();

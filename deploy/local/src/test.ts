@@ -5,7 +5,16 @@ import { parseArgs } from 'node:util';
 import { ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { Interrupted } from './interruption.js';
-import { type Filter, type LaneName, laneNames, lanesOfServices, lanesOnStack, reportFile, runLane } from './lanes.js';
+import {
+  type Filter,
+  type LaneName,
+  laneNames,
+  lanesOfServices,
+  lanesOnStack,
+  lanesWithTraces,
+  reportFile,
+  runLane,
+} from './lanes.js';
 import { Obstacle } from './preflight.js';
 import { pythonForTests } from './python.js';
 import { Stack } from './stack.js';
@@ -87,7 +96,7 @@ async function runOnStack(
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
     const env = {
-      ...(await stack.start({ sure: true, durable: false })),
+      ...(await stack.start({ sure: true, durable: false, traces: lanes.some((name) => lanesWithTraces.has(name)) })),
       ...(await pythonEnv(config)),
       ...(filter.long && { MESH_CHAOS: 'long' }),
     };

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
 import { firstInstance } from './first-instance.js';
+import { firstTrace } from './first-trace.js';
 import { untilInterrupted } from './interruption.js';
 import { tryLock } from './lock.js';
 import { meshPhase } from './mesh-phase.js';
@@ -10,7 +11,7 @@ import { Stack } from './stack.js';
 import { State } from './state.js';
 import { duration, say } from './terminal.js';
 
-const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, firstInstance];
+const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, firstInstance, firstTrace];
 
 export const up = {
   help: `npm run up [-- --once] [--yes]
@@ -40,6 +41,7 @@ MESH_STATE, MESH_CACHE and the addresses of servers to use instead are as for np
       sure: values.yes,
       env: undefined,
       mesh: undefined,
+      made: undefined,
       summary: [],
       atEnd: [],
     };
@@ -76,7 +78,7 @@ async function startStack(context: UpContext): Promise<void> {
       else await stack.stop();
     },
   });
-  context.env = await stack.start({ sure: context.sure, durable: true });
+  context.env = await stack.start({ sure: context.sure, durable: true, traces: true });
   context.summary.push(`Addresses    ${state.envFile}`, `Logs         ${state.path('logs')}`);
 }
 

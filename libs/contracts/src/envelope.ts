@@ -32,6 +32,8 @@ export const Envelope = z.looseObject({
   correlationid: unset(word(128)),
   /** The id of the message that made this one be said. */
   causationid: unset(word(128)),
+  /** Whose operation it is part of, where the data do not say it: for traces. Never a reason to refuse a message. */
+  customerid: z.string().min(1).max(64).optional().catch(undefined),
   data: z.unknown(),
 });
 export type Envelope = z.output<typeof Envelope>;

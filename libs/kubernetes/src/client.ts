@@ -1,4 +1,6 @@
+import { SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { Dispatcher } from 'undici';
+import { inSpan } from '#observability/tracing.js';
 import {
   type Answer,
   ApiServer,
@@ -202,7 +204,7 @@ export class KubernetesClient {
 
   private async call<T>(ref: ObjectRef, what: Omit<Request, 'kind' | 'object'>): Promise<T> {
     const request = { ...what, kind: ref.kind, object: describeRef(ref) };
-    const answer = await this.server.send(request);
+    const answer = await this.send(request, ref);
     if (answer.status >= 300) throw refusal(request, answer);
     const parsed = parse(answer.text);
     if (!parsed) {
@@ -211,7 +213,29 @@ export class KubernetesClient {
     }
     return parsed as T;
   }
+
+  /** A change is a span where one is open. Reads are many and are their caller's time. */
+  private async send(request: Request, { kind, namespace }: ObjectRef): Promise<Answer> {
+    if (request.method === 'GET' || !trace.getActiveSpan()?.isRecording()) return await this.server.send(request);
+    const attributes = {
+      'http.request.method': request.method,
+      'k8s.resource.kind': kind,
+      ...(namespace !== undefined && { 'k8s.namespace.name': namespace }),
+    };
+    return await inSpan(`${request.verb} ${kind}`, { kind: SpanKind.CLIENT, attributes }, async (span) => {
+      const answer = await this.server.send(request);
+      span.setAttribute('http.response.status_code', answer.status);
+      if (answer.status >= 400 && !expected.has(answer.status)) {
+        span.setAttribute('error.type', String(answer.status));
+        span.setStatus({ code: SpanStatusCode.ERROR });
+      }
+      return answer;
+    });
+  }
 }
+
+/** To these the caller has an answer: nothing there, there already, changed meanwhile. */
+const expected = new Set([404, 409]);
 
 function collectionRef(kind: string, namespace: string | undefined): ObjectRef {
   return { kind, name: '*', ...(namespace !== undefined && { namespace }) };

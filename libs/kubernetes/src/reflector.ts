@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { KubernetesClient } from './client.js';
 import { errorOf, Gone, KubernetesError, ServerFault, TooManyRequests, Unreachable } from './errors.js';
 import { KubernetesMetrics } from './metrics.js';
@@ -71,7 +72,8 @@ export class Reflector<T> {
   start(): void {
     if (this.started) throw new Error('a reflector is started once');
     this.started = true;
-    void this.run();
+    // Whoever wants it first is not what all its reading belongs to.
+    void context.with(ROOT_CONTEXT, () => this.run());
   }
 
   /** No handler is called after it. */

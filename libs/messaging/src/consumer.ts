@@ -20,8 +20,10 @@ export interface ConsumerOptions {
   readonly replayUser: string;
   /** Declares what the queue needs; runs on every new channel. */
   readonly declare: (channel: ConfirmChannel) => Promise<void>;
-  /** Resolves when the effect is committed. `again`: it was called for this delivery before, and threw. */
-  readonly process: (delivery: Delivery, again: boolean) => Promise<void>;
+  /** Resolves when the effect is committed. */
+  readonly process: (delivery: Delivery) => Promise<void>;
+  /** The trace of one that was worked on, also when it came without; undefined: nobody could read it. */
+  readonly traceOf: (delivery: Delivery) => string | undefined;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
   /** A message did not come to a good end, this time or at all. */
   readonly onFailed: (queue: string, end: 'retry' | 'parked', reason: string) => void;
@@ -168,7 +170,7 @@ export class Consumer {
     let error: unknown;
     for (let failures = 0; failures <= quickTries; ) {
       try {
-        await this.options.process(delivery, error !== undefined);
+        await this.options.process(delivery);
         return;
       } catch (caught) {
         error = caught;
@@ -224,6 +226,7 @@ export class Consumer {
   ): Promise<void> {
     const { messageId, headers: found } = delivery.message.properties;
     const kept = Object.entries(found ?? {}).filter(([name]) => name === 'traceparent' || name === 'tracestate');
+    const traceparent = this.options.traceOf(delivery);
     const copy = ++this.copies;
     await new Promise<void>((resolve, reject) => {
       channel.publish(
@@ -237,6 +240,7 @@ export class Consumer {
           headers: {
             [headers.copy]: copy,
             ...Object.fromEntries(kept),
+            ...(traceparent && { traceparent }),
             ...(delivery.publisher && { [headers.publisher]: delivery.publisher }),
             ...(delivery.replayOf && { [headers.replay]: delivery.replayOf }),
             [headers.firstSeen]: delivery.firstSeen,

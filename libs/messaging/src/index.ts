@@ -13,4 +13,3 @@ export * from './republish.handler.js';
 export * from './settings.js';
 export * from './subscription-check.js';
 export * from './topology.js';
-export * from './traceparent.js';

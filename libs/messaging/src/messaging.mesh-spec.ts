@@ -198,6 +198,8 @@ test('a handler that fails is tried again after each delay, leaves no half effec
     'mesh-reason': 'exhausted',
     'mesh-attempt': 3,
     'mesh-queue': 'capacity-planner.requests',
+    // It came without one; whoever looks finds its tries by it.
+    traceparent: expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/),
   });
   expect(message.properties.headers?.['mesh-error']).toContain('the world is away');
 });

@@ -1,11 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Span, SpanKind, trace } from '@opentelemetry/api';
+import { type Span, SpanStatusCode } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
 import type { Database } from '#persistence/index.js';
 import type { BrokerConnection, ManagedChannel } from './broker.js';
+import { startSend } from './message-spans.js';
 import { type Outbox, propertiesOf } from './outbox.js';
 import { RelayLock } from './relay-lock.js';
-import { contextOf } from './traceparent.js';
 
 interface Row {
   readonly seq: string;
@@ -136,13 +136,13 @@ export class OutboxRelay {
   }
 
   private async send(channel: ConfirmChannel, rows: readonly Row[]): Promise<void> {
+    const spans = rows.map(startSend);
     const confirmed = rows.map(
-      (row) =>
+      (row, i) =>
         new Promise<void>((resolve, reject) => {
           const properties = propertiesOf({ id: row.message_id, userId: this.userId, traceparent: row.traceparent });
-          const span = startSend(row);
           channel.publish(row.exchange, row.routing_key, Buffer.from(row.body), properties, (error) => {
-            span?.end();
+            endSend(spans[i], error ? 'refused' : undefined);
             if (error) reject(error instanceof Error ? error : new Error('the broker refused the message'));
             else resolve();
           });
@@ -159,25 +159,17 @@ export class OutboxRelay {
     } finally {
       limit.abort();
       for (const one of confirmed) one.catch(() => {});
+      for (const span of spans) endSend(span, 'unconfirmed');
     }
   }
 }
 
-function startSend(row: Row): Span | undefined {
-  if (!row.traceparent) return undefined;
-  return trace.getTracer('mesh.messaging').startSpan(
-    `send ${row.exchange}`,
-    {
-      kind: SpanKind.PRODUCER,
-      attributes: {
-        'messaging.system': 'rabbitmq',
-        'messaging.operation.name': 'send',
-        'messaging.operation.type': 'send',
-        'messaging.destination.name': row.exchange,
-        'messaging.rabbitmq.destination.routing_key': row.routing_key,
-        'messaging.message.id': row.message_id,
-      },
-    },
-    contextOf(row.traceparent),
-  );
+/** Of those that ended before the first word counts. */
+function endSend(span: Span | undefined, failure: 'refused' | 'unconfirmed' | undefined): void {
+  if (!span?.isRecording()) return;
+  if (failure) {
+    span.setAttribute('error.type', failure);
+    span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
+  }
+  span.end();
 }

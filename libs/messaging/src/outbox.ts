@@ -11,12 +11,15 @@ import {
   type RequestContract,
   type Service,
 } from '#contracts/index.js';
+import { aboutNow, learn, originNow } from '#observability/index.js';
 import type { Database, Transaction } from '#persistence/index.js';
 import type { Asked } from './asked.js';
+import { aboutData, originOfOwn } from './message-spans.js';
 import { eventsExchange, republishExchange } from './topology.js';
 
 /** Why something is said: carried on, so that every message can be followed back to the request it comes from. */
 export interface Cause {
+  /** Absent: a trace begins here, unless what is at work has begun one. */
   readonly traceparent?: string | undefined;
   readonly correlationId?: string | undefined;
   readonly causationId?: string | undefined;
@@ -114,8 +117,8 @@ export class Outbox {
     send: boolean,
   ): Promise<string> {
     const data = contract.data.parse(input);
-    const { id, text } = this.envelope(cause, contract, { data });
-    const message = { messageId: id, routingKey: contract.key, body: text, traceparent: cause.traceparent ?? null };
+    const { id, text, traceparent } = await this.envelope(cause, contract, eventsExchange, { data });
+    const message = { messageId: id, routingKey: contract.key, body: text, traceparent };
     // One that has no answer leaves and is forgotten.
     const owners = contract.answeredBy ? whoAnswers(contract, data) : [];
     await this.asked.note(tx, { ...message, repeatable: contract.repeatable ?? false }, owners, send);
@@ -143,7 +146,8 @@ export class Outbox {
     const data = contract.data.parse(input);
     const subject = contract.subjectOf(data);
     // The database writes the number in between.
-    const { id, text } = this.envelope(cause, contract, { subject, sequence: 0, data });
+    const more = { subject, sequence: 0, data };
+    const { id, text, traceparent } = await this.envelope(cause, contract, exchange, more);
     const at = text.indexOf('"sequence":0') + '"sequence":'.length;
     const keep = contract.whole && contract.publisher !== 'every-owner';
     const answers = cause.causationId !== undefined && answerKeys.has(contract.key);
@@ -180,7 +184,7 @@ export class Outbox {
         id,
         text.slice(0, at),
         text.slice(at + 1),
-        cause.traceparent ?? null,
+        traceparent,
         exchange,
         routingKey,
         contract.replaces ?? [],
@@ -191,8 +195,22 @@ export class Outbox {
     return id;
   }
 
-  private envelope(cause: Cause, contract: Contract, more: Record<string, unknown>): { id: string; text: string } {
+  /** Resolves when the beginning of its trace, if that is here, has been told: nothing points to what nobody saw. */
+  private async envelope(
+    cause: Cause,
+    contract: Contract,
+    exchange: string,
+    more: { readonly data: unknown },
+  ): Promise<{ id: string; text: string; traceparent: string }> {
     const id = newId();
+    const { correlationId = id } = cause;
+    learn({ ...aboutData(more.data), operationId: correlationId });
+    const origin = cause.traceparent
+      ? undefined
+      : (originNow() ?? originOfOwn(contract, exchange, { id, correlationId }));
+    await origin?.tell();
+    const traceparent = cause.traceparent ?? origin!.traceparent;
+    const { customerId } = aboutNow();
     const text = JSON.stringify({
       specversion: '1.0',
       id,
@@ -200,14 +218,15 @@ export class Outbox {
       type: contract.type,
       time: new Date().toISOString(),
       datacontenttype: 'application/json',
-      ...(cause.traceparent && { traceparent: cause.traceparent }),
+      traceparent,
       ...(cause.correlationId && { correlationid: cause.correlationId }),
       ...(cause.causationId && { causationid: cause.causationId }),
+      ...(customerId && { customerid: customerId }),
       ...more,
     });
     if (Buffer.byteLength(text) + longestSequence > maxBodyBytes)
       throw new Error(`${contract.type} ${id} has more than ${maxBodyBytes} bytes; no service would read it`);
-    return { id, text };
+    return { id, text, traceparent };
   }
 }
 

@@ -1,6 +1,6 @@
 import { ModuleRef } from '@nestjs/core';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
-import { context, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Context, context, ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import type { ConfirmChannel } from 'amqplib';
 import {
   answerKeys,
@@ -10,7 +10,8 @@ import {
   type Service,
   services,
 } from '#contracts/index.js';
-import type { Database, Transaction } from '#persistence/index.js';
+import { about, contextOf, forget, inSpan, spanContextOf } from '#observability/index.js';
+import { type Database, isUnavailable, type Transaction } from '#persistence/index.js';
 import type { Answer, Asked } from './asked.js';
 import { Batches, batchLimit } from './batches.js';
 import type { BrokerConnection } from './broker.js';
@@ -18,9 +19,9 @@ import { Consumer, type ConsumerOptions } from './consumer.js';
 import { type Delivery, readData, readEnvelope, Unreadable } from './delivery.js';
 import type { ConsumeContext, MessageHandler, Subscription } from './handler.js';
 import { admit, admitTogether, type Verdict } from './inbox.js';
+import { aboutMessage, originOfMessage, processAttributes } from './message-spans.js';
 import type { Outbox } from './outbox.js';
 import { declareService, namesOf, queuesOf, type RetryLevel, republishExchange } from './topology.js';
-import { contextOf, spanContextOf, traceparentOf } from './traceparent.js';
 
 export interface TransportOptions {
   readonly service: Service;
@@ -54,8 +55,11 @@ interface Incoming {
   /** The service that says the fact. */
   readonly publisher: Service | undefined;
   readonly data: unknown;
-  readonly traceparent: string | undefined;
-  readonly span: Span;
+  readonly traceparent: string;
+  /** With its span. */
+  readonly within: Context;
+  /** The beginning of its trace, where that is here: has to be told before COMMIT. */
+  readonly told: Promise<void> | undefined;
 }
 
 /**
@@ -68,6 +72,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
   private readonly byType: ReadonlyMap<string, Subscription>;
   private readonly everyByType = new Map<string, MessageHandler>();
   private declaring: Promise<void> = Promise.resolve();
+  /** Of deliveries in hand: how often each was tried in this process, and its trace. */
+  private readonly worked = new WeakMap<Delivery, { readonly tries: number; readonly traceparent: string }>();
   private readonly batches: Batches<Incoming, Handled>;
 
   constructor(
@@ -109,7 +115,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
           user: userOf(service),
           replayUser: userOf('api-gateway'),
           declare: (channel: ConfirmChannel) => this.declare(channel, contracts),
-          process: (delivery, again) => this.process(delivery, again),
+          process: (delivery) => this.process(delivery),
+          traceOf: (delivery) => this.worked.get(delivery)?.traceparent,
           onTrouble,
           onFailed,
         }),
@@ -154,7 +161,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     return declared;
   }
 
-  private async process(delivery: Delivery, again: boolean): Promise<void> {
+  private async process(delivery: Delivery): Promise<void> {
     const envelope = readEnvelope(delivery.message.content);
     const subscription = this.byType.get(envelope.type);
     // Every service hears this one, if only for itself: it ends what it asked for.
@@ -167,50 +174,49 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
+    // What follows hangs below the incoming context, not below this span: a process that is killed never exports its
+    // span, and nobody may have a parent that was never seen. Where none came in, one is told before COMMIT.
     const incoming = incomingTrace(envelope, delivery);
-    const span = trace.getTracer('mesh.messaging').startSpan(
-      `process ${delivery.queue}`,
-      {
-        kind: SpanKind.CONSUMER,
-        attributes: {
-          'messaging.system': 'rabbitmq',
-          'messaging.operation.name': 'process',
-          'messaging.operation.type': 'process',
-          'messaging.destination.name': delivery.queue,
-          'messaging.rabbitmq.destination.routing_key': contract.key,
-          'messaging.message.id': envelope.id,
-          'messaging.message.conversation_id': envelope.correlationid ?? envelope.id,
-          'mesh.attempt': delivery.attempt,
-        },
-      },
-      contextOf(incoming),
-    );
-    // What follows hangs below the incoming context, not below this span: a process that is killed never exports
-    // its span, and nobody may have a parent that was never seen. Only a message without a context starts here.
-    const traceparent = incoming ?? traceparentOf(span.spanContext());
-    const facts = subscription?.facts ?? 'newest';
-    const message: Incoming = { delivery, contract, envelope, facts, publisher, data, traceparent, span };
-    try {
+    const origin = incoming ? undefined : originOfMessage(contract, envelope, delivery);
+    const traceparent = incoming ?? origin!.traceparent;
+    const parent = about(aboutMessage(envelope, data), contextOf(traceparent));
+    const tries = (this.worked.get(delivery)?.tries ?? 0) + 1;
+    this.worked.set(delivery, { tries, traceparent });
+    // A copy comes from one who had told it.
+    const first = delivery.attempt === 1 && tries === 1;
+    const told = first ? context.with(parent, () => origin?.tell()) : undefined;
+    const attributes = {
+      ...processAttributes(contract, envelope, delivery),
+      'mesh.attempt': delivery.attempt,
+      ...(tries > 1 && { 'mesh.try': tries }),
+    };
+    await inSpan(`process ${delivery.queue}`, { kind: SpanKind.CONSUMER, attributes, parent }, async (span) => {
+      const facts = subscription?.facts ?? 'newest';
+      const within = context.active();
+      const message: Incoming = { delivery, contract, envelope, facts, publisher, data, traceparent, within, told };
       // What failed before, or killed a process, would take others with it.
-      const sound = !again && delivery.attempt === 1 && delivery.returned === 0 && !delivery.replayOf;
-      const verdict = await (subscription?.batch && sound ? this.batches.add(message) : this.handleAlone(message));
-      span.setAttribute('mesh.verdict', verdict);
-      this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
-      if (verdict === 'overtaken' && delivery.replayOf)
-        throw new Unreadable({
-          code: 'superseded',
-          text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
-        });
-    } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
-      throw error;
-    } finally {
-      span.end();
-    }
+      const sound = first && delivery.returned === 0 && !delivery.replayOf;
+      try {
+        const verdict = await (subscription?.batch && sound ? this.batches.add(message) : this.handleAlone(message));
+        span.setAttribute('mesh.verdict', verdict);
+        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
+        if (verdict === 'overtaken' && delivery.replayOf)
+          throw new Unreadable({
+            code: 'superseded',
+            text: `a later ${contract.type} about ${envelope.subject} was handled meanwhile, so this one changed nothing`,
+          });
+      } catch (error) {
+        // Says nothing about the message, which is held and comes again each second for as long as that lasts.
+        if (isUnavailable(error)) forget(span);
+        throw error;
+      } finally {
+        await told;
+      }
+    });
   }
 
   private handleAlone(message: Incoming): Promise<Handled> {
-    return context.with(trace.setSpan(ROOT_CONTEXT, message.span), () =>
+    return context.with(message.within, () =>
       this.database.transaction(async (tx) => {
         const { contract, envelope, facts, delivery } = message;
         await this.asked.settle(tx, answersIn([message]));
@@ -232,9 +238,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
         // they came.
         for (const index of orderBySubject(messages)) {
           const message = messages[index]!;
-          verdicts[index] = await context.with(trace.setSpan(ROOT_CONTEXT, message.span), () =>
-            this.handle(tx, message, admitted[index]!),
-          );
+          verdicts[index] = await context.with(message.within, () => this.handle(tx, message, admitted[index]!));
         }
         return verdicts;
       }),
@@ -264,9 +268,9 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
       },
     };
     await every?.handle(data, ctx);
-    if (admitted === 'overtaken') return admitted;
-    await handle?.(data, ctx);
-    return 'handled';
+    if (admitted !== 'overtaken') await handle?.(data, ctx);
+    await message.told;
+    return admitted === 'overtaken' ? admitted : 'handled';
   }
 
   /** A service of the mesh asks again because it has not heard the answer: it gets it again. */

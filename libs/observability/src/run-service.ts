@@ -14,6 +14,7 @@ export interface ServiceOptions {
   readonly httpPort: number;
   readonly log: Log;
   readonly otlpEndpoint?: string | undefined;
+  readonly traceRatio?: number;
   readonly strategy: (app: INestApplication) => CustomTransportStrategy;
   /** What may keep the service from working, for /readyz; see Health.add. */
   readonly checks: (app: INestApplication) => Readonly<Record<string, () => readonly string[]>>;
@@ -43,6 +44,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const tracing = startTracing({
     service: name,
     endpoint: options.otlpEndpoint,
+    ratio: options.traceRatio,
     onTrouble: (what, error) => log.warn(what, { error }),
   });
   const die = (what: string) => (error: unknown) => {

@@ -16,6 +16,8 @@ afterEach(() => {
   context.disable();
 });
 
+const all = { ratio: 1 };
+
 function collecting() {
   const spans: ReadableSpan[] = [];
   const exporter: SpanExporter = {
@@ -38,7 +40,7 @@ const foreign = (traceFlags: TraceFlags) =>
 
 test('one trace over timers, callbacks, streams and other async storage, with the parents in order', async () => {
   const { spans, exporter } = collecting();
-  const tracing = startTracing({ service: 'planner', version: '1.2.3', attributes: { mesh: 'm' }, exporter });
+  const tracing = startTracing({ service: 'planner', version: '1.2.3', attributes: { mesh: 'm' }, exporter, ...all });
   const storage = new AsyncLocalStorage<string>();
   await inSpan('handle', { parent: foreign(TraceFlags.SAMPLED) }, async () => {
     await pause(1);
@@ -55,27 +57,33 @@ test('one trace over timers, callbacks, streams and other async storage, with th
   await inSpan('unrelated', {}, async () => {});
   await tracing.shutdown();
 
-  const [write, transaction, handle, unrelated] = spans;
-  expect(spans.map((span) => span.name)).toEqual(['write', 'transaction', 'handle', 'unrelated']);
+  const [handle, transaction, write, unrelated] = spans;
+  // Parents first, so that what arrives of a tree hangs together.
+  expect(spans.map((span) => span.name)).toEqual(['handle', 'transaction', 'write', 'unrelated']);
   expect(handle!.parentSpanContext!.spanId).toBe('00f067aa0ba902b7');
   expect(transaction!.parentSpanContext!.spanId).toBe(handle!.spanContext().spanId);
   expect(write!.parentSpanContext!.spanId).toBe(transaction!.spanContext().spanId);
   expect(write!.spanContext().traceId).toBe('4bf92f3577b34da6a3ce929d0e0e4736');
   expect(unrelated!.parentSpanContext).toBeUndefined();
-  expect(handle!.resource.attributes).toEqual({ 'service.name': 'planner', 'service.version': '1.2.3', mesh: 'm' });
+  expect(handle!.resource.attributes).toEqual({
+    'service.name': 'planner',
+    'service.version': '1.2.3',
+    'service.instance.id': expect.stringMatching(new RegExp(`:${process.pid}$`)),
+    mesh: 'm',
+  });
 });
 
-test('what began at a caller who does not sample is kept all the same', async () => {
+test('what began at a caller who does not sample is not kept', async () => {
   const { spans, exporter } = collecting();
-  const tracing = startTracing({ service: 'planner', exporter });
+  const tracing = startTracing({ service: 'planner', exporter, ...all });
   await inSpan('handle', { parent: foreign(TraceFlags.NONE) }, async () => {});
   await tracing.shutdown();
-  expect(spans.map((span) => span.name)).toEqual(['handle']);
+  expect(spans).toEqual([]);
 });
 
 test('a span tells how its work failed, without secrets, and the error goes on', async () => {
   const { spans, exporter } = collecting();
-  const tracing = startTracing({ service: 'planner', exporter });
+  const tracing = startTracing({ service: 'planner', exporter, ...all });
   const error = Object.assign(new Error('no answer from amqp://mesh:hunter2@broker'), { code: 'ECONNREFUSED' });
   await expect(inSpan('send', {}, () => Promise.reject(error))).rejects.toBe(error);
   await expect(inSpan('send', {}, () => Promise.reject('a text'))).rejects.toBe('a text');
@@ -118,7 +126,7 @@ test('spans arrive at a collector, and nothing but spans is sent', async () => {
     request.resume().on('end', () => response.end('{}'));
   }).listen(0, '127.0.0.1');
   await once(collector, 'listening');
-  const tracing = startTracing({ service: 'planner', endpoint: urlOf(collector) });
+  const tracing = startTracing({ service: 'planner', endpoint: urlOf(collector), ...all });
   await inSpan('handle', {}, async () => {});
   await tracing.shutdown();
   collector.close();
@@ -129,7 +137,7 @@ test('a collector that does not answer delays a stop by 3 s at most', async () =
   const held: ServerResponse[] = [];
   const silent = createServer((_, response) => void held.push(response)).listen(0, '127.0.0.1');
   await once(silent, 'listening');
-  const tracing = startTracing({ service: 'planner', endpoint: urlOf(silent) });
+  const tracing = startTracing({ service: 'planner', endpoint: urlOf(silent), ...all });
   await inSpan('handle', {}, async () => {});
   const start = Date.now();
   await tracing.shutdown();
@@ -153,6 +161,7 @@ test('that spans are lost is said when it begins and when it ends, not for each 
   const tracing = startTracing({
     service: 'planner',
     exporter,
+    ...all,
     onTrouble: (what, error) => said.push(error ? `${what}: ${(error as Error).message}` : what),
   });
   const exportBatch = async (count: number) => {

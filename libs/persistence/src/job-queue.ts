@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { type About, aboutNow } from '#observability/index.js';
 import { Database, type Transaction } from './database.js';
 
 /** Lower runs first. Interactive: somebody waits for it; bulk: nobody will notice a minute. */
@@ -25,6 +26,8 @@ export interface ClaimedJob {
   readonly attempt: number;
   readonly wanted: string;
   readonly traceparent: string | null;
+  /** What the operation that asked for it is about. */
+  readonly about: About | null;
 }
 
 /**
@@ -63,14 +66,22 @@ export class JobQueue {
     job: { kind: string; key: string; priority?: Priority; traceparent?: string | undefined; inMs?: number },
   ): Promise<void> {
     await tx.query(
-      `INSERT INTO job (kind, key, priority, traceparent, due_at)
-       VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')
+      `INSERT INTO job (kind, key, priority, traceparent, about, due_at)
+       VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 millisecond')
        ON CONFLICT (kind, key) DO UPDATE SET
          wanted = job.wanted + 1,
          due_at = least(job.due_at, excluded.due_at),
          priority = least(job.priority, excluded.priority),
-         traceparent = coalesce(excluded.traceparent, job.traceparent)`,
-      [job.kind, job.key, priorities[job.priority ?? 'normal'], job.traceparent ?? null, job.inMs ?? 0],
+         traceparent = coalesce(excluded.traceparent, job.traceparent),
+         about = CASE WHEN excluded.traceparent IS NULL THEN job.about ELSE excluded.about END`,
+      [
+        job.kind,
+        job.key,
+        priorities[job.priority ?? 'normal'],
+        job.traceparent ?? null,
+        job.traceparent ? JSON.stringify(aboutNow()) : null,
+        job.inMs ?? 0,
+      ],
     );
     tx.afterCommit(() => this.onAsked());
   }
@@ -92,7 +103,7 @@ export class JobQueue {
          SELECT kind, key FROM job
          WHERE kind = ANY($3) AND due_at <= now() AND (lease_until IS NULL OR lease_until + ${rest} < now())
          ORDER BY priority, due_at FOR UPDATE SKIP LOCKED LIMIT $4)
-       RETURNING kind, key, fence, attempt, wanted, traceparent`,
+       RETURNING kind, key, fence, attempt, wanted, traceparent, about`,
       [holder, leaseMs, kinds, limit],
     );
   }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Database, JobQueue, JobWorker, type Lease, LeaseLost, type Reconcile } from './index.js';
-import { Jobs1764000000000 } from './jobs.migration.js';
+import { jobsMigrations } from './jobs.migration.js';
 
 let server: TestDatabase;
 let database: Database;
@@ -26,7 +26,7 @@ const open = () =>
     url: server.url,
     schema: server.schema,
     applicationName: 'jobs spec',
-    migrations: [Jobs1764000000000],
+    migrations: [...jobsMigrations],
   });
 
 function work(kind: string, reconcile: Reconcile, options: { leaseMs?: number; on?: JobQueue } = {}): JobWorker {
@@ -61,7 +61,7 @@ test('two processes that start at once bring one schema up to date together', as
     url: fresh.url,
     schema: fresh.schema,
     applicationName: 'migrations spec',
-    migrations: [Jobs1764000000000],
+    migrations: [...jobsMigrations],
   };
   const [one, two] = await Promise.all([Database.open(options), Database.open(options)]);
   expect(await two.query('SELECT * FROM job')).toEqual([]);

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** The table of the job queue; every service that reconciles lists it among its migrations. */
+/** The table of the job queue. */
 export class Jobs1764000000000 implements MigrationInterface {
   readonly name = 'Jobs1764000000000';
 
@@ -31,3 +31,19 @@ export class Jobs1764000000000 implements MigrationInterface {
     await runner.query('DROP SEQUENCE job_fence');
   }
 }
+
+/** What the operation that asked for a job is about, for its spans. */
+export class Jobs1764000000003 implements MigrationInterface {
+  readonly name = 'Jobs1764000000003';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE job ADD about jsonb');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE job DROP about');
+  }
+}
+
+/** In this order, among the migrations of every service that reconciles. */
+export const jobsMigrations = [Jobs1764000000000, Jobs1764000000003] as const;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { FactContract } from '#contracts/index.js';
-import { type ConsumeContext, MessageHandler, spanContextOf } from '#messaging/index.js';
+import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
+import { spanContextOf } from '#observability/index.js';
 import { tell } from '../domain/timeline.js';
 import { Timeline } from './ports.js';
 

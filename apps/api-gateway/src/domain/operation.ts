@@ -5,6 +5,7 @@ export type OperationState = (typeof operationStates)[number];
 const ends: Readonly<Record<string, OperationState>> = {
   'instance.ready': 'succeeded',
   'instance.refused': 'refused',
+  'instance.terminated': 'succeeded',
   'instance.provisioning-failed': 'failed',
   // Taken up again by somebody.
   'instance.provisioning-started': 'pending',

@@ -148,7 +148,8 @@ export class InstancesController {
   @Serves(Explain)
   async explain({ params, caller }: Call<typeof Explain>) {
     const view = await this.known(params.instanceId, caller);
-    return { ...explain(view), message: view.message, since: view.stateSince };
+    const [first] = await this.timeline.of(view.instanceId, { limit: 1 });
+    return { ...explain(view), message: view.message, since: view.stateSince, traceId: first?.traceId ?? null };
   }
 
   /** What belongs to somebody else is not there either: that it exists is nobody else's business. */

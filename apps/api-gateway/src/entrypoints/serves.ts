@@ -10,7 +10,7 @@ import {
   UseGuards,
 } from '@nestjs/common';
 import type { z } from 'zod';
-import { spanContextOf } from '#messaging/index.js';
+import { spanContextOf } from '#observability/index.js';
 import type { Caller } from '../domain/access.js';
 import { AccessGuard } from './access.guard.js';
 import { Problem } from './problem.js';

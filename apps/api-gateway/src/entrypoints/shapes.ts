@@ -70,6 +70,7 @@ export const Explanation = z
     waitsFor: z.string().nullable().describe('What has to happen before it goes on; null: it is where it was to be.'),
     fault: fault.nullable().describe('Whose turn it is, or whose doing it was.'),
     next: z.string(),
+    traceId: z.string().nullable().describe('Of its beginning.'),
   })
   .meta({ id: 'Explanation' });
 

@@ -1,6 +1,8 @@
 import { Injectable } from '@nestjs/common';
+import { trace } from '@opentelemetry/api';
 import { InstanceProvisioningFailed, InstanceProvisioningProgressed, InstanceReady } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
+import { about, contextOf, flushSpans, forget, inSpan } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
@@ -41,13 +43,18 @@ export class ReconcileFootprint {
   private async goOn(lease: Lease): Promise<Outcome> {
     // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
     let assumed: Observed | undefined;
+    let acted = false;
     let footprint = await this.footprints.get(lease.key);
     while (!lease.signal.aborted) {
       if (footprint?.state === 'removing') return await this.removal.reconcile(lease, footprint);
-      if (footprint?.state !== 'making') return 'done';
+      if (footprint?.state !== 'making') {
+        if (!acted) forgetThisRun();
+        return 'done';
+      }
       this.cluster.watch(footprint.placed.namespace);
 
-      const observed: Observed = assumed ?? (await this.look(footprint));
+      const looked = footprint;
+      const observed: Observed = assumed ?? (await inSpan('look', {}, () => this.look(looked)));
       const action = nextAction(observed);
       if (assumed && action?.kind !== 'act') {
         assumed = undefined;
@@ -58,11 +65,14 @@ export class ReconcileFootprint {
       if (Date.now() - footprint.startedAt.getTime() > provisioningDeadlineMs)
         return await this.giveUp(lease, footprint, 'DEADLINE_EXCEEDED', `not ready in time: ${describe(action)}`);
       if (action.kind === 'wait') {
-        await this.noteCondition(lease, footprint, action);
+        const told = await this.noteCondition(lease, footprint, action);
+        // Who waits is looked at all the time; a trace of fifteen minutes of that could not be read.
+        if (!told && !acted) forgetThisRun();
         return { again: lookAgainMs };
       }
       const begun = performance.now();
       await this.act(lease, footprint, action.step);
+      acted = true;
       footprint = await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
       assumed = afterStep(observed, action.step);
     }
@@ -74,7 +84,20 @@ export class ReconcileFootprint {
     return { ...onCluster, ...onShard };
   }
 
+  /**
+   * In a span beside the run's, and told before the step is noted: whatever dies, a step that the timeline knows is in the
+   * trace.
+   */
   private async act(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
+    const { instanceId, placed, correlationId, traceparent } = footprint;
+    const known = { instanceId, customerId: placed.specification.customerId, operationId: correlationId };
+    const attributes = { 'mesh.step': step, 'mesh.attempt': lease.attempt };
+    const parent = about(known, contextOf(traceparent));
+    await inSpan(`step ${step}`, { attributes, parent }, () => this.take(lease, footprint, step));
+    await flushSpans();
+  }
+
+  private async take(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
     await lease.check();
     const { fence } = lease;
     switch (step) {
@@ -122,13 +145,13 @@ export class ReconcileFootprint {
     await this.noteCondition(lease, footprint, { kind: 'wait', step, reason, message });
   }
 
-  /** Said once per reason, so that a long wait is one line of the timeline. */
+  /** Said once per reason, so that a long wait is one line of the timeline. @returns whether it was said. */
   private async noteCondition(
     lease: Lease,
     footprint: Footprint,
     { step, reason, message }: Extract<Action, { kind: 'wait' }>,
-  ): Promise<void> {
-    if (footprint.condition?.reason === reason) return;
+  ): Promise<boolean> {
+    if (footprint.condition?.reason === reason) return false;
     const condition: Condition = { reason, message, since: new Date().toISOString(), fault: 'platform' };
     const { instanceId, footprintId } = footprint;
     await this.change(lease, footprint, async (ctx, current) => {
@@ -141,6 +164,7 @@ export class ReconcileFootprint {
         condition,
       });
     });
+    return true;
   }
 
   private async announceReady(lease: Lease, footprint: Footprint): Promise<Outcome> {
@@ -192,6 +216,11 @@ export class ReconcileFootprint {
       return current?.state === 'making' ? await work(ctx, current) : current;
     });
   }
+}
+
+function forgetThisRun(): void {
+  const span = trace.getActiveSpan();
+  if (span) forget(span);
 }
 
 function describe(action: Action): string {

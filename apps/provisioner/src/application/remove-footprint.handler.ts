@@ -29,7 +29,10 @@ export class RemoveFootprintHandler extends MessageHandler<typeof InstancePurgeA
     if (footprint.state === 'ready' && !approved.backupId)
       throw new TerminalError(`footprint ${footprintId} was Ready: it is not removed without a verified backup`);
 
-    await this.footprints.save(ctx, { ...footprint, state: 'removing', approval: { approvalId, expiresAt } });
-    await this.jobs.ask(ctx, { kind: 'footprint', key: footprintId, traceparent: ctx.message.traceparent });
+    // From here on everything is done and said because of the approval.
+    const { traceparent, correlationId } = ctx.message;
+    const cause = { traceparent: traceparent ?? null, correlationId };
+    await this.footprints.save(ctx, { ...footprint, ...cause, state: 'removing', approval: { approvalId, expiresAt } });
+    await this.jobs.ask(ctx, { kind: 'footprint', key: footprintId, traceparent });
   }
 }

@@ -1,9 +1,11 @@
 import { Injectable } from '@nestjs/common';
+import { trace } from '@opentelemetry/api';
 import { InstanceTerminated } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
+import { forget, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Footprint } from '../domain/footprint.js';
-import { nextRemoval } from '../domain/next-removal.js';
+import { nextRemoval, type Removal } from '../domain/next-removal.js';
 import { Cluster, Footprints, TenantShards } from './ports.js';
 
 const lookAgainMs = 1_000;
@@ -20,21 +22,33 @@ export class RemoveFootprint {
 
   async reconcile(lease: Lease, footprint: Footprint): Promise<Outcome> {
     this.cluster.watch(footprint.placed.namespace);
+    let acted = false;
     while (!lease.signal.aborted) {
       const [cluster, onShard] = await Promise.all([this.cluster.remains(footprint), this.shards.observe(footprint)]);
       const shard = { role: onShard.role === 'ours', database: !['absent', 'foreign'].includes(onShard.database) };
       const removal = nextRemoval({ cluster, shard });
       if (!removal) return await this.announceRemoved(lease, footprint);
-      if (removal.kind === 'wait') return { again: lookAgainMs };
-      await lease.check();
-      if (removal.what === 'workload') await this.cluster.removeWorkload(footprint, lease.fence);
-      if (removal.what === 'database') await this.shards.remove(footprint, lease.fence);
-      if (removal.what === 'volume') {
-        await this.cluster.removeVolume(footprint, lease.fence);
+      if (removal.kind === 'wait') {
+        const span = trace.getActiveSpan();
+        if (span && !acted) forget(span); // it looks again each second
         return { again: lookAgainMs };
       }
+      await inSpan(`remove ${removal.what}`, {}, () => this.take(lease, footprint, removal.what));
+      acted = true;
+      if (removal.what === 'volume') return { again: lookAgainMs };
     }
     return { again: 0 };
+  }
+
+  private async take(
+    lease: Lease,
+    footprint: Footprint,
+    what: Extract<Removal, { kind: 'act' }>['what'],
+  ): Promise<void> {
+    await lease.check();
+    if (what === 'workload') await this.cluster.removeWorkload(footprint, lease.fence);
+    if (what === 'database') await this.shards.remove(footprint, lease.fence);
+    if (what === 'volume') await this.cluster.removeVolume(footprint, lease.fence);
   }
 
   private async announceRemoved(lease: Lease, footprint: Footprint): Promise<Outcome> {
