@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
-import { HealthModule, type Log } from '#observability/index.js';
+import { HealthModule, Log } from '#observability/index.js';
 import { PersistenceModule } from '#persistence/index.js';
 import { ApiKeys, InstanceViews, ParkedMessages, ParkedReplay, Timeline } from './application/ports.js';
 import * as projections from './application/project-instance.handlers.js';
@@ -9,6 +9,7 @@ import { RecordFactHandler } from './application/record-fact.handler.js';
 import { RequestInstance } from './application/request-instance.js';
 import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
+import { InstanceFigures } from './entrypoints/instance-figures.js';
 import { InstancesController } from './entrypoints/instances.controller.js';
 import { OperationsController } from './entrypoints/operations.controller.js';
 import { ParkedController } from './entrypoints/parked.controller.js';
@@ -45,12 +46,14 @@ export class AppModule {
       ],
       controllers: [InstancesController, OperationsController, ParkedController],
       providers: [
+        { provide: Log, useValue: log },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log) },
         { provide: ApiKeys, useFactory: () => new HashedApiKeys(config.MESH_API_KEY_HASHES) },
         { provide: InstanceViews, useClass: InstanceViewRepository },
         { provide: ParkedMessages, useClass: ParkedMessageRepository },
         { provide: Timeline, useClass: TimelineRepository },
         { provide: ParkedReplay, useClass: BrokerReplay },
+        InstanceFigures,
         RequestInstance,
         SettleParked,
         RecordFactHandler,

@@ -37,8 +37,14 @@ export interface TransportOptions {
   /** The queues are there again, and bound. */
   readonly onQueuesMade: () => Promise<void>;
   readonly onFailed: ConsumerOptions['onFailed'];
-  /** Called for every message that came to its end, with how old it was by its publisher's clock. */
-  readonly onHandled: (queue: string, type: string, verdict: Handled, ageMs: number | undefined) => void;
+  /** Called for every message that came to its end, with how old it was by its publisher's clock, and how long it took. */
+  readonly onHandled: (
+    queue: string,
+    type: string,
+    verdict: Handled,
+    ageMs: number | undefined,
+    tookMs: number,
+  ) => void;
 }
 
 /** `overtaken`: a later fact of its kind was handled before. */
@@ -148,6 +154,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
+    const begun = performance.now();
     const incoming = incomingTrace(envelope, delivery);
     const span = trace.getTracer('mesh.messaging').startSpan(
       `process ${delivery.queue}`,
@@ -199,7 +206,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
           return 'handled' as const;
         });
         span.setAttribute('mesh.verdict', verdict);
-        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
+        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope), performance.now() - begun);
         if (verdict === 'overtaken' && delivery.replayOf)
           throw new Unreadable({
             code: 'superseded',

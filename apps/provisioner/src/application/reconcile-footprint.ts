@@ -6,6 +6,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
+import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
@@ -26,6 +27,7 @@ export class ReconcileFootprint {
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
     private readonly settings: ProvisionerSettings,
+    private readonly metrics: ProvisioningMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -52,7 +54,7 @@ export class ReconcileFootprint {
         return { again: lookAgainMs };
       }
       const begun = performance.now();
-      await this.act(lease, footprint, action.step);
+      await this.metrics.measured(action.step, () => this.act(lease, footprint!, action.step));
       footprint = await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
       assumed = afterStep(observed, action.step);
     }
@@ -139,6 +141,7 @@ export class ReconcileFootprint {
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
       await ctx.publish(InstanceReady, readyFact({ ...current, timings }, names, seen));
+      ctx.afterCommit(() => this.metrics.ready(current.startedAt));
     });
     return 'done';
   }
@@ -156,6 +159,7 @@ export class ReconcileFootprint {
         fault: 'platform',
         retryable: code === 'DEADLINE_EXCEEDED',
       });
+      ctx.afterCommit(() => this.metrics.failed(condition.fault, current.startedAt));
     });
     return 'done';
   }
