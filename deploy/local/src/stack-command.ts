@@ -22,10 +22,12 @@ MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL and MESH_
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
     const state = new State(config.state);
     setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
-    const env = await new Stack(config, state).start({ sure: values.yes, durable: true }).catch((error) => {
-      if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
-      throw error;
-    });
+    const env = await new Stack(config, state)
+      .start({ sure: values.yes, durable: true, monitoring: false })
+      .catch((error) => {
+        if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
+        throw error;
+      });
     say(`\n${state.envFile}\n`);
     say(formatEnv(env));
     say(`Use it with:   set -a; . ${state.envFile}; set +a`);

@@ -20,6 +20,8 @@ export interface StackOptions {
   readonly sure: boolean;
   /** False: no fsync, for data that nobody needs after a crash. */
   readonly durable: boolean;
+  /** Prometheus is to be there too, if it can; it is not started. */
+  readonly monitoring: boolean;
 }
 
 /** Broker, database and cluster of one state folder. */

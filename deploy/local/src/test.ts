@@ -87,7 +87,7 @@ async function runOnStack(
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
     const env = {
-      ...(await stack.start({ sure: true, durable: false })),
+      ...(await stack.start({ sure: true, durable: false, monitoring: true })),
       ...(await pythonEnv(config)),
       ...(filter.long && { MESH_CHAOS: 'long' }),
     };

@@ -76,7 +76,7 @@ async function startStack(context: UpContext): Promise<void> {
       else await stack.stop();
     },
   });
-  context.env = await stack.start({ sure: context.sure, durable: true });
+  context.env = await stack.start({ sure: context.sure, durable: true, monitoring: true });
   context.summary.push(`Addresses    ${state.envFile}`, `Logs         ${state.path('logs')}`);
 }
 

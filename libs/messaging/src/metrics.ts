@@ -65,7 +65,7 @@ export class MessagingMetrics {
     figures.gauge('mesh.outbox.messages', 'Said and not confirmed by the broker yet.', (seen) => seen.outbox.waiting);
     figures.gauge(
       'mesh.outbox.oldest.seconds',
-      'How long the oldest of these has waited.',
+      'How long the oldest of these has waited that the broker did not refuse.',
       (seen) => seen.outbox.oldest,
     );
     figures.gauge(
@@ -113,7 +113,7 @@ export class MessagingMetrics {
   private async look(): Promise<Seen> {
     const { service, levels } = this.measured;
     const [outbox, asked] = await Promise.all([
-      this.database.query<Seen['outbox']>(`SELECT ${waiting('created_at')},
+      this.database.query<Seen['outbox']>(`SELECT ${waiting('created_at', 'refusals = 0')},
          count(*) FILTER (WHERE refusals > 0)::int AS refused FROM outbox`),
       this.database.query<Row>(`SELECT ${waiting('asked_at')} FROM asked`),
     ]);
@@ -147,6 +147,8 @@ export class MessagingMetrics {
   }
 }
 
-function waiting(since: string): string {
-  return `count(*)::int AS waiting, coalesce(extract(epoch FROM now() - min(${since})), 0)::float8 AS oldest`;
+/** Ages of those alone for which `counts`. */
+function waiting(since: string, counts = 'true'): string {
+  return `count(*)::int AS waiting,
+    coalesce(extract(epoch FROM now() - min(${since}) FILTER (WHERE ${counts})), 0)::float8 AS oldest`;
 }
