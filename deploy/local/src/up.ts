@@ -4,13 +4,14 @@ import { firstInstance } from './first-instance.js';
 import { untilInterrupted } from './interruption.js';
 import { tryLock } from './lock.js';
 import { meshPhase } from './mesh-phase.js';
+import { monitoringPhase } from './monitoring-phase.js';
 import { ownerOf, setOwner, upLock } from './owner.js';
 import type { Phase, UpContext } from './phase.js';
 import { Stack } from './stack.js';
 import { State } from './state.js';
 import { duration, say } from './terminal.js';
 
-const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, firstInstance];
+const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, monitoringPhase, firstInstance];
 
 export const up = {
   help: `npm run up [-- --once] [--yes]
