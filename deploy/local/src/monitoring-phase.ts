@@ -9,8 +9,9 @@ import { say, step } from './terminal.js';
 export const monitoringPhase: Phase = { title: 'Monitoring', run: startMonitoring };
 
 async function startMonitoring({ config, state, mesh, summary, atEnd }: UpContext): Promise<void> {
+  if (!mesh) throw new Error('monitoring needs a mesh');
   const tools = findPrometheus(config);
-  if (!tools || !mesh) {
+  if (!tools) {
     say(`  Left out: ${whyNoPrometheus(config)}`);
     return;
   }

@@ -31,6 +31,9 @@ export class HttpMetrics {
   /** To be called for every request before anything else is done with it. */
   readonly measure = (request: Request, response: ServerResponse, next: () => void): void => {
     const begun = performance.now();
+    // Node remembers the headers that `writeHead` is given only where one was set before.
+    response.setHeader('content-type', '');
+    response.removeHeader('content-type');
     response.once('close', () => {
       const labels = { route: routeOf(request), method: methodOf(request) };
       this.requests.add(1, { ...labels, status: statusOf(response) });
