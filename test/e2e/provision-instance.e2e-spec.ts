@@ -239,6 +239,8 @@ test('a name that is taken on the shard is left alone, told as a failure, and a 
     const { body } = await mesh.api(`/v1/instances/${instanceId}`);
     return body.state === 'failed' && body.reason === 'FOREIGN_ROLE';
   });
+  const metrics = await (await fetch(`${mesh.services.url('provisioner')}/metrics`)).text();
+  expect(metrics).toContain('mesh_provisioning_outcomes_total{outcome="failed",fault="platform"} 1');
 
   await mesh.sql(`DROP ROLE ${name}`);
   const { specversion, source } = request;

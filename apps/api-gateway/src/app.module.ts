@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_INTERCEPTOR, HttpAdapterHost } from '@nestjs/core';
 import type { ExpressAdapter } from '@nestjs/platform-express';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
-import { HealthModule, type Log } from '#observability/index.js';
+import { HealthModule, Log } from '#observability/index.js';
 import { Database, PersistenceModule } from '#persistence/index.js';
 import { EventFeed } from './application/event-feed.js';
 import { ManageApiKeys } from './application/manage-api-keys.js';
@@ -26,6 +26,7 @@ import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
 import { controllers } from './entrypoints/controllers.js';
 import { methodsAt, openFrontDoor } from './entrypoints/front-door.js';
+import { InstanceFigures } from './entrypoints/instance-figures.js';
 import { ApiDocument, openApi } from './entrypoints/open-api.js';
 import { ProblemFilter } from './entrypoints/problem.js';
 import { RateLimit } from './entrypoints/rate-limit.js';
@@ -67,6 +68,7 @@ export class AppModule {
       ],
       controllers,
       providers: [
+        { provide: Log, useValue: log },
         { provide: APP_INTERCEPTOR, useClass: TracedRequests },
         { provide: APP_FILTER, useFactory: () => new ProblemFilter(log, methodsAt(routes)) },
         {
@@ -101,6 +103,7 @@ export class AppModule {
         Once,
         ManageApiKeys,
         RebuildReadModel,
+        InstanceFigures,
         RequestInstance,
         SettleParked,
         RecordFactHandler,

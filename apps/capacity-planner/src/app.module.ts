@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
-import { HealthModule, type Log } from '#observability/index.js';
+import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
 import { PlaceInstanceHandler } from './application/place-instance.handler.js';
@@ -13,6 +13,7 @@ import {
   HostNames,
   Placements,
   PlannerSettings,
+  Room,
   Templates,
 } from './application/ports.js';
 import { ReconcileCell } from './application/reconcile-cell.js';
@@ -21,12 +22,18 @@ import { ReleasePlacementHandler } from './application/release-placement.handler
 import { ReportCell } from './application/report-cell.js';
 import type { Config } from './config.js';
 import { plannerJobs } from './entrypoints/jobs.js';
+import { RoomFigures } from './entrypoints/room-figures.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
 import { HostNameRepository } from './infrastructure/host-name.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PlacementEntity, PlacementRepository } from './infrastructure/placement.repository.js';
 import { Planner1764000000010 } from './infrastructure/planner.migration.js';
-import { CellRepository, DatabaseShardRepository, ShardSettings } from './infrastructure/room.repository.js';
+import {
+  CellRepository,
+  DatabaseShardRepository,
+  RoomRepository,
+  ShardSettings,
+} from './infrastructure/room.repository.js';
 import { TemplateRepository } from './infrastructure/template.repository.js';
 
 @Module({})
@@ -65,6 +72,7 @@ export class AppModule {
       ],
       providers: [
         { provide: PlannerSettings, useValue: settings },
+        { provide: Log, useValue: log },
         {
           provide: KubernetesClient,
           useFactory: () => new KubernetesClient({ kubeconfig: config.MESH_KUBECONFIG }),
@@ -73,12 +81,14 @@ export class AppModule {
         { provide: HostNames, useClass: HostNameRepository },
         { provide: Cells, useClass: CellRepository },
         { provide: DatabaseShards, useClass: DatabaseShardRepository },
+        { provide: Room, useClass: RoomRepository },
         { provide: Templates, useClass: TemplateRepository },
         { provide: Cluster, useClass: KubernetesCluster },
         PlacingService,
         ReconcileCell,
         ReconcileWaiting,
         ReportCell,
+        RoomFigures,
         plannerJobs(config.MESH_JOB_LEASE, log),
         ShardSettings,
         PlaceInstanceHandler,

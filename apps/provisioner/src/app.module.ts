@@ -5,6 +5,7 @@ import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
 import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
+import { ProvisioningMetrics } from './application/provisioning-metrics.js';
 import { ReconcileFootprint } from './application/reconcile-footprint.js';
 import { ReconcileTemplates } from './application/reconcile-templates.js';
 import { RemoveFootprintHandler } from './application/remove-footprint.handler.js';
@@ -61,6 +62,7 @@ export class AppModule {
         { provide: PublishedTemplates, useClass: PublishedTemplateRepository },
         { provide: TenantShards, useClass: PostgresShards },
         { provide: Cluster, useClass: KubernetesCluster },
+        ProvisioningMetrics,
         ReconcileFootprint,
         RemoveFootprint,
         ReconcileTemplates,

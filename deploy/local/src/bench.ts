@@ -35,7 +35,12 @@ is missed is no failure; the exit code is not 0 when something did not work. Wha
     try {
       say(`\n── stack ${'─'.repeat(63)}`);
       // Durable, unlike that of the tests: a database that does not wait for its disk flatters whoever writes much.
-      const env = await new Stack(config, state).start({ sure: args.includes('--yes'), durable: true, traces: false });
+      const env = await new Stack(config, state).start({
+        sure: args.includes('--yes'),
+        durable: true,
+        traces: false,
+        monitoring: false,
+      });
       return await runProgram([], { ...env });
     } finally {
       await removeTestState(config, state);

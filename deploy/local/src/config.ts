@@ -18,6 +18,8 @@ export interface LocalConfig {
   readonly ci: boolean;
   /** How many simulated nodes the cluster gets. */
   readonly nodes: number;
+  /** Where `prometheus` and `promtool` are, in place of those of the distribution. `MESH_PROMETHEUS` sets it. */
+  readonly prometheusFolder: string | undefined;
   readonly isRoot: boolean;
   /** For the tools we call (go, apt-get, pip, docker): proxies and mirrors are their business. */
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -72,6 +74,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     ambientKubeconfig: set('KUBECONFIG'),
     ci: ['1', 'true'].includes(set('CI') ?? ''),
     nodes,
+    prometheusFolder: set('MESH_PROMETHEUS'),
     isRoot: uid === 0,
     environment,
   });

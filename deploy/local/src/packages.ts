@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { BrokerTools } from './broker.js';
 import type { LocalConfig } from './config.js';
 import type { DatabaseTools } from './database.js';
+import type { PrometheusTools } from './prometheus.js';
 import { run } from './run.js';
 import type { Progress } from './terminal.js';
 
@@ -21,6 +22,19 @@ export function findDatabase(): DatabaseTools | undefined {
     .sort((a, b) => Number(b) - Number(a))
     .map((major) => ({ bin: join(root, major, 'bin') }))
     .find(({ bin }) => isExecutable(join(bin, 'postgres')) && isExecutable(join(bin, 'initdb')));
+}
+
+/** Prometheus with promtool, of the folder that was named or of the distribution; undefined when there is none. */
+export function findPrometheus({ prometheusFolder = '/usr/bin' }: LocalConfig): PrometheusTools | undefined {
+  const tools = { prometheus: join(prometheusFolder, 'prometheus'), promtool: join(prometheusFolder, 'promtool') };
+  return Object.values(tools).every(isExecutable) ? tools : undefined;
+}
+
+/** Why there is no Prometheus, with what can be done; undefined when there is one. */
+export function whyNoPrometheus(config: LocalConfig): string | undefined {
+  if (findPrometheus(config)) return undefined;
+  if (config.prometheusFolder) return `MESH_PROMETHEUS=${config.prometheusFolder} holds no prometheus and promtool`;
+  return whyNotInstallable(config, ['prometheus']) ?? 'prometheus is not installed';
 }
 
 export function hasOpenssl(): boolean {

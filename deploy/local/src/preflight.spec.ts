@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { preflightText, workOf } from './preflight.js';
+import { readConfig } from './config.js';
+import { whyNoPrometheus } from './packages.js';
+import { makePlan, preflightText, workOf } from './preflight.js';
 import type { Choice, Choices } from './rungs.js';
 
 const own: Choice = { rung: 'own', why: 'no Docker engine answers' };
@@ -28,5 +30,13 @@ describe('the preflight', () => {
     expect(text).toMatch(/install rabbitmq-server .* 1 min +100 MB/);
     expect(text).toMatch(/build kwok .* 2 min +65 MB/);
     expect(text).toMatch(/together +3 min +165 MB/);
+  });
+
+  test('installs no Prometheus in place of the one that was named, and says what is wrong with it', async () => {
+    const given: Choice = { rung: 'given', why: 'it is set' };
+    const config = readConfig({ MESH_PROMETHEUS: '/nowhere' });
+    const plan = await makePlan(config, { broker: given, database: given, cluster: given }, { monitoring: true });
+    expect(plan.packages).toEqual([]);
+    expect(whyNoPrometheus(config)).toBe('MESH_PROMETHEUS=/nowhere holds no prometheus and promtool');
   });
 });

@@ -1,7 +1,14 @@
 import { type CacheEntry, isCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok } from './go.js';
-import { findBroker, findDatabase, hasOpenssl, whyNotInstallable } from './packages.js';
+import {
+  findBroker,
+  findDatabase,
+  findPrometheus,
+  hasOpenssl,
+  whyNoPrometheus,
+  whyNotInstallable,
+} from './packages.js';
 import type { Choices, Component } from './rungs.js';
 import { confirm, say } from './terminal.js';
 
@@ -22,13 +29,22 @@ export interface Plan {
   readonly builds: readonly CacheEntry[];
 }
 
-/** What is missing on this machine for the chosen rungs. */
-export async function makePlan(config: LocalConfig, choices: Choices): Promise<Plan> {
+/**
+ * What is missing on this machine for the chosen rungs. `monitoring`: Prometheus too, where we can install it; where we
+ * cannot, whatever needs it does without.
+ */
+export async function makePlan(
+  config: LocalConfig,
+  choices: Choices,
+  { monitoring }: { monitoring: boolean },
+): Promise<Plan> {
   const own = (component: Component) => choices[component]?.rung === 'own';
   const packages: string[] = [];
   if (own('broker') && !findBroker()) packages.push('rabbitmq-server');
   if (own('database') && !findDatabase()) packages.push('postgresql');
   if (own('cluster') && !hasOpenssl()) packages.push('openssl');
+  if (monitoring && !config.prometheusFolder && !findPrometheus(config) && !whyNotInstallable(config, ['prometheus']))
+    packages.push('prometheus');
 
   const entries: CacheEntry[] = [];
   if (own('cluster')) entries.push(controlPlane(config), kwok(config));
@@ -73,12 +89,18 @@ export function preflightText(choices: Choices, work: readonly Work[]): string {
  * Prints the preflight and asks before anything is installed or built. `sure` answers yes. Throws when the person says
  * no, when nobody is there to ask, or when something is missing that only a person can install.
  */
-export async function preflight(config: LocalConfig, choices: Choices, options: { sure: boolean }): Promise<Plan> {
-  const plan = await makePlan(config, choices);
+export async function preflight(
+  config: LocalConfig,
+  choices: Choices,
+  options: { sure: boolean; monitoring: boolean },
+): Promise<Plan> {
+  const plan = await makePlan(config, choices, options);
   const work = workOf(plan);
   say(preflightText(choices, work));
   if (config.ambientKubeconfig && choices.cluster.rung !== 'given')
     say(`  KUBECONFIG=${config.ambientKubeconfig} is ignored: it may be somebody's cluster (MESH_KUBECONFIG is not).`);
+  const without = options.monitoring && !plan.packages.includes('prometheus') ? whyNoPrometheus(config) : undefined;
+  if (without) say(`  There is no Prometheus: ${without}`);
   say();
 
   const obstacle = plan.packages.length > 0 ? whyNotInstallable(config, plan.packages) : undefined;

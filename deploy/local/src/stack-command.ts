@@ -24,7 +24,7 @@ MESH_JAEGER_URL name servers to use instead.`,
     const state = new State(config.state);
     setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
     const env = await new Stack(config, state)
-      .start({ sure: values.yes, durable: true, traces: true })
+      .start({ sure: values.yes, durable: true, traces: true, monitoring: false })
       .catch((error) => {
         if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
         throw error;

@@ -23,6 +23,8 @@ export interface StackOptions {
   readonly durable: boolean;
   /** With Jaeger. */
   readonly traces: boolean;
+  /** Prometheus is to be there too, if it can; it is not started. */
+  readonly monitoring: boolean;
 }
 
 /** Broker, database, cluster and, where traces are wanted, Jaeger of one state folder. */

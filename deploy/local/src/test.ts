@@ -96,7 +96,12 @@ async function runOnStack(
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
     const env = {
-      ...(await stack.start({ sure: true, durable: false, traces: lanes.some((name) => lanesWithTraces.has(name)) })),
+      ...(await stack.start({
+        sure: true,
+        durable: false,
+        traces: lanes.some((name) => lanesWithTraces.has(name)),
+        monitoring: true,
+      })),
       ...(await pythonEnv(config)),
       ...(filter.long && { MESH_CHAOS: 'long' }),
     };

@@ -5,13 +5,20 @@ import { firstTrace } from './first-trace.js';
 import { untilInterrupted } from './interruption.js';
 import { tryLock } from './lock.js';
 import { meshPhase } from './mesh-phase.js';
+import { monitoringPhase } from './monitoring-phase.js';
 import { ownerOf, setOwner, upLock } from './owner.js';
 import type { Phase, UpContext } from './phase.js';
 import { Stack } from './stack.js';
 import { State } from './state.js';
 import { duration, say } from './terminal.js';
 
-const phases: readonly Phase[] = [{ title: 'Stack', run: startStack }, meshPhase, firstInstance, firstTrace];
+const phases: readonly Phase[] = [
+  { title: 'Stack', run: startStack },
+  meshPhase,
+  monitoringPhase,
+  firstInstance,
+  firstTrace,
+];
 
 export const up = {
   help: `npm run up [-- --once] [--yes]
@@ -78,7 +85,7 @@ async function startStack(context: UpContext): Promise<void> {
       else await stack.stop();
     },
   });
-  context.env = await stack.start({ sure: context.sure, durable: true, traces: true });
+  context.env = await stack.start({ sure: context.sure, durable: true, traces: true, monitoring: true });
   context.summary.push(`Addresses    ${state.envFile}`, `Logs         ${state.path('logs')}`);
 }
 

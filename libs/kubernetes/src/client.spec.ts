@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CoreV1Api } from '@kubernetes/client-node';
+import { TestMeters } from '#testing/test-meters.js';
 import { waitFor } from '#testing/wait-for.js';
 import { KubernetesClient, type KubernetesClientOptions } from './client.js';
 import {
@@ -25,7 +26,6 @@ import {
   startServer,
   status,
 } from './scripted-server.fixture.js';
-import { TestMeters } from './test-meters.fixture.js';
 import { typedApis } from './typed-apis.js';
 
 const ref = { kind: 'ConfigMap', namespace: 'ns', name: 'a' };

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { TestMeters } from '#testing/test-meters.js';
 import { waitFor } from '#testing/wait-for.js';
 import { KubernetesClient } from './client.js';
 import { Reflector, type ReflectorOptions } from './reflector.js';
 import { json, type ScriptedServer, type SeenRequest, startServer, status } from './scripted-server.fixture.js';
-import { TestMeters } from './test-meters.fixture.js';
 
 type Answer = (response: ServerResponse, request: SeenRequest) => void;
 

@@ -30,19 +30,22 @@ export interface Delivery {
   readonly replayOf: string | undefined;
 }
 
+export const parkCodes = [
+  'oversize',
+  'not-json',
+  'broken-envelope',
+  'unknown-type',
+  'broken-data',
+  'forged',
+  'terminal',
+  'crashed-consumer',
+  'exhausted',
+  'superseded',
+] as const;
+
 /** Why a message is parked; the code is for filters, the text for the person who looks. */
 export interface ParkReason {
-  readonly code:
-    | 'oversize'
-    | 'not-json'
-    | 'broken-envelope'
-    | 'unknown-type'
-    | 'broken-data'
-    | 'forged'
-    | 'terminal'
-    | 'crashed-consumer'
-    | 'exhausted'
-    | 'superseded';
+  readonly code: (typeof parkCodes)[number];
   readonly text: string;
 }
 

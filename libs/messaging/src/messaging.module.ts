@@ -12,7 +12,7 @@ import { ParkedCollector, type ParkedMessage } from './parked-collector.js';
 import { prune } from './pruning.js';
 import { type Replayed, Replayer } from './replay.js';
 import { checkSubscriptions } from './subscription-check.js';
-import { defaultRetryLevels, namesOf, queueFor, queuesOf, type RetryLevel } from './topology.js';
+import { defaultRetryLevels, namesOf, queueFor, type RetryLevel } from './topology.js';
 import { RabbitTransport } from './transport.js';
 
 export interface MessagingOptions {
@@ -32,7 +32,6 @@ export interface MessagingOptions {
 const optionsToken = Symbol('messaging options');
 
 const pruneEveryMs = 10 * 60_000;
-const lookEveryMs = 10_000;
 
 /** Two connections, because a publisher that the broker blocks must not stall acknowledgements. */
 @Injectable()
@@ -40,7 +39,7 @@ export class Messaging implements OnModuleInit {
   private readonly publishing: BrokerConnection;
   private readonly consuming: BrokerConnection;
   private readonly relay: OutboxRelay;
-  private readonly standing: readonly Periodic[];
+  private readonly standing: readonly Pick<Periodic, 'start' | 'stop'>[];
   private readonly metrics: MessagingMetrics;
   /** Kinds of which all current facts were asked for since the start. */
   private readonly askedFor = new Set<string>();
@@ -64,25 +63,34 @@ export class Messaging implements OnModuleInit {
     const connect = (purpose: string) => new BrokerConnection({ url, name: `${service} ${purpose}`, onTrouble });
     this.publishing = connect('publishing');
     this.consuming = connect('consuming');
-    this.relay = new OutboxRelay(database, outbox, this.publishing, this.user, onTrouble);
-    this.metrics = new MessagingMetrics(database, this.consuming, queuesOf(service, levels));
+    const { subscriptions } = options;
+    this.metrics = new MessagingMetrics(
+      database,
+      this.consuming,
+      { service, subscriptions, levels },
+      () => this.relay.relays,
+      onTrouble,
+    );
+    this.relay = new OutboxRelay(database, outbox, this.publishing, this.user, onTrouble, (keys) =>
+      this.metrics.sent(keys),
+    );
     this.standing = [
       new Periodic('pruning', pruneEveryMs, () => prune(database), onTrouble),
-      new Periodic('figures of messages', lookEveryMs, () => this.metrics.look(), onTrouble),
+      this.metrics,
       new Periodic('asking again', Math.min(askAgainMs / 2, 1_000), () => this.askAgain(), onTrouble),
     ];
     this.transport = new RabbitTransport(
       {
         service,
-        subscriptions: options.subscriptions,
+        subscriptions,
         levels,
         userOf: this.userOf,
         prefetch: options.prefetch ?? 20,
         onTrouble,
         onMissingQueues: (queues) => this.queuesAreMissing(queues),
         onQueuesMade: () => this.askNow(),
-        onHandled: (queue, type, verdict, ageMs) => this.metrics.handled(queue, type, verdict, ageMs),
-        onFailed: (queue, end, reason) => this.metrics.failed(queue, end, reason),
+        onHandled: (...handled) => this.metrics.handled(...handled),
+        onFailed: (...failed) => this.metrics.failed(...failed),
       },
       modules,
       database,

@@ -1,11 +1,16 @@
 import { type Attributes, metrics } from '@opentelemetry/api';
-import type { Database } from '#persistence/index.js';
+import { keysSaidBy, type Service } from '#contracts/index.js';
+import { type Database, Figures } from '#persistence/index.js';
 import type { BrokerConnection } from './broker.js';
+import { parkCodes } from './delivery.js';
+import type { Subscription } from './handler.js';
+import { namesOf, queueFor, queuesOf, type RetryLevel } from './topology.js';
+import type { Handled } from './transport.js';
 
-/** What waits, as it was seen last; ages in seconds. */
+/** What waits; ages in seconds. */
 interface Seen {
-  readonly outbox: { readonly messages: number; readonly oldest: number; readonly refused: number };
-  readonly asked: { readonly requests: number; readonly oldest: number };
+  readonly outbox: Row & { readonly refused: number };
+  readonly asked: Row;
   /** By the queue's name. */
   readonly queues: ReadonlyMap<string, number>;
 }
@@ -15,17 +20,20 @@ interface Row {
   readonly oldest: number;
 }
 
+export interface MeasuredService {
+  readonly service: Service;
+  readonly subscriptions: readonly Subscription[];
+  readonly levels: readonly RetryLevel[];
+}
+
 /**
- * Backlog, ages and ends of messages, to the meters of the process. What has to be asked for (outbox, queues) is looked
- * at by `look`, and told as it was seen last. Labels are few and bounded: queues, types, verdicts; never an instance.
+ * Backlog, ages and ends of messages, to the meters of the process. Labels are few and bounded: queues, types, verdicts;
+ * never an instance. Those that can be known before are there from the start, with zero, so that the first time is an
+ * increase.
  */
 export class MessagingMetrics {
   private readonly meter = metrics.getMeter('mesh.messaging');
-  private seen: Seen = {
-    outbox: { messages: 0, oldest: 0, refused: 0 },
-    asked: { requests: 0, oldest: 0 },
-    queues: new Map(),
-  };
+  private readonly figures: Figures<Seen>;
 
   private readonly handledMessages = this.meter.createCounter('mesh.messages.handled', {
     description: 'Messages that came to a good end, by what was done with them.',
@@ -33,71 +41,114 @@ export class MessagingMetrics {
   private readonly failedMessages = this.meter.createCounter('mesh.messages.failed', {
     description: 'Messages that failed: they wait for another try, or were parked.',
   });
+  private readonly sentMessages = this.meter.createCounter('mesh.outbox.sent', {
+    description: 'Messages that the broker has confirmed, by key; by queue, what was said again to that queue alone.',
+  });
   private readonly ages = this.meter.createHistogram('mesh.message.age.seconds', {
     description: 'From when its publisher said it to when it was handled, by the clocks of both.',
     advice: { explicitBucketBoundaries: [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600] },
+  });
+  private readonly durations = this.meter.createHistogram('mesh.message.handling.seconds', {
+    description: 'How long a message was worked on that was handled, its transaction included.',
+    advice: { explicitBucketBoundaries: [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30] },
   });
 
   constructor(
     private readonly database: Database,
     private readonly connection: BrokerConnection,
-    /** The service's own. */
-    private readonly queues: readonly string[],
+    private readonly measured: MeasuredService,
+    relays: () => boolean,
+    onTrouble: (what: string, error: unknown) => void,
   ) {
-    this.gauge('mesh.outbox.messages', 'Said and not confirmed by the broker yet.', () => [this.seen.outbox.messages]);
-    this.gauge('mesh.outbox.oldest.seconds', 'How long the oldest of these has waited.', () => [
-      this.seen.outbox.oldest,
-    ]);
-    this.gauge('mesh.outbox.refused', 'Of these, what the broker refused when it was sent.', () => [
-      this.seen.outbox.refused,
-    ]);
-    this.gauge('mesh.asked.requests', 'Asked and not answered yet.', () => [this.seen.asked.requests]);
-    this.gauge('mesh.asked.oldest.seconds', 'How long the oldest of these has waited.', () => [this.seen.asked.oldest]);
-    this.gauge('mesh.queue.messages', 'Ready in the queue.', () =>
-      [...this.seen.queues].map(([queue, messages]) => [messages, { queue }] as const),
+    this.figures = new Figures('messages', () => this.look(), onTrouble);
+    const { figures } = this;
+    figures.gauge('mesh.outbox.messages', 'Said and not confirmed by the broker yet.', (seen) => seen.outbox.waiting);
+    figures.gauge(
+      'mesh.outbox.oldest.seconds',
+      'How long the oldest of these has waited that the broker did not refuse.',
+      (seen) => seen.outbox.oldest,
     );
-    this.gauge('mesh.broker.blocked', '1: the broker takes no messages.', () => [connection.blocked ? 1 : 0]);
+    figures.gauge(
+      'mesh.outbox.refused',
+      'Of these, what the broker refused when it was sent.',
+      (seen) => seen.outbox.refused,
+    );
+    figures.gauge('mesh.asked.requests', 'Asked and not answered yet.', (seen) => seen.asked.waiting);
+    figures.gauge('mesh.asked.oldest.seconds', 'How long the oldest of these has waited.', (seen) => seen.asked.oldest);
+    figures.gauge('mesh.queue.messages', 'Ready in the queue.', (seen) =>
+      [...seen.queues].map(([queue, messages]) => [messages, { queue }]),
+    );
+    this.yesOrNo('mesh.broker.blocked', '1: the broker takes no messages.', () => Boolean(connection.blocked));
+    this.yesOrNo('mesh.outbox.relaying', '1: this process sends what the outbox of its service holds.', relays);
+    this.startFromZero();
   }
 
-  handled(queue: string, type: string, verdict: string, ageMs: number | undefined): void {
+  start(): void {
+    this.figures.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.figures.stop();
+  }
+
+  /** Both times in milliseconds; `ageMs` undefined: its publisher did not say when. */
+  handled(queue: string, type: string, verdict: Handled, ageMs: number | undefined, tookMs: number): void {
     this.handledMessages.add(1, { queue, type, verdict });
-    if (ageMs !== undefined && verdict === 'handled') this.ages.record(ageMs / 1_000, { queue });
+    if (verdict !== 'handled') return;
+    const labels: Attributes = { queue };
+    this.durations.record(tookMs / 1_000, labels);
+    if (ageMs !== undefined) this.ages.record(ageMs / 1_000, labels);
   }
 
   failed(queue: string, end: 'retry' | 'parked', reason: string): void {
     this.failedMessages.add(1, { queue, end, reason });
   }
 
-  /** Throws when one of both cannot be asked; what was seen before stands then. */
-  async look(): Promise<void> {
-    const [outbox, asked] = await Promise.all(
-      (['outbox', 'asked'] as const).map((table) =>
-        this.database.query<Row>(
-          `SELECT count(*)::int AS waiting, coalesce(extract(epoch FROM now() - min(${since[table]})), 0)::float8 AS oldest
-           FROM ${table}`,
-        ),
-      ),
-    );
-    const [refused] = await this.database.query<{ count: number }>(
-      'SELECT count(*)::int AS count FROM outbox WHERE refusals > 0',
-    );
-    const queues = await this.connection.countMessages(this.queues);
-    this.seen = {
-      outbox: { messages: outbox![0]!.waiting, oldest: outbox![0]!.oldest, refused: refused!.count },
-      asked: { requests: asked![0]!.waiting, oldest: asked![0]!.oldest },
-      queues,
+  sent(keys: readonly string[]): void {
+    const counts = new Map<string, number>();
+    for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+    for (const [key, count] of counts) this.sentMessages.add(count, { key });
+  }
+
+  private async look(): Promise<Seen> {
+    const { service, levels } = this.measured;
+    const [outbox, asked] = await Promise.all([
+      this.database.query<Seen['outbox']>(`SELECT ${waiting('created_at', 'refusals = 0')},
+         count(*) FILTER (WHERE refusals > 0)::int AS refused FROM outbox`),
+      this.database.query<Row>(`SELECT ${waiting('asked_at')} FROM asked`),
+    ]);
+    return {
+      outbox: outbox[0]!,
+      asked: asked[0]!,
+      queues: await this.connection.countMessages(queuesOf(service, levels)),
     };
   }
 
-  private gauge(
-    name: string,
-    description: string,
-    read: () => readonly (number | readonly [number, Attributes])[],
-  ): void {
-    this.meter.createObservableGauge(name, { description }).addCallback((result) => {
-      for (const one of read()) typeof one === 'number' ? result.observe(one) : result.observe(one[0], one[1]);
-    });
+  private startFromZero(): void {
+    const { service, subscriptions } = this.measured;
+    for (const { contract } of subscriptions) {
+      const verdicts =
+        contract.kind === 'fact'
+          ? (['handled', 'duplicate', 'overtaken'] as const)
+          : (['handled', 'duplicate'] as const);
+      for (const verdict of verdicts)
+        this.handledMessages.add(0, { queue: queueFor(service, contract), type: contract.type, verdict });
+    }
+    const { requests, facts } = namesOf(service);
+    for (const queue of [requests, facts]) {
+      this.failedMessages.add(0, { queue, end: 'retry', reason: 'Error' });
+      for (const reason of parkCodes) this.failedMessages.add(0, { queue, end: 'parked', reason });
+    }
+    for (const key of keysSaidBy(service)) this.sentMessages.add(0, { key });
+  }
+
+  private yesOrNo(name: string, description: string, read: () => boolean): void {
+    this.meter.createObservableGauge(name, { description }).addCallback((result) => result.observe(read() ? 1 : 0));
   }
 }
 
-const since = { outbox: 'created_at', asked: 'asked_at' } as const;
+/** Ages of those alone for which `counts`. */
+function waiting(since: string, counts = 'true'): string {
+  return `count(*)::int AS waiting,
+    coalesce(extract(epoch FROM now() - min(${since}) FILTER (WHERE ${counts})), 0)::float8 AS oldest`;
+}

@@ -45,6 +45,8 @@ export class OutboxRelay {
     private readonly connection: BrokerConnection,
     private readonly userId: string,
     private readonly onTrouble: (what: string, error: unknown) => void,
+    /** Told after each batch, with the routing key of each message in it. */
+    private readonly onSent: (keys: readonly string[]) => void = () => {},
   ) {
     this.channel = connection.channel('relay', async (channel) => {
       this.closedBecause = undefined;
@@ -53,6 +55,11 @@ export class OutboxRelay {
       });
     });
     this.lock = new RelayLock(database, onTrouble);
+  }
+
+  /** Whether this process is the one of its service that sends. */
+  get relays(): boolean {
+    return this.lock.isOurs;
   }
 
   start(): void {
@@ -122,6 +129,7 @@ export class OutboxRelay {
       throw error;
     }
     this.batch = Math.min(batchSize, size * 2);
+    if (rows.length > 0) this.onSent(rows.map((row) => row.routing_key));
     return rows.length === size;
   }
 

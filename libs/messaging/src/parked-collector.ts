@@ -49,6 +49,7 @@ export class ParkedCollector {
     private readonly store: (message: ParkedMessage) => Promise<void>,
     private readonly onTrouble: (what: string, error: unknown) => void,
   ) {
+    for (const key of ['unknown', ...knownKeys]) this.unrouted.add(0, { key });
     const sources = [
       { queue: unroutedQueue, service: null, declare: declareShared },
       ...services.map((service) => ({

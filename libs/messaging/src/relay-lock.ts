@@ -26,6 +26,11 @@ export class RelayLock {
     private readonly onTrouble: (what: string, error: unknown) => void,
   ) {}
 
+  /** As far as this process knows; it does not ask. */
+  get isOurs(): boolean {
+    return this.holding;
+  }
+
   /** Takes it if it is free. Throws when the database cannot be asked. */
   async held(): Promise<boolean> {
     if (this.holding) return true;

@@ -39,8 +39,14 @@ export interface TransportOptions {
   /** The queues are there again, and bound. */
   readonly onQueuesMade: () => Promise<void>;
   readonly onFailed: ConsumerOptions['onFailed'];
-  /** Called for every message that came to its end, with how old it was by its publisher's clock. */
-  readonly onHandled: (queue: string, type: string, verdict: Handled, ageMs: number | undefined) => void;
+  /** Called for every message that came to its end, with how old it was by its publisher's clock, and how long it took. */
+  readonly onHandled: (
+    queue: string,
+    type: string,
+    verdict: Handled,
+    ageMs: number | undefined,
+    tookMs: number,
+  ) => void;
 }
 
 /** `overtaken`: a later fact of its kind was handled before. */
@@ -174,6 +180,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
 
+    const begun = performance.now();
     // What follows hangs below the incoming context, not below this span: a process that is killed never exports its
     // span, and nobody may have a parent that was never seen. Where none came in, one is told before COMMIT.
     const incoming = incomingTrace(envelope, delivery);
@@ -199,7 +206,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
       try {
         const verdict = await (subscription?.batch && sound ? this.batches.add(message) : this.handleAlone(message));
         span.setAttribute('mesh.verdict', verdict);
-        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope));
+        this.options.onHandled(delivery.queue, envelope.type, verdict, ageOf(envelope), performance.now() - begun);
         if (verdict === 'overtaken' && delivery.replayOf)
           throw new Unreadable({
             code: 'superseded',

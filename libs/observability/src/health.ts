@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Controller, Get, Injectable, Module, Req, Res } from '@nestjs/common';
+import { metrics } from '@opentelemetry/api';
 import { writeMetrics } from './metrics.js';
 import { textWithoutSecrets } from './without-secrets.js';
 
@@ -35,6 +36,13 @@ export class Health {
   private readonly seen = new Map<string, Checked>();
   private stage: HealthReport['stage'] = 'starting';
   private deadBecause: string | undefined;
+
+  constructor() {
+    metrics
+      .getMeter('mesh.health')
+      .createObservableGauge('mesh.ready', { description: '1: the service is ready, as /readyz says it.' })
+      .addCallback((result) => result.observe(this.report().ready ? 1 : 0));
+  }
 
   /** `check` returns what is wrong just now, empty when all is well. It must not wait: what it needs is looked at before. */
   add(name: string, check: Check): void {

@@ -33,6 +33,12 @@ function measureProcess(): void {
     .createObservableGauge('process.resident.memory.bytes', { description: 'Resident memory.' })
     .addCallback((result) => result.observe(process.memoryUsage.rss()));
   meter
+    .createObservableGauge('process.start.time.seconds', { description: 'When the process started, since the epoch.' })
+    .addCallback((result) => result.observe(performance.timeOrigin / 1_000));
+  meter
+    .createObservableGauge('nodejs.heap.used.bytes', { description: 'Of the heap of JavaScript, what is in use.' })
+    .addCallback((result) => result.observe(process.memoryUsage().heapUsed));
+  meter
     .createObservableCounter('process.cpu.seconds', { description: 'CPU time of user and system.' })
     .addCallback((result) => {
       const { user, system } = process.cpuUsage();

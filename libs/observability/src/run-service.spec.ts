@@ -94,6 +94,26 @@ test('it tells Prometheus about itself', async () => {
   expect(await running.ended).toEqual({ code: 0, signal: null });
 });
 
+test('it counts its HTTP requests by the template of their route, and all that have none as one', async () => {
+  const running = start();
+  await running.line('service is ready');
+  await running.fetch('nowhere/4711');
+  await running.fetch('nowhere/4712');
+  const told = await waitFor('the requests to be counted', async () => {
+    await running.fetch('readyz');
+    const metrics = await (await running.fetch('metrics')).text();
+    return /route="\/metrics",method="GET",status="2xx"} [1-9]/.test(metrics) && metrics;
+  });
+  expect(told).toContain('mesh_http_requests_total{route="unknown",method="GET",status="4xx"} 2');
+  expect(told).toContain('mesh_http_request_duration_seconds_count{route="unknown",method="GET"} 2');
+  expect(told).not.toContain('nowhere');
+  // Before the first request, so that the first failure is an increase.
+  expect(told).toContain('mesh_http_requests_total{route="/livez",method="GET",status="5xx"} 0');
+  expect(told).toMatch(/^mesh_ready 1$/m);
+  service.kill('SIGTERM');
+  expect(await running.ended).toEqual({ code: 0, signal: null });
+});
+
 test('it is not ready before all of its start is done, and a stop during the start is one', async () => {
   const running = start('start waits');
   const { line, tell, messages, ended } = running;

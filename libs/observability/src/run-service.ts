@@ -2,6 +2,7 @@ import type { DynamicModule, INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { CustomTransportStrategy } from '@nestjs/microservices';
 import { Health } from './health.js';
+import { HttpMetrics, type Routes } from './http-metrics.js';
 import type { Log } from './log.js';
 import { startMetrics } from './metrics.js';
 import { nestLog } from './nest-log.js';
@@ -58,9 +59,13 @@ export async function runService(options: ServiceOptions): Promise<void> {
   try {
     const app = await NestFactory.create(options.module, { logger: nestLog(log), abortOnError: false });
     stopping = stopOnSignals(app, options, tracing);
+    const http = new HttpMetrics();
+    app.use(http.measure);
     for (const [name, check] of Object.entries(options.checks(app))) app.get(Health).add(name, check);
     app.connectMicroservice({ strategy: options.strategy(app) });
     await app.listen(options.httpPort, options.httpHost);
+    const { router }: { router: Routes } = app.getHttpAdapter().getInstance();
+    http.startFromZero(router);
     await app.startAllMicroservices();
     await options.onListening(app);
     await options.onServing?.(app);

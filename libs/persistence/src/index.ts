@@ -1,5 +1,6 @@
 export * from './database.js';
 export * from './duration.js';
+export * from './figures.js';
 export * from './job-queue.js';
 export * from './job-worker.js';
 export * from './jobs.migration.js';

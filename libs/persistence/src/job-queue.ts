@@ -46,7 +46,8 @@ export interface StuckJob {
 }
 
 /** Failed so often in a row, or due for so long, that a person should look. */
-const stuck = { attempts: 8, dueForMinutes: 5 };
+const stuck = `(attempt >= 8 OR (due_at < now() - interval '5 minutes'
+  AND coalesce(lease_until, due_at) < now() - interval '5 minutes'))`;
 
 /**
  * The durable queue of reconcilers: one row per (kind, key), however often it is asked for. Asking for a job that runs
@@ -113,16 +114,23 @@ export class JobQueue {
     return await this.database.query<StuckJob>(
       `SELECT kind, key, attempt, greatest(0, extract(epoch FROM now() - due_at))::float8 AS "dueForSeconds",
          last_error AS "lastError"
-       FROM job WHERE attempt >= $1
-         OR (due_at < now() - $2 * interval '1 minute' AND coalesce(lease_until, due_at) < now() - $2 * interval '1 minute')
-       ORDER BY due_at LIMIT $3`,
-      [stuck.attempts, stuck.dueForMinutes, limit],
+       FROM job WHERE ${stuck} ORDER BY due_at LIMIT $1`,
+      [limit],
     );
   }
 
   /** By kind. `due`: nobody has it yet; ages in seconds. */
   async figures(): Promise<
-    { kind: string; jobs: number; due: number; oldestDue: number; failing: number; leased: number }[]
+    {
+      kind: string;
+      jobs: number;
+      due: number;
+      oldestDue: number;
+      failing: number;
+      leased: number;
+      /** See `stuckJobs`. */
+      stuck: number;
+    }[]
   > {
     return await this.database.query(
       `SELECT kind, count(*)::int AS jobs,
@@ -130,7 +138,8 @@ export class JobQueue {
          coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now() AND lease_until IS NULL)), 0)::float8
            AS "oldestDue",
          count(*) FILTER (WHERE attempt > 1)::int AS failing,
-         count(*) FILTER (WHERE lease_until > now())::int AS leased
+         count(*) FILTER (WHERE lease_until > now())::int AS leased,
+         count(*) FILTER (WHERE ${stuck})::int AS stuck
        FROM job GROUP BY kind`,
     );
   }

@@ -65,23 +65,20 @@ export class JobWorker {
   private awake = false;
   private loop: Promise<void> = Promise.resolve();
   private readonly metrics: JobMetrics;
-  private readonly standing: readonly Periodic[];
+  private readonly standing: readonly Pick<Periodic, 'start' | 'stop'>[];
 
   constructor(
     private readonly queue: JobQueue,
     private readonly options: JobWorkerOptions,
   ) {
-    this.metrics = new JobMetrics(queue);
-    const { onStuck, onError } = options;
+    const { onStuck, onError, reconcilers } = options;
     const trouble = (what: string, error: unknown) => onError?.({ ...noJob, kind: what }, error);
+    this.metrics = new JobMetrics(queue, Object.keys(reconcilers), trouble);
     const report = async () => {
       const jobs = await queue.stuckJobs(10);
       if (jobs.length > 0) onStuck?.(jobs);
     };
-    this.standing = [
-      new Periodic('figures of jobs', 10_000, () => this.metrics.look(), trouble),
-      new Periodic('report of stuck jobs', 60_000, report, trouble),
-    ];
+    this.standing = [this.metrics, new Periodic('report of stuck jobs', 60_000, report, trouble)];
   }
 
   start(): void {
@@ -140,7 +137,7 @@ export class JobWorker {
   }
 
   private async run(job: ClaimedJob, reconcile: Reconcile, clock: LeaseClock): Promise<void> {
-    this.metrics.runs(job.kind);
+    const ended = this.metrics.runs(job.kind);
     const lost = new AbortController();
     const heartbeat = this.keepAlive(job, clock, lost);
     const fence = () => {
@@ -172,7 +169,7 @@ export class JobWorker {
       await this.queue.failed(job, error instanceof Error ? error.message : String(error), wait).catch(() => {});
     } finally {
       lost.abort();
-      this.metrics.ran(job.kind, end);
+      ended(end);
       await heartbeat;
     }
   }

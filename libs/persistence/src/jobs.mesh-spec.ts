@@ -240,6 +240,7 @@ test('a job that kills whoever takes it rests longer each time, and is reported 
   expect(await queue.stuckJobs(10)).toEqual([]);
   await database.query(`UPDATE job SET attempt = 8, last_error = 'why' WHERE kind = 'deadly'`);
   expect(await queue.stuckJobs(10)).toMatchObject([{ kind: 'deadly', key: 'a', attempt: 8, lastError: 'why' }]);
+  expect(await queue.figures()).toContainEqual(expect.objectContaining({ kind: 'deadly', stuck: 1 }));
   await database.query(`DELETE FROM job WHERE kind = 'deadly'`);
 });
 

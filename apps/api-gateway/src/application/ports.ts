@@ -25,6 +25,7 @@ export abstract class InstanceViews {
   /** `tx`: as this transaction sees it. */
   abstract get(instanceId: string, tx?: Transaction): Promise<InstanceView | undefined>;
   abstract list(filter: InstanceFilter): Promise<InstanceView[]>;
+  abstract countByState(): Promise<ReadonlyMap<string, number>>;
   /** The instance that this request asked for. */
   abstract byOperation(operationId: string): Promise<InstanceView | undefined>;
   /** The instance that has this slug now, and is not at its end. */
@@ -128,6 +129,8 @@ export interface ParkedFilter {
 export abstract class ParkedMessages {
   /** Keeps a message, or notes what became of one that was put back. */
   abstract add(message: ParkedMessage): Promise<void>;
+  /** Those of status `parked`, by service; `none`: no service binds their key. */
+  abstract countWaiting(): Promise<ReadonlyMap<string, number>>;
   /** Newest first. */
   abstract list(filter: ParkedFilter): Promise<ParkedView[]>;
   abstract get(id: string): Promise<(ParkedView & { readonly body: Buffer }) | undefined>;

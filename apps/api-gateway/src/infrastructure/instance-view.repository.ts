@@ -67,6 +67,13 @@ export class InstanceViewRepository extends InstanceViews {
     );
   }
 
+  async countByState(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.database.query<{ state: string; count: number }>(
+      'SELECT state, count(*)::int AS count FROM instance_view GROUP BY state',
+    );
+    return new Map(rows.map(({ state, count }) => [state, count]));
+  }
+
   async byOperation(operationId: string): Promise<InstanceView | undefined> {
     const sql = `SELECT ${selected} FROM instance_view WHERE operation_id = $1 LIMIT 1`;
     return (await this.database.query<InstanceView>(sql, [operationId]))[0];

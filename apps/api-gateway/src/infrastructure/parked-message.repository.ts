@@ -45,6 +45,14 @@ export class ParkedMessageRepository extends ParkedMessages {
     );
   }
 
+  async countWaiting(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.database.query<{ service: string; count: number }>(
+      `SELECT coalesce(service, 'none') AS service, count(*)::int AS count FROM parked_message
+       WHERE status = 'parked' GROUP BY 1`,
+    );
+    return new Map(rows.map(({ service, count }) => [service, count]));
+  }
+
   async list({ status, service, reason, before, limit }: ParkedFilter): Promise<ParkedView[]> {
     return await this.database.query<ParkedView>(
       `SELECT ${columns} FROM parked_message

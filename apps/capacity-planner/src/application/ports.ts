@@ -40,6 +40,18 @@ export abstract class DatabaseShards {
   abstract giveDatabaseBack(tx: Transaction, name: string): Promise<void>;
 }
 
+/** Ages in seconds. */
+export interface RoomFigures {
+  readonly cells: readonly Pick<Cell, 'id' | 'state' | 'places' | 'reserved'>[];
+  readonly shards: readonly { readonly name: string; readonly databases: number; readonly reserved: number }[];
+  readonly waiting: number;
+  readonly oldestWaiting: number;
+}
+
+export abstract class Room {
+  abstract figures(): Promise<RoomFigures>;
+}
+
 export abstract class Templates {
   abstract all(tx: Transaction): Promise<Template[]>;
   /** Whether all templates were heard of that there are: before, nobody can say that one does not exist. */

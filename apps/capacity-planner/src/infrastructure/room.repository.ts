@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { Database, type Transaction } from '#persistence/index.js';
-import { Cells, DatabaseShards, PlannerSettings } from '../application/ports.js';
+import { Cells, DatabaseShards, PlannerSettings, Room, type RoomFigures } from '../application/ports.js';
 import type { Cell } from '../domain/placement.js';
 
 const cellColumns = 'id, namespace, state, places, reserved';
@@ -77,6 +77,28 @@ export class DatabaseShardRepository extends DatabaseShards {
 
   async giveDatabaseBack(tx: Transaction, name: string): Promise<void> {
     await tx.query('UPDATE database_shard SET reserved = reserved - 1 WHERE name = $1', [name]);
+  }
+}
+
+@Injectable()
+export class RoomRepository extends Room {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async figures(): Promise<RoomFigures> {
+    const [cells, shards, waiting] = await Promise.all([
+      this.database.query<RoomFigures['cells'][number]>('SELECT id, state, places, reserved FROM cell ORDER BY id'),
+      this.database.query<RoomFigures['shards'][number]>(
+        'SELECT name, databases, reserved FROM database_shard ORDER BY name',
+      ),
+      this.database.query<Pick<RoomFigures, 'waiting' | 'oldestWaiting'>>(
+        `SELECT count(*)::int AS waiting,
+           coalesce(extract(epoch FROM now() - min(accepted_at)), 0)::float8 AS "oldestWaiting"
+         FROM placement WHERE state = 'waiting'`,
+      ),
+    ]);
+    return { cells, shards, ...waiting[0]! };
   }
 }
 

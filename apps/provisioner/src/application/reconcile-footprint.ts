@@ -8,6 +8,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
+import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
@@ -28,6 +29,7 @@ export class ReconcileFootprint {
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
     private readonly settings: ProvisionerSettings,
+    private readonly metrics: ProvisioningMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -71,7 +73,7 @@ export class ReconcileFootprint {
         return { again: lookAgainMs };
       }
       const begun = performance.now();
-      await this.act(lease, footprint, action.step);
+      await this.metrics.measured(action.step, () => this.act(lease, footprint!, action.step));
       acted = true;
       footprint = await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
       assumed = afterStep(observed, action.step);
@@ -180,6 +182,7 @@ export class ReconcileFootprint {
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
       await ctx.publish(InstanceReady, readyFact({ ...current, timings }, names, seen));
+      ctx.afterCommit(() => this.metrics.ready(current.startedAt));
     });
     return 'done';
   }
@@ -197,6 +200,7 @@ export class ReconcileFootprint {
         fault: 'platform',
         retryable: code === 'DEADLINE_EXCEEDED',
       });
+      ctx.afterCommit(() => this.metrics.failed(condition.fault, current.startedAt));
     });
     return 'done';
   }
