@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
+import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
 import fc from 'fast-check';
 import {
@@ -13,6 +14,7 @@ import {
   newId,
   type PayloadOf,
 } from '#contracts/index.js';
+import { startTracing } from '#observability/index.js';
 import { createTestBroker, type TestBroker } from '#testing/broker.js';
 import { TestService } from '#testing/test-service.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -75,6 +77,20 @@ const hears = (batch: boolean) => [
   onEvery(InstanceTerminated, EachHandler, { batch }),
 ];
 
+/** Of all services here, when they have ended. */
+const spans: ReadableSpan[] = [];
+const tracing = startTracing({
+  service: 'batches spec',
+  exporter: {
+    export: (ended, done) => {
+      spans.push(...ended);
+      done({ code: 0 });
+    },
+    forceFlush: async () => {},
+    shutdown: async () => {},
+  },
+});
+
 let broker: TestBroker;
 let admin: ChannelModel;
 let speaker: ConfirmChannel;
@@ -115,7 +131,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([batching?.stop(), inline?.stop(), gateway?.stop()]);
   await Promise.all([admin?.close(), speaking?.close()]);
-  await broker?.drop();
+  await Promise.all([broker?.drop(), tracing.shutdown()]);
 });
 beforeEach(() => {
   called = [];
@@ -263,6 +279,33 @@ test('what is said in a batch carries the trace and the cause of its own message
       ).map(({ tx }) => tx),
     ).size,
   ).toBe(1);
+});
+
+test.each([
+  ['done', 'plain', 0],
+  ['undone', 'unlucky-once', 1],
+])('each message of a batch that was %s has one span, below its own publisher', async (_, behaviour, timesUndone) => {
+  let failures = 0;
+  behaviours.set('unlucky-once', () => {
+    if (failures++ < 1) throw new Error('not in company');
+  });
+  const facts = Array.from({ length: 6 }, (__, n) =>
+    terminated(newId(), n === 3 ? behaviour : 'plain', `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b${n}-01`),
+  );
+  await sayTogether(facts);
+  await allNoted(batching, facts);
+  const spanOf = ({ id }: Said) =>
+    spans.filter(
+      ({ name, attributes }) => name === 'process capacity-planner.facts' && attributes['messaging.message.id'] === id,
+    );
+  await waitFor('their spans', () => facts.every((fact) => spanOf(fact).length > 0));
+  for (const fact of facts) {
+    const [span, ...others] = spanOf(fact);
+    expect(others).toEqual([]);
+    expect(span!.attributes).toMatchObject({ 'mesh.verdict': 'handled', 'mesh.attempt': 1 });
+    expect(span!.parentSpanContext?.spanId).toBe(fact.traceparent!.split('-')[2]);
+  }
+  expect(undone()).toBe(timesUndone);
 });
 
 test('one that fails among others is tried as often as without them, and they are done once', async () => {
