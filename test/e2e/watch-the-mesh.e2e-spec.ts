@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect } from '@jest/globals';
 import { loadYaml } from '@kubernetes/client-node';
 import { readConfig } from '#local/config.js';
@@ -131,6 +132,15 @@ prometheusTest('what a service tells is as Prometheus asks for it, and never abo
     const [code] = await once(check, 'close');
     expect([service, said.join(''), code]).toEqual([service, '', 0]);
   }
+});
+
+prometheusTest('what the runbooks ask the database for can be asked', async () => {
+  const runbooks = readFileSync(resolve(import.meta.dirname, '../../docs/runbooks.md'), 'utf8');
+  const questions = [...runbooks.matchAll(/`(SELECT [^`]*)`/g)].map(([, sql]) =>
+    sql!.replaceAll('<service>', 'provisioner'),
+  );
+  expect(questions.length).toBeGreaterThan(4);
+  for (const sql of questions) await mesh.sql(sql);
 });
 
 prometheusTest('what goes wrong is told while it lasts, and not after', async () => {
