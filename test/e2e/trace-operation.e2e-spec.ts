@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Secret } from '@kubernetes/client-node';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
-import { programs } from '#local/mesh-install.js';
+import { type Program, programs, schemaName } from '#local/mesh-install.js';
 import { readTrace, type TraceSpan } from '#local/trace.js';
 import { completed, frame, type Sign, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -203,55 +203,80 @@ test('a caller who does not want the trace to be kept is obeyed', async () => {
   expect(await readTrace(stackEnvironment().MESH_JAEGER_URL!, unwanted)).toEqual([]);
 });
 
+test('spans have few names, and health, metrics and what is only looked at again and again have none', async () => {
+  const { MESH_JAEGER_URL } = stackEnvironment();
+  const names = await Promise.all(
+    programs.map(async (program) => {
+      const response = await fetch(`${MESH_JAEGER_URL}/api/v3/operations?service=${program}`);
+      return ((await response.json()) as { operations: { name: string }[] }).operations.map(({ name }) => name);
+    }),
+  );
+  const known = [
+    /^(receive|process) [a-z-]+\.(requests|facts)$/,
+    /^(create|send) mesh\.(events|republish)$/,
+    /^(receive )?(GET|POST) \/v1\/[a-z/:-]+$/,
+    /^reconcile (footprint|cell)$/,
+    /^(step|remove) [a-z]+$/,
+    /^(look|place waiting)$/,
+    /^(create|apply|patch|delete) [A-Z][A-Za-z]+$/,
+  ];
+  const flat = names.flat();
+  expect(flat.length).toBeGreaterThan(15);
+  expect(flat.filter((name) => !known.some((pattern) => pattern.test(name)))).toEqual([]);
+});
+
 /** A request without a trace, until it is Ready and its trace whole; meanwhile `spoil` does what it likes. */
 async function operate(
   options: TestMeshOptions,
-  spoil: (of: TestMesh, publish: () => Promise<void>, traceId: () => Promise<string>) => Promise<void>,
+  spoil: (of: TestMesh, publish: () => Promise<void>) => Promise<void>,
 ): Promise<TraceSpan[]> {
   const own = await TestMesh.start({ ...options, traced: true });
   try {
     const request = own.request('spoilt');
     const { instanceId, customerId } = request.data;
-    const traceId = () =>
-      waitFor('something to be said', () => {
-        const fact = own.heard.find(({ envelope }) => envelope.data.instanceId === instanceId);
-        return fact?.envelope.traceparent?.split('-')[1];
-      });
-    await spoil(own, () => own.publish(request), traceId);
+    await spoil(own, () => own.publish(request));
     await own.ready(instanceId);
-    return await traceOf({ traceId: await traceId(), instanceId, customerId, operationId: request.id });
+    const [ready] = own.said('instance.ready.v1', instanceId);
+    const traceId = ready!.envelope.traceparent!.split('-')[1]!;
+    return await traceOf({ traceId, instanceId, customerId, operationId: request.id });
   } finally {
     await own.stop();
   }
 }
 
-test('a message that fails and comes again is a span for each try, side by side', async () => {
-  const spans = await operate({}, async (own, publish, traceId) => {
-    await own.sql('ALTER TABLE provisioner.footprint RENAME TO hidden');
+test.each<[string, Program, string, string, string]>([
+  ['a request that came without a trace', 'capacity-planner', 'host_name', 'requests', 'instance.requested.v1'],
+  ['a fact', 'provisioner', 'footprint', 'facts', 'instance.placed.v1'],
+])('%s that fails and comes again is a span for each try, side by side', async (_, service, table, queue, about) => {
+  const schema = schemaName(service);
+  const spans = await operate({}, async (own, publish) => {
+    await own.sql(`ALTER TABLE ${schema}.${table} RENAME TO hidden`);
     await publish();
-    const trace = await traceId();
-    await waitFor('the second delivery to fail', async () =>
-      (await readTrace(stackEnvironment().MESH_JAEGER_URL!, trace)).some(
-        ({ error, attributes }) => error && attributes['mesh.attempt'] === 2,
-      ),
+    await waitFor('the second delivery to fail', () =>
+      /"attempt":2.*message failed/.test(readFileSync(own.services.logFile(service), 'utf8')),
     );
-    await own.sql('ALTER TABLE provisioner.hidden RENAME TO footprint');
+    await own.sql(`ALTER TABLE ${schema}.hidden RENAME TO ${table}`);
   });
-  const tries = named(spans, 'process provisioner.facts').filter((span) => key(span) === 'instance.placed.v1');
+  const tries = named(spans, `process ${service}.${queue}`).filter((span) => key(span) === about);
   expect(new Set(tries.map(({ parentId }) => parentId)).size).toBe(1);
-  const attempts = tries.map(({ attributes }) => attributes['mesh.attempt']);
-  expect(attempts).toEqual(attempts.toSorted());
-  expect(attempts.slice(0, 4)).toEqual([1, 1, 1, 2]);
-  expect(tries.map(({ attributes }) => attributes['mesh.try']).slice(0, 4)).toEqual([undefined, 2, 3, undefined]);
-  for (const failed of tries.slice(0, -1))
-    expect(failed).toMatchObject({
-      error: expect.stringContaining('footprint'),
-      attributes: { 'error.type': '42P01' },
-    });
-  expect(tries.at(-1)).toMatchObject({ error: undefined, attributes: { 'mesh.verdict': 'handled' } });
+  const counted = tries.map(({ attributes }) => [attributes['mesh.attempt'], attributes['mesh.try'] ?? 1]);
+  for (const one of [
+    [1, 1],
+    [1, 2],
+    [1, 3],
+    [2, 1],
+  ])
+    expect(counted).toContainEqual(one);
+  const failed = tries.filter(({ error }) => error);
+  for (const one of failed)
+    expect(one).toMatchObject({ error: expect.stringContaining(table), attributes: { 'error.type': '42P01' } });
+  // A fact that is said again meanwhile, because the service has just started, comes twice and is handled once.
+  const verdicts = tries.filter(({ error }) => !error).map(({ attributes }) => attributes['mesh.verdict']);
+  expect(failed.length).toBeGreaterThanOrEqual(4);
+  expect(verdicts.filter((verdict) => verdict !== 'duplicate')).toEqual(['handled']);
 });
 
-test.each<[string, 'capacity-planner' | 'provisioner', (proxies: ServiceProxies) => readonly Sign[]]>([
+test.each<[string, Program, (proxies: ServiceProxies) => readonly Sign[]]>([
   [
     'the planner, which has just acknowledged the message with which the trace began',
     'capacity-planner',
