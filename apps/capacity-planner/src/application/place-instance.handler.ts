@@ -53,8 +53,8 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
       correlationId: ctx.message.correlationId,
     };
     await this.placements.save(ctx, waiting);
-    const answered = await this.placing.placeOrDefer(ctx, waiting);
-    if (!answered) await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', inMs: lookAgainMs });
+    const lack = await this.placing.placeOrDefer(ctx, waiting);
+    if (lack) await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', inMs: lookAgainMs });
   }
 
   private async faultOf(ctx: ConsumeContext, wanted: Specification): Promise<Refusal | undefined> {

@@ -9,10 +9,12 @@ import { templatesFor } from '../domain/template-choice.js';
 import { Cells, DatabaseShards, HostNames, Placements, PlannerSettings, Templates } from './ports.js';
 
 /** Why there is no place just now, and when it is worth looking again. */
-interface Lack {
+export interface Lack {
   readonly reason: string;
   readonly message: string;
   readonly retryAt: string;
+  /** Nobody else would find a place either, whatever they want. */
+  readonly forAll: boolean;
 }
 
 export interface Refusal {
@@ -39,15 +41,18 @@ export class PlacingService {
     private readonly settings: PlannerSettings,
   ) {}
 
-  /** Answers the request, or tells why it waits, once per reason. @returns whether it has its answer. */
-  async placeOrDefer(ctx: PublishContext, waiting: Placement): Promise<boolean> {
-    const lack = await this.place(ctx, waiting);
-    if (!lack) return true;
-    if (lack.reason !== waiting.waitsFor) {
-      await this.placements.save(ctx, { ...waiting, waitsFor: lack.reason });
-      await ctx.publish(InstancePlacementDeferred, { instanceId: waiting.instanceId, ...lack });
+  /**
+   * Answers the request, or tells why it waits, once per reason. With `ahead`, what those lack who wait longer, it waits
+   * too: a place that has become free meanwhile is theirs. @returns what it lacks; undefined: it has its answer.
+   */
+  async placeOrDefer(ctx: PublishContext, waiting: Placement, ahead?: Lack): Promise<Lack | undefined> {
+    const lack = ahead ?? (await this.place(ctx, waiting));
+    if (lack && lack.reason !== waiting.waitsFor) {
+      const { reason, message, retryAt } = lack;
+      await this.placements.save(ctx, { ...waiting, waitsFor: reason });
+      await ctx.publish(InstancePlacementDeferred, { instanceId: waiting.instanceId, reason, message, retryAt });
     }
-    return false;
+    return lack;
   }
 
   /** The order of the locks is the same for everybody: cell, then shard. */
@@ -104,7 +109,12 @@ export class PlacingService {
     const cells = await this.cells.all(ctx);
     const opening = cells.find((cell) => cell.state === 'opening');
     if (!opening && cells.length >= this.settings.maxCells)
-      return lack('AllCellsFull', `all ${cells.length} cells are full; raise MESH_MAX_CELLS or end instances`, 300);
+      return lack(
+        'AllCellsFull',
+        `all ${cells.length} cells are full; raise MESH_MAX_CELLS or end instances`,
+        300,
+        true,
+      );
     const next = opening ?? nextCell(this.settings.meshName, cells);
     await this.cells.add(ctx, { ...next, state: 'opening', places: this.settings.placesPerCell, reserved: 0 });
     await this.jobs.ask(ctx, {
@@ -113,7 +123,7 @@ export class PlacingService {
       priority: 'interactive',
       traceparent: waiting.traceparent ?? undefined,
     });
-    return lack('CellOpening', `cell ${next.id} is being opened`, 5);
+    return lack('CellOpening', `cell ${next.id} is being opened`, 5, true);
   }
 
   /** A request that had to wait for templates turns out to wish for what does not exist. */
@@ -125,6 +135,6 @@ export class PlacingService {
   }
 }
 
-function lack(reason: string, message: string, inSeconds: number): Lack {
-  return { reason, message, retryAt: new Date(Date.now() + inSeconds * 1000).toISOString() };
+function lack(reason: string, message: string, inSeconds: number, forAll = false): Lack {
+  return { reason, message, retryAt: new Date(Date.now() + inSeconds * 1000).toISOString(), forAll };
 }
