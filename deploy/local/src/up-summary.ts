@@ -29,7 +29,7 @@ export function summaryOf(made: Made): string[] {
   return [
     `Instance     ${made.url}  (${belief(made)})`,
     `Log-in       ${made.login}; first password: cat ${made.passwordFile}`,
-    `API          ${instances}; key: ${made.apiKeyFile}`,
+    `API          ${made.api}/docs/ shows it; key: ${made.apiKeyFile}`,
     '',
     'Try next, in another terminal',
     '',
@@ -39,6 +39,8 @@ export function summaryOf(made: Made): string[] {
     '  # what happened to it; what it waits for and whose turn it is',
     `  ${curl} ${instances}/${made.instanceId}/timeline`,
     `  ${curl} ${instances}/${made.instanceId}/explain`,
+    '  # every fact about every instance, as it happens',
+    `  ${curl} -N '${made.api}/v1/events?after=0'`,
     '  # another one',
     `  ${curl} -H 'content-type: application/json' -d '${JSON.stringify(wish)}' ${instances}`,
     '  # stop everything; the data stays (-- --wipe deletes it)',
