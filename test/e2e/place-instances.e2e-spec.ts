@@ -49,7 +49,8 @@ test('fifty requests, three places, two planners and two provisioners: exactly t
 test('an instance that ends makes room for the one that waits longest', async () => {
   const [ended] = mesh.heard.filter((one) => one.key === 'instance.ready.v1').map((one) => one.envelope.data);
   const [next] = await mesh.sql<{ id: string }>(
-    `SELECT instance_id AS id FROM capacity_planner.placement WHERE state = 'waiting' ORDER BY accepted_at LIMIT 1`,
+    `SELECT instance_id AS id FROM capacity_planner.placement WHERE state = 'waiting'
+     ORDER BY accepted_at, instance_id LIMIT 1`,
   );
   await mesh.purge(ended);
   await mesh.ready(next!.id);

@@ -36,7 +36,9 @@ export class PlacementRepository extends Placements {
   }
 
   async save(tx: Transaction, placement: Placement): Promise<void> {
-    await tx.manager.upsert(PlacementEntity, placement, ['instanceId']);
+    // As it was read it has lost its microseconds, and with them its place among those that came at the same time.
+    const { acceptedAt: _, ...changed } = placement as Placement & { acceptedAt?: Date };
+    await tx.manager.upsert(PlacementEntity, changed, ['instanceId']);
   }
 
   async remove(tx: Transaction, instanceId: string): Promise<void> {
@@ -46,7 +48,7 @@ export class PlacementRepository extends Placements {
   async waiting(limit: number): Promise<Placement[]> {
     return await this.database.dataSource.manager.find(PlacementEntity, {
       where: { state: 'waiting' },
-      order: { acceptedAt: 'ASC' },
+      order: { acceptedAt: 'ASC', instanceId: 'ASC' },
       take: limit,
     });
   }
