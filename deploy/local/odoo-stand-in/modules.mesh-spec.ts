@@ -136,6 +136,15 @@ test('an odoo.conf that is not there, or is none, ends it with 2 and without a w
   expect(none.log).not.toContain('jest');
 });
 
+test.each([
+  ['an option that only Odoo has', ['--gevent-port', '8072']],
+  ['workers', ['--workers', '2']],
+  ['two databases', ['-d', 'a,b']],
+])('%s: 2', async (_, args) => {
+  const { code } = await StandIn.run(['-d', 'a', ...args]);
+  expect(code).toBe(2);
+});
+
 test('without -c it reads the file that ODOO_RC names, as in the image', async () => {
   const one = await tenants.make();
   const [, conf, ...rest] = one.args;
@@ -158,8 +167,8 @@ describe('neutralize', () => {
 
   test('--stdout prints the SQL and does nothing', async () => {
     const one = await tenants.make();
-    const { code, log } = await StandIn.run(['neutralize', ...one.args, '--stdout']);
-    expect([code, log]).toEqual([0, expect.stringMatching(/^BEGIN;[\s\S]*COMMIT;$/m)]);
+    const { code, output } = await StandIn.run(['neutralize', ...one.args, '--stdout']);
+    expect([code, output]).toEqual([0, expect.stringMatching(/^BEGIN;[\s\S]*COMMIT;$/m)]);
     expect(await one.sql('SELECT FROM ir_cron WHERE active')).toHaveLength(2);
   });
 });

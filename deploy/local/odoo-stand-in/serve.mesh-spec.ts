@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { stackAddresses } from '#testing/config.js';
@@ -39,8 +39,8 @@ const setFault = (of: OdooTenant, fault: string) =>
 const moveSignal = (of: OdooTenant, name: string) => of.sql(`SELECT nextval('base_${name}')`);
 
 test('says what it is: in its version, its log, its header and its pages', async () => {
-  const { log } = await StandIn.run(['--version']);
-  expect(log).toContain('it is not Odoo');
+  const { output } = await StandIn.run(['--version']);
+  expect(output).toContain('it is not Odoo');
   expect(odoo.log).toContain('This is not Odoo');
   const page = await odoo.fetch('/web/login');
   expect(page.headers.get('server')).toBe('odoo-stand-in');
@@ -140,6 +140,7 @@ describe('log-in', () => {
     const csrf = /name="csrf_token" value="(\w+)"/.exec(await page.text())![1]!;
     const post = (fields: Record<string, string>) =>
       odoo.fetch('/web/login', { method: 'POST', headers: { cookie }, body: new URLSearchParams(fields) });
+    expect(statSync(join(tenant.dataDir, 'sessions')).mode & 0o777).toBe(0o700);
     expect((await post({ login, password })).status).toBe(400);
     expect((await post({ csrf_token: csrf, login, password: 'wrong' })).status).toBe(200);
     const right = await post({ csrf_token: csrf, login, password });
@@ -184,9 +185,10 @@ describe('log-in', () => {
 
   test('by /jsonrpc reaches for any database, and only PostgreSQL keeps it from a neighbour', async () => {
     const neighbour = await tenants.make();
-    const ask = (database: string) =>
-      odoo.call('/jsonrpc', { service: 'common', method: 'login', args: [database, login, password] });
+    const ask = (database: string, method = 'login') =>
+      odoo.call('/jsonrpc', { service: 'common', method, args: [database, login, password] });
     expect((await ask(tenant.name)).result).toBe(2);
+    expect((await ask(tenant.name, 'about')).error.data.message).toBe('the stand-in has no common.about');
     expect((await ask(neighbour.name)).error.data.message).toContain('permission denied for database');
     await tenants.administrate(`GRANT CONNECT ON DATABASE ${neighbour.name} TO ${tenant.name}`);
     expect((await ask(neighbour.name)).error.data.message).toContain('permission denied for table');
@@ -211,6 +213,9 @@ describe('caches', () => {
     expect(await someKey()).toBe('old');
     await moveSignal(tenant, 'cache_signaling_default');
     expect(await someKey()).toBe('new');
+    await tenant.sql(`UPDATE ir_config_parameter SET value = 'newer' WHERE key = 'some.key'`);
+    await moveSignal(tenant, 'registry_signaling');
+    expect(await someKey()).toBe('newer');
     expect(odoo.log).toContain("Invalidating caches after database signaling: ['default', 'templates.cached_values']");
   });
 
@@ -220,15 +225,21 @@ describe('caches', () => {
     await odoo.logged(/Reloading the model registry after database signaling/);
   });
 
-  test('sessions end with the secret they were made with, when the cache learns of another', async () => {
+  test('sessions end with the secret they were made with, when the cache learns of another, and with the password', async () => {
     const other = await tenants.make();
     const program = start(other);
     const { cookie: set } = await program.logIn(other.name, login, password);
-    const info = () => program.call('/web/session/get_session_info', {}, set);
+    const infoOf = (cookie: string) => program.call('/web/session/get_session_info', {}, cookie);
+    const info = () => infoOf(set!);
     await other.sql(`UPDATE ir_config_parameter SET value = 'another' WHERE key = 'database.secret'`);
     expect((await info()).result.uid).toBe(2);
     await moveSignal(other, 'cache_signaling_default');
     expect((await info()).error).toMatchObject({ code: 100, data: { message: 'Session expired' } });
+
+    const again = (await program.logIn(other.name, login, password)).cookie!;
+    expect((await infoOf(again)).result.uid).toBe(2);
+    await other.sql(`UPDATE res_users SET password = 'another' WHERE id = 2`);
+    expect((await infoOf(again)).error.code).toBe(100);
   });
 });
 
@@ -244,11 +255,9 @@ describe('files', () => {
     expect(row).toEqual({ store_fname: `${sha1.slice(0, 2)}/${sha1}`, checksum: sha1, file_size: content.length });
     expect(readFileSync(join(tenant.dataDir, 'filestore', tenant.name, row.store_fname))).toEqual(content);
     expect((await call('read', [id])).result).toEqual([{ id, datas: content.toString('base64') }]);
-    expect(await (await odoo.fetch(`/web/content/${id}`, { headers: { cookie } })).text()).toBe('an invoice');
-    expect(await odoo.status(`/web/content/${id}`)).toBe(404);
   });
 
-  test('a bundle of assets is built when its file is missing, and then served from there', async () => {
+  test('a bundle of assets is built when its file or its row is missing, and then served from there', async () => {
     const path = '/web/assets/1/web.assets_web.min.js';
     const body = await (await odoo.fetch(path)).text();
     const stored = async () =>
@@ -261,6 +270,9 @@ describe('files', () => {
     rmSync(file);
     expect(await (await odoo.fetch(path)).text()).toBe(body);
     expect(existsSync(file)).toBe(true);
+    await tenant.sql('DELETE FROM ir_attachment WHERE url = $1', [path]);
+    expect(await (await odoo.fetch(path)).text()).toBe(body);
+    expect((await stored()).store_fname).toBe(store_fname);
   });
 });
 

@@ -11,7 +11,10 @@ const fast = { ODOO_STAND_IN_LOAD_SECONDS: '0', ODOO_STAND_IN_STOP_SECONDS: '0' 
 export class StandIn {
   private static readonly running = new Set<StandIn>();
   readonly ended: Promise<number | null>;
-  private output = '';
+  /** What it wrote to stderr. */
+  log = '';
+  /** What it wrote to stdout. */
+  output = '';
 
   private constructor(private readonly child: ChildProcess) {
     StandIn.running.add(this);
@@ -19,10 +22,12 @@ export class StandIn {
       StandIn.running.delete(this);
       return code;
     });
-    for (const stream of [child.stdout!, child.stderr!])
-      stream.setEncoding('utf8').on('data', (text) => {
-        this.output += text;
-      });
+    child.stderr!.setEncoding('utf8').on('data', (text) => {
+      this.log += text;
+    });
+    child.stdout!.setEncoding('utf8').on('data', (text) => {
+      this.output += text;
+    });
   }
 
   /** @param environment is all that it gets, but for the way to find its modules. */
@@ -37,11 +42,8 @@ export class StandIn {
   static async run(args: readonly string[], environment?: Readonly<Record<string, string>>) {
     const program = StandIn.start(args, environment);
     const code = await program.ended;
-    return { code, log: program.log };
-  }
-
-  get log(): string {
-    return this.output;
+    const { log, output } = program;
+    return { code, log, output };
   }
 
   get pid(): number {
@@ -55,7 +57,9 @@ export class StandIn {
 
   /** Resolves with the first match that the log has. */
   async logged(pattern: RegExp): Promise<RegExpExecArray> {
-    return await waitFor(`${pattern} in the log:\n${this.output}`, () => pattern.exec(this.output));
+    return await waitFor(`${pattern} in the log`, () => pattern.exec(this.log)).catch((error) => {
+      throw new Error(`${error.message}\n${this.log.slice(-2_000)}`);
+    });
   }
 
   signal(name: NodeJS.Signals): void {

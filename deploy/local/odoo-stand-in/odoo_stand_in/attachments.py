@@ -6,6 +6,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor
 
+from .database import scalar
 from .settings import Settings
 
 
@@ -23,7 +24,7 @@ class Attachments:
             " VALUES (%s, %s, %s, %s, %s, %s, now() AT TIME ZONE 'UTC') RETURNING id",
             (name, url, store_name, len(content), checksum, mimetype),
         )
-        return sql.fetchone()[0]
+        return scalar(sql)
 
     def read(self, sql: cursor, *, ident: int | None = None, url: str | None = None) -> tuple[bytes, str] | None:
         """Content and media type; None without the row or without its file."""

@@ -4,8 +4,6 @@ import logging
 import select
 import threading
 
-import psycopg2
-
 from .database import Pool
 from .registry import Registry
 from .settings import Settings
@@ -51,15 +49,15 @@ class CronThread(threading.Thread):
             listener.notifies.clear()
             if not self._registry.loaded:
                 continue
+            if self._registry.fails('cron'):
+                raise RuntimeError('the fault "cron" is switched on')
             try:
                 self._run_due()
-            except psycopg2.Error:
+            except Exception:
                 log.warning('Exception in cron', exc_info=True)
 
     def _run_due(self) -> None:
         self._registry.open()
-        if self._registry.fails('cron'):
-            raise RuntimeError('the fault "cron" is switched on')
         with self._pool.transaction(self._database) as sql:
             sql.execute(DUE)
             due = [row[0] for row in sql.fetchall()]

@@ -3,11 +3,18 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ, connection, cursor
 
 from .settings import Settings
+
+
+def scalar(sql: cursor) -> Any:
+    """The first column of the next row; None without a row."""
+    row = sql.fetchone()
+    return row[0] if row else None
 
 
 class PoolIsFull(Exception):

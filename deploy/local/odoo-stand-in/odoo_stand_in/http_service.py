@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET
 
     def _request(self, body: bytes) -> Request:
-        url = urlsplit(self.path.replace('//', '/', 1) if self.path.startswith('//') else self.path)
+        path, _, query = self.path.partition('?')
         host, scheme = self.headers.get('Host', 'localhost'), 'http'
         if self.server.proxy_mode and self.headers.get('X-Forwarded-Host'):
             host = self.headers['X-Forwarded-Host']
@@ -92,8 +92,8 @@ class Handler(BaseHTTPRequestHandler):
             cookie = None
         return Request(
             method=self.command,
-            path=re.sub('/+', '/', unquote(url.path)),
-            query=_single(url.query),
+            path=re.sub('/+', '/', unquote(path)),
+            query=_single(query),
             host=host,
             scheme=scheme,
             session_id=cookie.value if cookie else None,
@@ -105,7 +105,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = '-', size: int | str = '-') -> None:
         # Without the query, which may hold what is nobody's business.
-        log.info('%s %s %s', self.command, urlsplit(self.path).path, code)
+        path = self.path.partition('?')[0] if hasattr(self, 'path') else ''
+        log.info('%s %s %s', self.command, path.encode('unicode_escape').decode(), code)
 
     def log_message(self, format: str, *args: object) -> None:
         log.info(format, *args)

@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2.extensions import cursor
 
 from .attachments import Attachments
-from .database import Pool
+from .database import Pool, scalar
 from .registry import NotInitialised
 from .settings import Settings
 
@@ -61,8 +61,8 @@ def create_if_missing(settings: Settings, pool: Pool) -> bool:
 
 def load(settings: Settings, pool: Pool, init: tuple[str, ...]) -> None:
     """
-    Installs `init`, updates what -u names, activates languages. A name that is no module is a warning and no error. What
-    fails leaves no half state and raises.
+    Installs `init`, updates what -u names, activates languages. A name that is no module is a warning and no error.
+    What fails leaves no half state and raises.
     """
     marked = False
     try:
@@ -71,7 +71,7 @@ def load(settings: Settings, pool: Pool, init: tuple[str, ...]) -> None:
             marked = _mark(sql, init, settings.update)
         with pool.transaction(settings.db_name) as sql:
             _load_marked(sql, settings)
-            for language in settings.languages:
+            for language in settings.load_language:
                 sql.execute('UPDATE res_lang SET active = true WHERE code = %s', (language,))
                 if sql.rowcount == 0:
                     log.warning('there is no language %s', language)
@@ -86,7 +86,7 @@ def load(settings: Settings, pool: Pool, init: tuple[str, ...]) -> None:
 
 def _create_tables(sql: cursor, settings: Settings, init: tuple[str, ...]) -> None:
     sql.execute("SELECT to_regclass('public.ir_module_module') IS NOT NULL")
-    if sql.fetchone()[0]:
+    if scalar(sql):
         return
     if not init:
         raise NotInitialised(f'Database {settings.db_name} not initialized: begin with -i base')
@@ -136,12 +136,12 @@ def _load_marked(sql: cursor, settings: Settings) -> None:
         icon = f'<svg xmlns="http://www.w3.org/2000/svg"><title>{name}</title></svg>'.encode()
         Attachments(settings).create(sql, f'{name} icon', icon, 'image/svg+xml')
     sql.execute(
-        "UPDATE ir_module_module SET state = 'installed', latest_version = %s WHERE state LIKE 'to %%'"
-        ' RETURNING name', (settings.module_version,)
+        "UPDATE ir_module_module SET state = 'installed', latest_version = %s WHERE state LIKE 'to %%' RETURNING name",
+        (settings.module_version,),
     )
     loaded = sorted(name for (name,) in sql.fetchall())
     sql.execute("SELECT value FROM ir_config_parameter WHERE key = 'odoo_stand_in.faults'")
-    faults = settings.faults | set((sql.fetchone() or [''])[0].split(','))
+    faults = settings.faults | set((scalar(sql) or '').split(','))
     if 'view' in faults:
         log.warning('invalid custom view(s) for model res.partner')
     if 'update' in faults:
@@ -158,7 +158,7 @@ def _reset(settings: Settings, pool: Pool) -> None:
 
 def neutralize(settings: Settings, pool: Pool) -> None:
     """Or prints what it would do, if asked to."""
-    if settings.to_stdout:
+    if settings.stdout:
         print(f'BEGIN;\n{NEUTRALIZE}\nCOMMIT;')
         return
     with pool.transaction(settings.db_name) as sql:

@@ -6,7 +6,7 @@ import time
 
 import psycopg2
 
-from .database import Pool
+from .database import Pool, PoolIsFull, scalar
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,12 @@ class Registry:
         cached before a sequence moved. Raises NotInitialised, PoolIsFull and what psycopg2 raises.
         """
         with self._lock:
-            if self._signals is None:
-                self._load()
+            known = self._signals or self._load()
             signals = self._read_signals()
-            if signals[0] != self._signals[0]:
+            if signals[0] != known[0]:
                 log.info('Reloading the model registry after database signaling')
                 self._parameters = None
-            elif signals[1] != self._signals[1]:
+            elif signals[1] != known[1]:
                 log.info("Invalidating caches after database signaling: ['default', 'templates.cached_values']")
                 self._parameters = None
             self._signals = signals
@@ -64,18 +63,18 @@ class Registry:
             return True
         try:
             switched = (self.parameter('odoo_stand_in.faults') or '').split(',') if self.loaded else []
-        except psycopg2.Error:
+        except (psycopg2.Error, PoolIsFull):
             return False
         return fault in switched
 
-    def _load(self) -> None:
+    def _load(self) -> tuple[int, int]:
         began = time.monotonic()
         with self._pool.transaction(self._settings.db_name) as sql:
             sql.execute("SELECT to_regclass('public.ir_module_module') IS NOT NULL")
-            there = sql.fetchone()[0]
+            there = scalar(sql)
             if there:
-                sql.execute("SELECT FROM ir_module_module WHERE name = 'base' AND state IN ('installed', 'to upgrade')")
-            if not there or sql.fetchone() is None:
+                sql.execute("SELECT state FROM ir_module_module WHERE name = 'base'")
+            if not there or scalar(sql) not in ('installed', 'to upgrade'):
                 raise NotInitialised(f'Database {self._settings.db_name} not initialized: begin with -i base')
         signals = self._read_signals()
         time.sleep(self._settings.load_seconds)
@@ -84,10 +83,11 @@ class Registry:
             time.sleep(0.2)
             self.forget_parameters()
         log.info('Registry loaded in %.3fs', time.monotonic() - began)
+        return signals
 
     def _read_signals(self) -> tuple[int, int]:
         with self._pool.transaction(self._settings.db_name) as sql:
             sql.execute('SELECT last_value FROM base_registry_signaling')
-            registry = sql.fetchone()[0]
+            registry = scalar(sql)
             sql.execute('SELECT last_value FROM base_cache_signaling_default')
-            return registry, sql.fetchone()[0]
+            return registry, scalar(sql)

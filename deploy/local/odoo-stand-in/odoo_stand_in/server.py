@@ -40,7 +40,7 @@ def run(settings: Settings) -> int:
     if not settings.stop_after_init:
         server.start()
     try:
-        if init or settings.update or settings.languages:
+        if init or settings.update or settings.load_language:
             modules.load(settings, pool, init)
         registry.open()
         if registry.fails('start'):
@@ -70,7 +70,7 @@ class Server:
         for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(one, self._on_signal)
         settings = self._settings
-        if settings.serves_http:
+        if not settings.no_http:
             site = Site(settings, self._pool, self._registry)
             address = (settings.http_interface, settings.http_port)
             self._http = HttpService(address, settings.proxy_mode, site.answer)

@@ -51,8 +51,8 @@ class SessionStore:
         unfinished.write_text(json.dumps(session.data), encoding='utf-8')
         unfinished.rename(file)
 
-    def rotate(self, session: Session) -> Session:
-        """After a log-in: the same under a new name, so that one that was planted leads nowhere."""
+    def replace(self, session: Session) -> Session:
+        """A new one in its place, as at a log-in: a session that somebody planted leads nowhere."""
         self._file(session.sid).unlink(missing_ok=True)
         return Session(secrets.token_urlsafe(42))
 

@@ -3,7 +3,6 @@
 import html
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import psycopg2
 
 from . import users
 from .attachments import Attachments
-from .database import Pool, PoolIsFull
+from .database import Pool, PoolIsFull, scalar
 from .http_service import Request, Response
 from .registry import NotInitialised, Registry
 from .rpc import Rpc, failure
@@ -72,8 +71,6 @@ class Site:
                 return self._rest[request.path](request)
             if is_open and request.path in BUNDLES:
                 return self._bundle(request.path)
-            if is_open and (content := re.fullmatch(r'/web/content/(\d{1,9})', request.path)):
-                return self._content(request, int(content[1]))
             return Response(404, b'Not Found')
         except PoolIsFull as error:
             log.error('%s', error)
@@ -161,20 +158,13 @@ class Site:
             return _json(failure(None, 'odoo.http.SessionExpiredException', 'Session expired', code=100))
         return _json_rpc(request, lambda params: (act(user, params), None))
 
-    def _content(self, request: Request, ident: int) -> Response:
-        if self._user(self._sessions.load(request.session_id)) is None:
-            return Response(404, b'Not Found')
-        with self._pool.transaction(self._settings.db_name) as sql:
-            found = self._attachments.read(sql, ident=ident)
-        return Response(200, *found) if found else Response(404, b'Not Found')
-
     def _bundle(self, path: str) -> Response:
         """From the filestore; built first when its row or its file is missing."""
         with self._pool.transaction(self._settings.db_name) as sql:
             found = self._attachments.read(sql, url=path)
             if not found:
-                sql.execute("SELECT string_agg(name, ' ' ORDER BY name) FROM ir_module_module WHERE state <> 'uninstalled'")
-                content = f'/* The stand-in of Odoo has nothing to show. Modules: {sql.fetchone()[0]} */\n'.encode()
+                sql.execute("SELECT string_agg(name, ' ' ORDER BY name) FROM ir_module_module")
+                content = f'/* The stand-in of Odoo has nothing to show. Modules: {scalar(sql)} */\n'.encode()
                 sql.execute('DELETE FROM ir_attachment WHERE url = %s', (path,))
                 self._attachments.create(sql, path.rsplit('/', 1)[1], content, BUNDLES[path], path)
                 log.info('asset bundle built: %s', path)
@@ -196,7 +186,7 @@ class Site:
         return user
 
     def _start_session(self, before: Session, user: User) -> str:
-        session = self._sessions.rotate(before)
+        session = self._sessions.replace(before)
         token = token_of(self._secret(), user.uid, user.login, user.password_hash)
         session.data = {'uid': user.uid, 'login': user.login, 'token': token, 'seen': 0}
         self._note_use(session)
