@@ -57,6 +57,13 @@ describe('-i', () => {
   });
 });
 
+test('-i where no file can be written: 255, and nothing is half installed', async () => {
+  const made = await tenants.makeEmpty();
+  const { code } = await run(made, ['-i', 'base', '-D', join(made.args[1]!, 'below')]);
+  expect(code).toBe(255);
+  expect(await states(made)).toEqual([]);
+});
+
 describe('-u', () => {
   test('a server on the same database goes on, and loads its registry again', async () => {
     const one = await tenants.make();

@@ -61,6 +61,16 @@ test('at rest it is three threads, one connection to its database and one to pos
   expect(await sessions(tenant, 'postgres')).toMatchObject([{ application_name: name, query: 'COMMIT' }]);
 });
 
+test('a connection that the server has ended is replaced, and the next request is answered', async () => {
+  await waitFor('no session in its database', async () => {
+    await tenant.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND datname = $1', [
+      tenant.name,
+    ]);
+    return (await sessions(tenant, tenant.name)).length === 0;
+  });
+  expect(await odoo.status('/web/login')).toBe(200);
+});
+
 describe('health', () => {
   test('all is well when the database is open', async () => {
     const health = await odoo.fetch('/web/health');
@@ -311,7 +321,7 @@ describe('its end', () => {
     const program = start(tenant);
     await program.status('/web/health');
     program.signal('SIGTERM');
-    expect(await program.ended).toBe(0);
+    expect(await program.end()).toBe(0);
   });
 
   test('the first SIGTERM takes its time, a second ends it at once', async () => {
@@ -326,14 +336,14 @@ describe('its end', () => {
       ),
     );
     program.signal('SIGTERM');
-    expect(await program.ended).toBe(0);
+    expect(await program.end()).toBe(0);
   });
 
   test('SIGTERM while the registry loads ends it too', async () => {
     const program = start(tenant, { ODOO_STAND_IN_FAULTS: 'hang' });
     await program.logged(/running on port/);
     program.signal('SIGTERM');
-    expect(await program.ended).toBe(0);
+    expect(await program.end()).toBe(0);
   });
 
   test('SIGHUP starts it again in place', async () => {

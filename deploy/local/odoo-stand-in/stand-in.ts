@@ -10,7 +10,8 @@ const fast = { ODOO_STAND_IN_LOAD_SECONDS: '0', ODOO_STAND_IN_STOP_SECONDS: '0' 
 /** The program as a process of its own, for its specs. */
 export class StandIn {
   private static readonly running = new Set<StandIn>();
-  readonly ended: Promise<number | null>;
+  private readonly ended: Promise<void>;
+  private code: number | null | undefined;
   /** What it wrote to stderr. */
   log = '';
   /** What it wrote to stdout. */
@@ -20,7 +21,7 @@ export class StandIn {
     StandIn.running.add(this);
     this.ended = once(child, 'close').then(([code]) => {
       StandIn.running.delete(this);
-      return code;
+      this.code = code;
     });
     child.stderr!.setEncoding('utf8').on('data', (text) => {
       this.log += text;
@@ -41,7 +42,7 @@ export class StandIn {
   /** To its end. */
   static async run(args: readonly string[], environment?: Readonly<Record<string, string>>) {
     const program = StandIn.start(args, environment);
-    const code = await program.ended;
+    const code = await program.end();
     const { log, output } = program;
     return { code, log, output };
   }
@@ -57,9 +58,13 @@ export class StandIn {
 
   /** Resolves with the first match that the log has. */
   async logged(pattern: RegExp): Promise<RegExpExecArray> {
-    return await waitFor(`${pattern} in the log`, () => pattern.exec(this.log)).catch((error) => {
-      throw new Error(`${error.message}\n${this.log.slice(-2_000)}`);
-    });
+    return await this.seen(`${pattern} in the log`, () => pattern.exec(this.log));
+  }
+
+  /** Waits for it. @returns its exit code, null after a signal. */
+  async end(): Promise<number | null> {
+    await this.seen('its end', () => this.code !== undefined);
+    return this.code ?? null;
   }
 
   signal(name: NodeJS.Signals): void {
@@ -80,6 +85,12 @@ export class StandIn {
 
   async status(path: string): Promise<number> {
     return (await this.fetch(path)).status;
+  }
+
+  private async seen<T>(what: string, condition: () => T) {
+    return await waitFor(what, condition).catch((error) => {
+      throw new Error(`${error.message}\n${this.log.slice(-2_000)}`);
+    });
   }
 
   /** A call as the web client makes it. @returns the answer's body, and the cookie of the session if there is one. */

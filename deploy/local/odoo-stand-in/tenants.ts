@@ -101,8 +101,11 @@ export class Tenants {
     await this.administrate(`ALTER DATABASE ${this.template} IS_TEMPLATE false`);
     await this.administrate(`DROP DATABASE ${this.template} WITH (FORCE)`);
     await this.shard.close();
-    for (const role of ['shard', 'tenant', 'reader'].map((end) => `${this.shard.meshName}_${end}`))
-      await this.administrate(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+    const roles = ['shard', 'tenant', 'reader'].map((end) => `${this.shard.meshName}_${end}`).join();
+    // They go from the rights on `postgres`, which preparations of other tests change under this lock.
+    await this.administrate(
+      `SELECT pg_advisory_lock(hashtext('mesh shard preparation')); DROP OWNED BY ${roles}; DROP ROLE ${roles}`,
+    );
     rmSync(this.folder, { recursive: true, force: true });
   }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from urllib.parse import parse_qs, unquote
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,11 @@ class HttpService(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.proxy_mode = proxy_mode
         self.answer = answer
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's own, which asks the name service for the host and may wait for it.
+        TCPServer.server_bind(self)
+        self.server_port = int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
         log.debug('a client went away', exc_info=True)

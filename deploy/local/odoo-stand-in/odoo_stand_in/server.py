@@ -11,9 +11,9 @@ import psycopg2
 
 from . import modules
 from .crons import CronThread
-from .database import Pool, PoolIsFull
+from .database import Pool
 from .http_service import HttpService
-from .registry import NotInitialised, Registry
+from .registry import Registry
 from .settings import Settings
 from .site import Site
 
@@ -46,7 +46,7 @@ def run(settings: Settings) -> int:
         if registry.fails('start'):
             log.critical('the fault "start" is switched on')
             return 1
-    except (psycopg2.Error, PoolIsFull, NotInitialised):
+    except Exception:
         log.critical('Failed to initialize database `%s`', settings.db_name, exc_info=True)
         if settings.stop_after_init:
             return 255
