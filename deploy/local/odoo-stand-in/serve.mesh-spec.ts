@@ -144,6 +144,12 @@ describe('log-in', () => {
     expect(error.data.message).toBe('Database not found.');
   });
 
+  test('is refused where the dbfilter does not let the host in', async () => {
+    const elsewhere = start(tenant, {}, '--db-filter', '^%d$');
+    const { error } = await elsewhere.logIn(tenant.name, login, password);
+    expect(error.data.message).toBe('Database not found.');
+  });
+
   test('by the page: to the client when it is right, the page again when it is not', async () => {
     const page = await odoo.fetch('/web/login');
     const cookie = page.headers.get('set-cookie')!.split(';')[0]!;
@@ -324,8 +330,10 @@ describe('its end', () => {
     expect(await program.end()).toBe(0);
   });
 
-  test('the first SIGTERM takes its time, a second ends it at once', async () => {
-    const program = start(tenant, { ODOO_STAND_IN_STOP_SECONDS: '600' });
+  test('the first SIGTERM takes its time, in which what runs goes on; a second ends it at once', async () => {
+    const lasting = await tenants.make();
+    const program = start(lasting, { ODOO_STAND_IN_STOP_SECONDS: '600' });
+    await program.logged(/Registry loaded/);
     await program.status('/web/health');
     program.signal('SIGTERM');
     await program.logged(/Initiating shutdown/);
@@ -335,6 +343,8 @@ describe('its end', () => {
         () => true,
       ),
     );
+    await tenants.administrate(`NOTIFY cron_trigger, '${lasting.name}'`);
+    await program.logged(/Job 'Mail: Email Queue Manager' \(\d+\) done/);
     program.signal('SIGTERM');
     expect(await program.end()).toBe(0);
   });

@@ -53,6 +53,9 @@ def run(settings: Settings) -> int:
     return 0 if settings.stop_after_init else server.wait()
 
 
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
 class Server:
     """Runs until SIGTERM; a second one ends it at once. SIGHUP, or too much memory, starts it again in place."""
 
@@ -60,15 +63,12 @@ class Server:
         self._settings = settings
         self._pool = pool
         self._registry = registry
-        self._woken = threading.Event()
-        self._signal: int | None = None
-        self._waits = False
         self._http: HttpService | None = None
 
     def start(self) -> None:
-        """Accepts from now on; who comes waits for the registry."""
-        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(one, self._on_signal)
+        """Accepts from now on; who comes waits for the registry. Until `wait` a signal ends the process at once."""
+        # The other threads never get one: they inherit this.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         settings = self._settings
         if not settings.no_http:
             site = Site(settings, self._pool, self._registry)
@@ -78,38 +78,36 @@ class Server:
             log.info('HTTP service (stand-in) running on port %d', self._http.server_port)
         for number in range(settings.max_cron_threads):
             CronThread(number, settings, self._pool, self._registry).start()
+        for one in SIGNALS:
+            signal.signal(one, lambda *_: sys.exit(0))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def wait(self) -> int:
         """The exit code, when told to stop. Does not return from a restart."""
-        self._waits = True
-        wanted = self._next_order()
-        log.info('Initiating %s', 'server reload' if wanted == signal.SIGHUP else 'shutdown')
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        restarts = self._is_to_restart()
+        log.info('Initiating %s', 'server reload' if restarts else 'shutdown')
         if self._http:
             self._http.shutdown()
             self._http.server_close()
-        if wanted == signal.SIGHUP:
+        if restarts:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.execv(sys.executable, sys.orig_argv)
-        self._woken.wait(self._settings.stop_seconds)
+        signal.sigtimedwait(SIGNALS, self._settings.stop_seconds)
         return 0
 
-    def _next_order(self) -> int:
+    def _is_to_restart(self) -> bool:
+        """Waits until it is to do that, or to stop."""
         while True:
-            self._woken.wait(self._settings.poll_seconds)
-            self._woken.clear()
-            if self._signal == signal.SIGTERM and self._registry.fails('stop'):
+            received = signal.sigtimedwait(SIGNALS, self._settings.poll_seconds)
+            if received is None:
+                size = int(Path('/proc/self/statm').read_text(encoding='ascii').split()[0]) * os.sysconf('SC_PAGESIZE')
+                if 0 < self._settings.limit_memory_soft < size:
+                    log.warning('Server memory limit (%d) reached.', size)
+                    return True
+            elif received.si_signo == signal.SIGHUP:
+                return True
+            elif self._registry.fails('stop'):
                 log.warning('SIGTERM is ignored: the fault "stop" is switched on')
-                self._signal = None
-            if self._signal is not None:
-                return self._signal
-            size = int(Path('/proc/self/statm').read_text(encoding='ascii').split()[0]) * os.sysconf('SC_PAGESIZE')
-            if 0 < self._settings.limit_memory_soft < size:
-                log.warning('Server memory limit (%d) reached.', size)
-                return signal.SIGHUP
-
-    def _on_signal(self, number: int, _: object) -> None:
-        if self._signal is not None:
-            os._exit(0)
-        if not self._waits:
-            raise SystemExit(0)
-        self._signal = number
-        self._woken.set()
+            else:
+                return False
