@@ -61,6 +61,14 @@ test('at rest it is three threads, one connection to its database and one to pos
   expect(await sessions(tenant, 'postgres')).toMatchObject([{ application_name: name, query: 'COMMIT' }]);
 });
 
+test('many visitors at once do not take it to the memory limit of a pod, and leave it with three threads', async () => {
+  const program = start(tenant);
+  await Promise.all(Array.from({ length: 30 }, () => program.status('/web/health')));
+  const [, kilobytes] = /^VmSize:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${program.pid}/status`, 'utf8'))!;
+  expect(Number(kilobytes)).toBeLessThan(384 * 1024);
+  await waitFor('three threads', () => program.threads === 3);
+});
+
 test('a connection that the server has ended is replaced, and the next request is answered', async () => {
   await waitFor('no session in its database', async () => {
     await tenant.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND datname = $1', [
