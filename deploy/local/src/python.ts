@@ -4,21 +4,26 @@ import type { CacheEntry } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { run } from './run.js';
 
-/** A Python environment with the pinned packages of the end-to-end tests: a foreign publisher, and one who tries the API. */
+/**
+ * A Python environment with the pinned packages of the tests: a foreign publisher, one who tries the API, and the
+ * stand-in of Odoo.
+ */
 export function pythonForTests(config: LocalConfig): CacheEntry {
-  const requirements = join(config.root, 'deploy/local/python/requirements.txt');
+  const requirements = ['python', 'odoo-stand-in'].map((part) =>
+    join(config.root, 'deploy/local', part, 'requirements.txt'),
+  );
   return {
     name: 'python',
     what: 'a Python environment for the tests',
-    inputs: [readFileSync(requirements, 'utf8')],
-    cost: { minutes: 0.4, megabytes: 100 },
+    inputs: requirements.map((file) => readFileSync(file, 'utf8')),
+    cost: { minutes: 0.4, megabytes: 110 },
     async make(folder, progress) {
       const options = { env: config.environment };
       progress('virtual environment');
       await run('python3', ['-m', 'venv', folder], options);
       progress('packages');
       const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--require-hashes'];
-      await run(join(folder, 'bin', 'python'), [...pip, '-r', requirements], options);
+      await run(join(folder, 'bin', 'python'), [...pip, ...requirements.flatMap((file) => ['-r', file])], options);
     },
   };
 }

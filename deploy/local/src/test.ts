@@ -135,7 +135,7 @@ function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
 }
 
-/** Without it the tests of foreign publishers skip themselves and say so. */
+/** Without it the tests of foreign publishers and of the stand-in of Odoo fail and say so. */
 async function pythonEnv(config: LocalConfig): Promise<Record<string, string>> {
   const env: Record<string, string> = {};
   await step('python', async (progress) => {
@@ -144,7 +144,7 @@ async function pythonEnv(config: LocalConfig): Promise<Record<string, string>> {
     return undefined;
   }).catch((error) => {
     if (error instanceof Interrupted) throw error;
-    say(`  No Python with pika for foreign publishers: ${error.message}`);
+    say(`  No Python for foreign publishers and the stand-in of Odoo: ${error.message}`);
   });
   return env;
 }

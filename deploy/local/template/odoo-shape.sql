@@ -26,6 +26,10 @@ CREATE SEQUENCE base_cache_signaling_templates;
 CREATE SEQUENCE base_cache_signaling_routing;
 CREATE SEQUENCE base_cache_signaling_groups;
 
+-- The first value is taken, as Odoo does it: before that nextval would give 1, and last_value stay what it was.
+SELECT nextval('base_registry_signaling'), nextval('base_cache_signaling_default'), nextval('base_cache_signaling_assets'),
+  nextval('base_cache_signaling_templates'), nextval('base_cache_signaling_routing'), nextval('base_cache_signaling_groups');
+
 -- One of each kind that can belong to somebody.
 CREATE VIEW active_users AS SELECT id, login FROM res_users WHERE active;
 CREATE MATERIALIZED VIEW company_count AS SELECT count(*) AS companies FROM res_company;

@@ -5,6 +5,8 @@ export interface StackAddresses {
   /** The administrator's. */
   readonly postgresUrl: string;
   readonly kubeconfig: string;
+  /** An interpreter with the pinned packages of the tests. */
+  readonly python: string;
 }
 
 /**
@@ -32,6 +34,9 @@ export function stackAddresses(environment: NodeJS.ProcessEnv = process.env): St
     },
     get kubeconfig() {
       return address('MESH_KUBECONFIG');
+    },
+    get python() {
+      return address('MESH_PYTHON');
     },
   };
 }
