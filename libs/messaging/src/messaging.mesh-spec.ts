@@ -316,8 +316,16 @@ test('tables stay as large as a week is, however much goes through them', async 
   const tables = ['inbox', 'answer', 'said', 'heard', 'outbox'] as const;
   const admin = await connectTo(testDatabase.adminUrl);
   const size = async () => {
-    // What autovacuum does meanwhile, at once.
-    for (const table of tables) await admin.query(`VACUUM capacity_planner.${table}`);
+    // What autovacuum does meanwhile, at once; again where somebody who is just connecting could still see what went.
+    await waitFor('what went to be cleared away', async () => {
+      for (const table of tables) await admin.query(`VACUUM capacity_planner.${table}`);
+      const { rows } = await admin.query(
+        `SELECT sum(n_dead_tup)::int AS dead FROM pg_stat_user_tables
+         WHERE schemaname = 'capacity_planner' AND relname = ANY($1)`,
+        [tables],
+      );
+      return rows[0].dead === 0;
+    });
     const { rows } = await admin.query(
       `SELECT sum(pg_total_relation_size(('capacity_planner.' || name)::regclass))::int AS bytes FROM unnest($1::text[]) name`,
       [tables],
