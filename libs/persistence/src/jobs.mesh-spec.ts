@@ -277,12 +277,12 @@ test('the lease of a long run is kept alive', async () => {
       await lease.check();
       return 'done';
     },
-    { leaseMs: 150 },
+    { leaseMs: 800 },
   );
   await ask('long', 'a');
   await waitFor('it to run', () => attempts === 1);
-  const until = Date.now() + 600;
-  await waitFor('four leases to have passed', () => Date.now() > until);
+  const until = Date.now() + 2_400;
+  await waitFor('three leases to have passed', () => Date.now() > until);
   end.open();
   await waitFor('the job to be gone', async () => (await rows('long')).length === 0);
   expect(attempts).toBe(1);
