@@ -177,6 +177,7 @@ test('what is unchanged is not sent again', async () => {
   const one = await mesh.api(`/v1/instances/${body.instanceId}`);
   // Without the second one fetch says no-cache, which asks for the whole answer.
   const headers = { 'if-none-match': one.headers.get('etag')!, 'cache-control': 'max-age=0' };
+  expect(one.headers.get('ratelimit')).toMatch(/^"calls";r=\d+;t=\d+$/);
   expect(await mesh.api(`/v1/instances/${body.instanceId}`, { headers })).toMatchObject({ status: 304 });
   await mesh.sql(`UPDATE api_gateway.instance_view SET reason = 'Changed' WHERE instance_id = $1`, [body.instanceId]);
   expect(await mesh.api(`/v1/instances/${body.instanceId}`, { headers })).toMatchObject({ status: 200 });
