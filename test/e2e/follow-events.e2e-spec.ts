@@ -3,11 +3,16 @@ import { waitFor } from '#testing/wait-for.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
+const followers: Follower[] = [];
 
 beforeAll(async () => {
   mesh = await TestMesh.start();
 });
-afterAll(() => mesh?.stop());
+afterAll(async () => {
+  // One that a failed test left behind would connect again for ever.
+  await Promise.all(followers.map((follower) => follower.stop()));
+  await mesh?.stop();
+});
 
 interface Followed {
   readonly id: string;
@@ -28,6 +33,7 @@ class Follower {
     private readonly query = '',
     private readonly key = mesh.installed.apiKey,
   ) {
+    followers.push(this);
     this.running = this.run();
   }
 
