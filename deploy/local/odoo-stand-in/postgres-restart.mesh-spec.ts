@@ -17,7 +17,7 @@ let odoo: StandIn;
 beforeAll(async () => {
   const tools = findDatabase();
   if (!tools) throw new Error('this test restarts a PostgreSQL server, and finds none of the distribution');
-  const tenants = await Tenants.on(await startDatabase(state, tools, false));
+  const tenants = await Tenants.on(await startDatabase(state, tools, { durable: false, forPods: false }));
   tenant = await tenants.make();
   // This server commits without waiting for its disk: the kill would take the tenant's rights to its tables with it.
   await tenants.administrate('CHECKPOINT');

@@ -35,12 +35,10 @@ is missed is no failure; the exit code is not 0 when something did not work. Wha
     try {
       say(`\n── stack ${'─'.repeat(63)}`);
       // Durable, unlike that of the tests: a database that does not wait for its disk flatters whoever writes much.
-      const env = await new Stack(config, state).start({
-        sure: args.includes('--yes'),
-        durable: true,
-        traces: false,
-        monitoring: false,
-      });
+      const stack = new Stack(config, state);
+      const sure = args.includes('--yes');
+      const options = { sure, durable: true, traces: false, monitoring: false, realNode: false };
+      const env = await stack.start(options, await stack.prepare(options));
       return await runProgram([], { ...env });
     } finally {
       await removeTestState(config, state);

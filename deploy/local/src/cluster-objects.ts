@@ -47,12 +47,16 @@ export async function applyStorageClass(api: ClusterApi, kwokFolder: string): Pr
 }
 
 /**
- * Simulated nodes `sim-001` to `sim-<count>`: resolves when all of them are Ready and take pods. `stillHopeful` throws
- * when that cannot come true any more.
+ * Simulated nodes `sim-001` to `sim-<count>`: resolves when all of them are Ready and take pods; tainted, only those that
+ * tolerate `mesh.odoo/simulated`. `stillHopeful` throws when that cannot come true any more.
  */
-export async function applySimulatedNodes(api: ClusterApi, count: number, stillHopeful?: () => void): Promise<void> {
+export async function applySimulatedNodes(
+  api: ClusterApi,
+  { count, tainted }: { readonly count: number; readonly tainted: boolean },
+  stillHopeful?: () => void,
+): Promise<void> {
   const present = new Set((await nodes(api)).map((node) => node.metadata.name));
-  for (const node of simulatedNodes(count))
+  for (const node of simulatedNodes(count, tainted))
     if (!present.has(node.metadata.name)) await api.create('/api/v1/nodes', node);
   await waitUntil('the simulated nodes are not Ready', () => simulatedNodesReady(api, count), {
     withinMs: 60_000,
@@ -84,7 +88,7 @@ async function nodes(api: ClusterApi): Promise<Conditioned[]> {
 }
 
 /** Large nodes: what an instance asks for is to be found out by the planner, not by a full cluster on a laptop. */
-export function simulatedNodes(count: number) {
+export function simulatedNodes(count: number, tainted = false) {
   const resources = { cpu: '32', memory: '256Gi', pods: '250', 'ephemeral-storage': '1Ti' };
   return Array.from({ length: count }, (_, index) => {
     const name = `sim-${String(index + 1).padStart(3, '0')}`;
@@ -101,6 +105,7 @@ export function simulatedNodes(count: number) {
           'mesh.odoo/node': 'simulated',
         },
       },
+      ...(tainted && { spec: { taints: [{ key: 'mesh.odoo/simulated', value: 'true', effect: 'NoSchedule' }] } }),
       status: { allocatable: resources, capacity: resources },
     };
   });

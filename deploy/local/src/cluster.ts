@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ClusterApi } from './cluster-api.js';
 import { applyDefinitions, applySimulatedNodes, applyStorageClass, forgetLeases } from './cluster-objects.js';
+import { addresses } from './node/addresses.js';
 import { ensurePki } from './pki.js';
 import type { ProcessSpec } from './processes.js';
 import type { State } from './state.js';
@@ -23,6 +24,8 @@ export interface ClusterOptions {
   readonly nodes: number;
   /** False: etcd skips fsync. */
   readonly durable: boolean;
+  /** A real node joins: pods may have to reach the API server, and no pod may come to a simulated node by itself. */
+  readonly realNode: boolean;
 }
 
 /** In the order of their start; they are stopped in the reverse one. */
@@ -60,7 +63,7 @@ export async function startCluster(
       `${state.secret('cluster')},mesh-admin,mesh-admin,system:masters\n`,
     );
     writePrivate(kubeconfig, kubeconfigFor(state, port));
-    await processes.start(apiserver(state, tools, port));
+    await processes.start(apiserver(state, tools, options, port));
   }
   const api = await ClusterApi.open(kubeconfig);
   try {
@@ -72,7 +75,7 @@ export async function startCluster(
     await applyDefinitions(api, tools.definitions);
     await applyStorageClass(api, tools.kwokFolder);
     progress('nodes');
-    await applySimulatedNodes(api, options.nodes, () => {
+    await applySimulatedNodes(api, { count: options.nodes, tainted: options.realNode }, () => {
       for (const name of programs) expectAlive(processes, name);
     });
   } finally {
@@ -109,22 +112,32 @@ function etcd(state: State, tools: ClusterTools, options: ClusterOptions, port: 
   };
 }
 
-function apiserver(state: State, tools: ClusterTools, port: number): ProcessSpec {
+function apiserver(state: State, tools: ClusterTools, { realNode }: ClusterOptions, port: number): ProcessSpec {
   const pki = (name: string) => state.path('cluster', 'pki', name);
   return {
     name: 'kube-apiserver',
     command: join(tools.bin, 'kube-apiserver'),
     args: [
       `--etcd-servers=http://127.0.0.1:${state.keptPort('etcd')}`,
-      '--bind-address=127.0.0.1',
+      ...(realNode
+        ? [
+            `--advertise-address=${addresses.node}`,
+            '--kubelet-preferred-address-types=InternalIP',
+            `--kubelet-client-certificate=${pki('apiserver-kubelet.crt')}`,
+            `--kubelet-client-key=${pki('apiserver-kubelet.key')}`,
+          ]
+        : [
+            '--bind-address=127.0.0.1',
+            '--endpoint-reconciler-type=none', // a loopback address may not stand in the Endpoints of `kubernetes`
+          ]),
       `--secure-port=${port}`,
       `--tls-cert-file=${pki('apiserver.crt')}`,
       `--tls-private-key-file=${pki('apiserver.key')}`,
       `--client-ca-file=${pki('ca.crt')}`,
       `--token-auth-file=${state.path('cluster', 'tokens.csv')}`,
       '--authorization-mode=Node,RBAC',
-      '--service-cluster-ip-range=10.43.0.0/16',
-      '--endpoint-reconciler-type=none', // a loopback address may not stand in the Endpoints of `kubernetes`
+      '--enable-admission-plugins=NodeRestriction',
+      `--service-cluster-ip-range=${addresses.serviceNetwork}`,
       '--service-account-issuer=https://kubernetes.default.svc',
       `--service-account-key-file=${pki('service-accounts.pub')}`,
       `--service-account-signing-key-file=${pki('service-accounts.key')}`,

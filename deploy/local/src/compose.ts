@@ -63,7 +63,7 @@ export class Compose {
       await waitUntil('K3s does not answer', () => api.ready(), { withinMs: 120_000 });
       await applyDefinitions(api, definitions);
       await applyStorageClass(api, kwokFolder);
-      await applySimulatedNodes(api, this.config.nodes);
+      await applySimulatedNodes(api, { count: this.config.nodes, tainted: false });
     } finally {
       await api.close();
     }

@@ -18,6 +18,8 @@ export interface LocalConfig {
   readonly ci: boolean;
   /** How many simulated nodes the cluster gets. */
   readonly nodes: number;
+  /** `kwok`: simulated nodes alone. `MESH_NODES` sets it; else there is a real node where this machine can have one. */
+  readonly nodesWanted: 'kwok' | 'real';
   /** Where `prometheus` and `promtool` are, in place of those of the distribution. `MESH_PROMETHEUS` sets it. */
   readonly prometheusFolder: string | undefined;
   readonly isRoot: boolean;
@@ -52,6 +54,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > 5000)
     faults.push(`MESH_KWOK_NODES=${set('MESH_KWOK_NODES')} is not a whole number between 1 and 5000`);
 
+  const nodesWanted = set('MESH_NODES') ?? 'real';
+  // `own` stands in the environment file of a stack on a given cluster.
+  if (!['kwok', 'real', 'own'].includes(nodesWanted)) faults.push(`MESH_NODES=${nodesWanted} is neither kwok nor real`);
+
   const given: GivenAddresses = {
     brokerUrl: set('MESH_RABBITMQ_URL'),
     brokerManagementUrl: set('MESH_RABBITMQ_MANAGEMENT_URL'),
@@ -74,6 +80,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     ambientKubeconfig: set('KUBECONFIG'),
     ci: ['1', 'true'].includes(set('CI') ?? ''),
     nodes,
+    nodesWanted: nodesWanted === 'kwok' ? 'kwok' : 'real',
     prometheusFolder: set('MESH_PROMETHEUS'),
     isRoot: uid === 0,
     environment,

@@ -3,6 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, 
 import { basename, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { addresses } from './node/addresses.js';
 import type { State } from './state.js';
 import { waitForServer } from './wait.js';
 
@@ -15,7 +16,6 @@ export interface DatabaseTools {
 const superuser = 'mesh_admin';
 
 const settings = {
-  listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   max_connections: '400',
   shared_buffers: '256MB',
@@ -30,12 +30,19 @@ const settings = {
 /** A machine that loses power loses the test's database with it, and nobody minds. */
 const fleeting = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } as const;
 
+export interface DatabaseOptions {
+  /** False: no fsync. */
+  readonly durable: boolean;
+  /** Pods connect too, to the node's address and PostgreSQL's own port. */
+  readonly forPods: boolean;
+}
+
 /**
  * PostgreSQL as a process of ours: own data below `<state>/database`, own port, loopback and password only, superuser
- * `mesh_admin`. Run by root it becomes the user `postgres`, because the server refuses root. With `durable: false` it
- * skips fsync. Resolves to its URL when it accepts a log-in.
+ * `mesh_admin`. Run by root it becomes the user `postgres`, because the server refuses root. Resolves to its URL when it
+ * accepts a log-in.
  */
-export async function startDatabase(state: State, tools: DatabaseTools, durable: boolean): Promise<string> {
+export async function startDatabase(state: State, tools: DatabaseTools, options: DatabaseOptions): Promise<string> {
   const { processes } = state;
   if (!processes.alive('database')) {
     const user = process.getuid?.() === 0 ? userOf('postgres') : undefined;
@@ -48,16 +55,29 @@ export async function startDatabase(state: State, tools: DatabaseTools, durable:
     const data = join(folder, `data-${major}`);
     if (!existsSync(data)) await initialise(state, tools, data, user);
 
-    const port = await state.port('database');
+    const port = options.forPods ? await state.fixedPort('database', 5432) : await state.port('database');
+    const { listen, clients } = options.forPods
+      ? {
+          listen: `127.0.0.1,${addresses.node}`,
+          clients: ['127.0.0.1/32', addresses.nodeNetwork, addresses.podNetwork],
+        }
+      : { listen: '127.0.0.1', clients: ['127.0.0.1/32'] };
+    const access = join(folder, 'pg_hba.conf');
+    writeFileSync(access, clients.map((network) => `host all all ${network} scram-sha-256\n`).join(''));
+    if (user) chownSync(access, user.uid, user.gid);
     await processes.start({
       name: 'database',
       command: join(tools.bin, 'postgres'),
       args: [
         '-D',
         data,
-        ...Object.entries({ ...settings, ...(durable ? {} : fleeting), port: String(port) }).flatMap(
-          ([name, value]) => ['-c', `${name}=${value}`],
-        ),
+        ...Object.entries({
+          ...settings,
+          ...(options.durable ? {} : fleeting),
+          port: String(port),
+          listen_addresses: listen,
+          hba_file: access,
+        }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
       ],
       env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
       cwd: folder,

@@ -14,12 +14,16 @@ export interface StackEnv {
   readonly MESH_STATE: string;
   /** A StorageClass that binds at once and retains its volumes. */
   readonly MESH_STORAGE_CLASS: string;
-  /** `kwok`: pods become Ready without running. `own`: whatever the given cluster has. */
+  /** `kwok`: pods become Ready without running. `real`: they run. `own`: whatever the given cluster has. */
   readonly MESH_NODES: string;
   /** OTLP over HTTP, `http://host:port`. With the next, only of a stack with Jaeger. */
   readonly MESH_OTLP_ENDPOINT?: string;
   /** Jaeger's query API, `http://host:port`. */
   readonly MESH_JAEGER_URL?: string;
+  /** With a real node: where its router answers for the hosts of instances, `http://host:port`. */
+  readonly MESH_ROUTER_URL?: string;
+  /** With a real node: where its pods find the servers of this stack. */
+  readonly MESH_NODE_ADDRESS?: string;
 }
 
 const names = [
@@ -31,7 +35,12 @@ const names = [
   'MESH_STORAGE_CLASS',
   'MESH_NODES',
 ] as const satisfies readonly (keyof StackEnv)[];
-const optionalNames = ['MESH_OTLP_ENDPOINT', 'MESH_JAEGER_URL'] as const satisfies readonly (keyof StackEnv)[];
+const optionalNames = [
+  'MESH_OTLP_ENDPOINT',
+  'MESH_JAEGER_URL',
+  'MESH_ROUTER_URL',
+  'MESH_NODE_ADDRESS',
+] as const satisfies readonly (keyof StackEnv)[];
 
 /** One `NAME=value` a line, readable by `set -a; . file` and by `node --env-file`. Throws on a value that is not. */
 export function formatEnv(env: StackEnv): string {

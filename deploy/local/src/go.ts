@@ -1,4 +1,15 @@
-import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type CacheEntry, cachedFolder, ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
@@ -91,6 +102,103 @@ export function jaeger(config: LocalConfig): CacheEntry {
   ]);
 }
 
+/** What runs on a real node beside its containers: kubelet and kube-proxy. */
+export function nodeAgents(config: LocalConfig): CacheEntry {
+  const about = {
+    name: 'node-agents',
+    module: 'control-plane',
+    what: 'build kubelet and kube-proxy from Go modules',
+    stamp: versionStamp,
+  };
+  return goPrograms(config, { ...about, cost: { minutes: 1, megabytes: 130 } }, [
+    { file: 'kubelet', package: 'k8s.io/kubernetes/cmd/kubelet' },
+    { file: 'kube-proxy', package: 'k8s.io/kubernetes/cmd/kube-proxy' },
+  ]);
+}
+
+/** Volumes and snapshots of a real node: our driver, and the programs that drive it. */
+export function volumePrograms(config: LocalConfig): CacheEntry {
+  const about = { name: 'csi', what: 'build volumes and snapshots (CSI) from Go modules', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 5, megabytes: 150 } }, [
+    { file: 'volume-driver', package: './volume-driver' },
+    { file: 'csi-provisioner', package: 'github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner' },
+    { file: 'csi-snapshotter', package: 'github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter' },
+    {
+      file: 'snapshot-controller',
+      package: 'github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller',
+    },
+  ]);
+}
+
+export function coredns(config: LocalConfig): CacheEntry {
+  const about = { name: 'coredns', what: 'build CoreDNS from Go modules', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 1, megabytes: 50 } }, [{ file: 'coredns', package: '.' }]);
+}
+
+/** The process that holds a pod's namespaces. */
+export function pause(config: LocalConfig): CacheEntry {
+  const about = { name: 'pause', what: 'build the sandbox process of pods', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 0.1, megabytes: 2 } }, [{ file: 'pause', package: '.' }]);
+}
+
+/**
+ * Traefik without the DNS providers of its ACME library: they are 190, need the SDK of every cloud, and are most of the
+ * build. Certificates by DNS challenge are not in it.
+ */
+export function traefik(config: LocalConfig): CacheEntry {
+  const module = join(config.root, 'deploy/local/go/traefik');
+  const flags = ['-trimpath', '-buildvcs=false', '-ldflags=-s -w'];
+  const lego = 'github.com/go-acme/lego/v4@v4.33.0';
+  const noProviders = `package dns
+
+import (
+	"fmt"
+
+	"github.com/go-acme/lego/v4/challenge"
+)
+
+// NewDNSChallengeProviderByName knows none in this build.
+func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
+	return nil, fmt.Errorf("this build has no DNS provider %s", name)
+}
+`;
+  return {
+    name: 'traefik',
+    what: 'build Traefik from Go modules',
+    inputs: [
+      ...moduleFiles(module),
+      JSON.stringify({ flags, lego, platform: process.platform, arch: process.arch }),
+      noProviders,
+    ],
+    cost: { minutes: 8, megabytes: 150 },
+    async make(folder, progress) {
+      const go = await ensureGo(config, progress);
+      const work = join(folder, 'work');
+      cpSync(module, work, { recursive: true });
+      progress('downloading modules');
+      const downloaded = await run(go, ['mod', 'download', '-json', lego], { cwd: folder, env: goEnv(config) });
+      const ours = join(work, 'lego');
+      cpSync((JSON.parse(downloaded) as { Dir: string }).Dir, ours, { recursive: true });
+      chmodSync(ours, 0o755); // modules are kept read-only
+      for (const entry of readdirSync(ours, { recursive: true, withFileTypes: true }))
+        chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
+      const providers = join(ours, 'providers/dns');
+      rmSync(providers, { recursive: true });
+      mkdirSync(providers);
+      writeFileSync(join(providers, 'providers.go'), noProviders);
+      await buildAll(
+        config,
+        work,
+        folder,
+        flags,
+        [{ file: 'traefik', package: 'github.com/traefik/traefik/v3/cmd/traefik' }],
+        progress,
+      );
+      rmSync(work, { recursive: true });
+    },
+  };
+}
+
 /** The CustomResourceDefinition files of Traefik and of volume snapshots, taken out of their Go modules. */
 export function definitions(config: LocalConfig): CacheEntry {
   const module = join(config.root, 'deploy/local/go/crds');
@@ -125,10 +233,16 @@ export function definitions(config: LocalConfig): CacheEntry {
 
 function goPrograms(
   config: LocalConfig,
-  { name, what, stamp, cost }: Pick<CacheEntry, 'name' | 'what' | 'cost'> & { stamp: string },
+  {
+    name,
+    what,
+    stamp,
+    cost,
+    module: moduleName = name,
+  }: Pick<CacheEntry, 'name' | 'what' | 'cost'> & { stamp: string; module?: string },
   programs: readonly GoProgram[],
 ): CacheEntry {
-  const module = join(config.root, 'deploy/local/go', name);
+  const module = join(config.root, 'deploy/local/go', moduleName);
   const flags = ['-trimpath', '-buildvcs=false', `-ldflags=-s -w ${stamp}`.trim()];
   return {
     name,
@@ -138,35 +252,46 @@ function goPrograms(
       JSON.stringify({ flags, programs, platform: process.platform, arch: process.arch }),
     ],
     cost,
-    async make(folder, progress) {
-      const go = await ensureGo(config, progress);
-      const options = { cwd: module, env: goEnv(config), lowPriority: true };
-      progress('downloading modules');
-      await run(go, ['mod', 'download'], options);
-      const packages = programs.map((program) => program.package);
-      const total = (await run(go, ['list', '-deps', ...packages], options)).trimEnd().split('\n').length;
-
-      const start = Date.now();
-      let compiled = 0;
-      for (const program of programs) {
-        const output = join(folder, program.file);
-        const show = () =>
-          progress(`${program.file}: ${compiled} of at most ${total} packages, ${duration(Date.now() - start)}`);
-        show();
-        await run(go, ['build', '-v', ...flags, '-o', output, program.package], {
-          ...options,
-          onErrorLine: (line) => {
-            if (/^[\w./-]+$/.test(line)) compiled += 1;
-            show();
-          },
-        });
-      }
-    },
+    make: (folder, progress) => buildAll(config, module, folder, flags, programs, progress),
   };
 }
 
+async function buildAll(
+  config: LocalConfig,
+  module: string,
+  folder: string,
+  flags: readonly string[],
+  programs: readonly GoProgram[],
+  progress: Progress,
+): Promise<void> {
+  const go = await ensureGo(config, progress);
+  const options = { cwd: module, env: goEnv(config), lowPriority: true };
+  progress('downloading modules');
+  await run(go, ['mod', 'download'], options);
+  const packages = programs.map((program) => program.package);
+  const total = (await run(go, ['list', '-deps', ...packages], options)).trimEnd().split('\n').length;
+
+  const start = Date.now();
+  let compiled = 0;
+  for (const program of programs) {
+    const output = join(folder, program.file);
+    const show = () =>
+      progress(`${program.file}: ${compiled} of at most ${total} packages, ${duration(Date.now() - start)}`);
+    show();
+    await run(go, ['build', '-v', ...flags, '-o', output, program.package], {
+      ...options,
+      onErrorLine: (line) => {
+        if (/^[\w./-]+$/.test(line)) compiled += 1;
+        show();
+      },
+    });
+  }
+}
+
+/** All that decides what is built: the pinned modules, and the programs of our own beside them. */
 function moduleFiles(folder: string): string[] {
-  return ['go.mod', 'go.sum'].map((file) => readFileSync(join(folder, file), 'utf8'));
+  const own = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.go'));
+  return ['go.mod', 'go.sum', ...own.sort()].map((file) => readFileSync(join(folder, file), 'utf8'));
 }
 
 /** The user's proxies and caches, but neither flags nor a workspace of theirs: what is built is what is committed. */

@@ -15,20 +15,21 @@ export const laneNames = [
   'e2e',
   'reliability',
   'outage',
+  'node',
 ] as const;
 export type LaneName = (typeof laneNames)[number];
 
-/** Lanes that talk to a broker, a database and a cluster. */
+/** Lanes that talk to a broker, a database and a cluster; `node` has one of its own. */
 export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reliability', 'outage']);
 
 /** Lanes that run the compiled services. */
-export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage']);
+export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage', 'node']);
 
 /** Lanes that read traces back. */
 export const lanesWithTraces: ReadonlySet<LaneName> = new Set(['e2e']);
 
 /** What kills a server of the stack must have it for itself. */
-const lanesAlone: ReadonlySet<LaneName> = new Set(['outage']);
+const lanesAlone: ReadonlySet<LaneName> = new Set(['outage', 'node']);
 
 export interface Filter {
   /** Only tests whose full name matches. */

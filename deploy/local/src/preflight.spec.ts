@@ -35,7 +35,8 @@ describe('the preflight', () => {
   test('installs no Prometheus in place of the one that was named, and says what is wrong with it', async () => {
     const given: Choice = { rung: 'given', why: 'it is set' };
     const config = readConfig({ MESH_PROMETHEUS: '/nowhere' });
-    const plan = await makePlan(config, { broker: given, database: given, cluster: given }, { monitoring: true });
+    const servers = { broker: given, database: given, cluster: given };
+    const plan = await makePlan(config, servers, { monitoring: true, realNode: false });
     expect(plan.packages).toEqual([]);
     expect(whyNoPrometheus(config)).toBe('MESH_PROMETHEUS=/nowhere holds no prometheus and promtool');
   });

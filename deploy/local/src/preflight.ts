@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
 import { type CacheEntry, isCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok } from './go.js';
+import { standInLayers } from './node/odoo-image.js';
+import { nodeBuilds, nodePackages } from './node/real-node.js';
 import {
   findBroker,
   findDatabase,
@@ -29,15 +32,14 @@ export interface Plan {
   readonly builds: readonly CacheEntry[];
 }
 
-/**
- * What is missing on this machine for the chosen rungs. `monitoring`: Prometheus too, where we can install it; where we
- * cannot, whatever needs it does without.
- */
-export async function makePlan(
-  config: LocalConfig,
-  choices: Choices,
-  { monitoring }: { monitoring: boolean },
-): Promise<Plan> {
+export interface Wanted {
+  /** Prometheus too, where we can install it; where we cannot, whatever needs it does without. */
+  readonly monitoring: boolean;
+  readonly realNode: boolean;
+}
+
+/** What is missing on this machine for the chosen rungs. */
+export async function makePlan(config: LocalConfig, choices: Choices, { monitoring, realNode }: Wanted): Promise<Plan> {
   const own = (component: Component) => choices[component]?.rung === 'own';
   const packages: string[] = [];
   if (own('broker') && !findBroker()) packages.push('rabbitmq-server');
@@ -46,10 +48,13 @@ export async function makePlan(
   if (monitoring && !config.prometheusFolder && !findPrometheus(config) && !whyNotInstallable(config, ['prometheus']))
     packages.push('prometheus');
 
+  if (realNode) packages.push(...nodePackages.filter(({ file }) => !existsSync(file)).map(({ name }) => name));
+
   const entries: CacheEntry[] = [];
   if (own('cluster')) entries.push(controlPlane(config), kwok(config));
   if (choices.cluster.rung !== 'given') entries.push(definitions(config));
   if (own('jaeger')) entries.push(jaeger(config));
+  if (realNode) entries.push(...nodeBuilds(config), standInLayers(config));
   const builds = entries.filter((entry) => !isCached(config.cache, entry));
   if (builds.length > 0 && !(await findGo(config))) builds.unshift(goToolchain(config));
   return { packages, builds };
@@ -92,11 +97,12 @@ export function preflightText(choices: Choices, work: readonly Work[]): string {
 export async function preflight(
   config: LocalConfig,
   choices: Choices,
-  options: { sure: boolean; monitoring: boolean },
+  options: Wanted & { readonly sure: boolean; readonly whyNoRealNode: string | undefined },
 ): Promise<Plan> {
   const plan = await makePlan(config, choices, options);
   const work = workOf(plan);
   say(preflightText(choices, work));
+  if (options.whyNoRealNode) say(`  Pods do not run, they are simulated: ${options.whyNoRealNode}`);
   if (config.ambientKubeconfig && choices.cluster.rung !== 'given')
     say(`  KUBECONFIG=${config.ambientKubeconfig} is ignored: it may be somebody's cluster (MESH_KUBECONFIG is not).`);
   const without = options.monitoring && !plan.packages.includes('prometheus') ? whyNoPrometheus(config) : undefined;

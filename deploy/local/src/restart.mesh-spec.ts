@@ -24,7 +24,7 @@ beforeAll(async () => {
     kwokFolder: join(config.root, 'deploy/local/kwok'),
     definitions: readdirSync(definitionFolder).map((file) => join(definitionFolder, file)),
   };
-  api = await ClusterApi.open(await startCluster(state, tools, { nodes: 1, durable: false }, quiet));
+  api = await ClusterApi.open(await startCluster(state, tools, { nodes: 1, durable: false, realNode: false }, quiet));
 }, 120_000);
 afterAll(async () => {
   await api?.close();

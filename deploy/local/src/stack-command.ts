@@ -10,7 +10,7 @@ export const stack = {
   help: `npm run stack [-- --yes]
 
 Starts broker, database, cluster and Jaeger, prints their environment file and leaves them running in the background.
-Running it again starts only what does not run.
+Running it again starts only what does not run. Its nodes are simulated; npm run up has a real one where it can.
 
   --yes    install and build what is missing without asking
   --help   this text
@@ -23,8 +23,11 @@ MESH_JAEGER_URL name servers to use instead.`,
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });
     const state = new State(config.state);
     setOwner(state, 'stack'); // asked for by name it stays, also when `npm run up` had started it
-    const env = await new Stack(config, state)
-      .start({ sure: values.yes, durable: true, traces: true, monitoring: false })
+    const stack = new Stack(config, state);
+    const options = { sure: values.yes, durable: true, traces: true, monitoring: false, realNode: false };
+    const env = await stack
+      .prepare(options)
+      .then((prepared) => stack.start(options, prepared))
       .catch((error) => {
         if (ownerOf(state)) say('\nWhat was started still runs; npm run down stops it.');
         throw error;

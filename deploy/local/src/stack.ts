@@ -5,12 +5,16 @@ import { ensureCached } from './build-cache.js';
 import { startCluster, stopCluster } from './cluster.js';
 import { Compose, findDocker } from './compose.js';
 import type { GivenAddresses, LocalConfig } from './config.js';
-import { startDatabase, stopDatabase } from './database.js';
+import { type DatabaseOptions, startDatabase, stopDatabase } from './database.js';
 import { readEnvFile, type StackEnv, writeEnvFile } from './env-file.js';
 import { controlPlane, definitions, jaeger, kwok } from './go.js';
 import { type JaegerAddress, startJaeger, stopJaeger } from './jaeger.js';
 import { lock } from './lock.js';
-import { findBroker, findDatabase, installPackages } from './packages.js';
+import { addresses, nodeName } from './node/addresses.js';
+import { isInside, stopNamespaces, whyNoRealNode } from './node/namespaces.js';
+import { nodePackages, nodeProcesses, startRealNode, stopRealNode } from './node/real-node.js';
+import { storageClass } from './node/volumes.js';
+import { findBroker, findDatabase, installPackages, whyNotInstallable } from './packages.js';
 import { preflight } from './preflight.js';
 import { type Choices, type Component, chooseRungs, components, type Rung } from './rungs.js';
 import type { State } from './state.js';
@@ -25,6 +29,17 @@ export interface StackOptions {
   readonly traces: boolean;
   /** Prometheus is to be there too, if it can; it is not started. */
   readonly monitoring: boolean;
+  /** A node whose pods run, where this machine can have one. */
+  readonly realNode: boolean;
+}
+
+/** What is decided, and is on this machine, before anything starts. */
+export interface Prepared {
+  readonly choices: Choices;
+  /** The stack has a real node: it starts from inside the namespaces of its holder. */
+  readonly realNode: boolean;
+  /** Of one that was asked for and cannot be had. */
+  readonly whyNoRealNode?: string | undefined;
 }
 
 /** Broker, database, cluster and, where traces are wanted, Jaeger of one state folder. */
@@ -40,23 +55,34 @@ export class Stack {
     this.kwokFolder = join(config.root, 'deploy/local/kwok');
   }
 
-  /**
-   * Starts what does not run and resolves when everything answers. Running it again changes nothing. When it throws,
-   * what was started still runs: `stop` ends it.
-   */
-  async start(options: StackOptions): Promise<StackEnv> {
-    const unlock = await this.lock('starting the stack');
-    const starting: Promise<unknown>[] = [];
+  /** Says what will be used and why, and installs and builds what is missing. Throws when it may or can not. */
+  async prepare(options: StackOptions): Promise<Prepared> {
+    const unlock = await this.lock('preparing the stack');
     try {
       const choices = await this.choose(options);
-      const plan = await preflight(this.config, choices, options);
+      const whyNot = options.realNode ? this.whyNoRealNode(choices) : undefined;
+      const realNode = options.realNode && whyNot === undefined;
+      const plan = await preflight(this.config, choices, { ...options, realNode, whyNoRealNode: whyNot });
       if (plan.packages.length > 0)
         await step('packages', (progress) =>
           installPackages(this.config, plan.packages, progress).then(() => undefined),
         );
       for (const entry of plan.builds)
         await step(entry.name, (progress) => ensureCached(this.config.cache, entry, progress).then(() => 'built'));
+      return { choices, realNode, whyNoRealNode: whyNot };
+    } finally {
+      unlock();
+    }
+  }
 
+  /**
+   * Starts what does not run and resolves when everything answers. Running it again changes nothing. When it throws,
+   * what was started still runs: `stop` ends it. With a real node it has to be called inside.
+   */
+  async start(options: StackOptions, { choices, realNode }: Prepared): Promise<StackEnv> {
+    const unlock = await this.lock('starting the stack');
+    const starting: Promise<unknown>[] = [];
+    try {
       this.keepRungs(choices);
       let database = '';
       let kubeconfig = '';
@@ -64,13 +90,19 @@ export class Stack {
       const broker = this.startBroker(choices.broker.rung);
       starting.push(broker.catch(() => {})); // its failure is told by its own step
       await step('database', async () => {
-        database = await this.startDatabase(choices.database.rung, options);
+        database = await this.startDatabase(choices.database.rung, { durable: options.durable, forPods: realNode });
         return hostOf(database);
       });
       await step('cluster', async (progress) => {
-        kubeconfig = await this.startCluster(choices.cluster.rung, options, progress);
+        kubeconfig = await this.startCluster(choices.cluster.rung, { ...options, realNode }, progress);
         return choices.cluster.rung === 'given' ? kubeconfig : `${this.config.nodes} simulated nodes`;
       });
+      let routerPort = 0;
+      if (realNode)
+        await step('real node', async (progress) => {
+          routerPort = await startRealNode(this.config, this.state, kubeconfig, progress);
+          return `${nodeName}, ${addresses.node}`;
+        });
       let traces: JaegerAddress | undefined;
       const { jaeger: tracing } = choices;
       if (tracing)
@@ -85,8 +117,9 @@ export class Stack {
         MESH_POSTGRES_URL: database,
         MESH_KUBECONFIG: kubeconfig,
         MESH_STATE: this.state.folder,
-        MESH_STORAGE_CLASS: 'mesh-local',
-        MESH_NODES: choices.cluster.rung === 'given' ? 'own' : 'kwok',
+        MESH_STORAGE_CLASS: realNode ? storageClass : 'mesh-local',
+        MESH_NODES: realNode ? 'real' : choices.cluster.rung === 'given' ? 'own' : 'kwok',
+        ...(realNode && { MESH_ROUTER_URL: `http://127.0.0.1:${routerPort}`, MESH_NODE_ADDRESS: addresses.node }),
         ...(traces && { MESH_OTLP_ENDPOINT: traces.otlpEndpoint, MESH_JAEGER_URL: traces.url }),
       };
       writeEnvFile(this.state.envFile, env);
@@ -107,7 +140,9 @@ export class Stack {
       const { processes } = this.state;
       const ran = processes.names().filter((name) => processes.alive(name));
       const infrastructure = /^(broker|broker-epmd|database|etcd|jaeger|kwok|kube-.*)$/;
-      await Promise.all(ran.filter((name) => !infrastructure.test(name)).map((name) => processes.stop(name)));
+      const services = ran.filter((name) => !infrastructure.test(name) && !nodeProcesses.includes(name));
+      await Promise.all(services.map((name) => processes.stop(name)));
+      if (ran.some((name) => nodeProcesses.includes(name))) await stopRealNode(this.state);
       await Promise.all([
         stopCluster(this.state),
         stopBroker(this.state, options),
@@ -115,6 +150,8 @@ export class Stack {
         stopJaeger(this.state),
       ]);
       if (Object.values(this.keptRungs()).includes('docker')) await this.compose.stop(options);
+      // From inside they are the ground we stand on: whoever entered them ends them.
+      if (!isInside(this.state)) await stopNamespaces(this.state);
       rmSync(this.rungsFile, { force: true });
       rmSync(this.state.envFile, { force: true });
       return ran;
@@ -135,6 +172,23 @@ export class Stack {
       docker: await findDocker(this.config),
     });
     return traces ? { ...servers, jaeger: tracing } : servers;
+  }
+
+  /** Of a stack with a real node, whose preparation was done outside. */
+  ownChoices(): Choices {
+    const own = { rung: 'own', why: 'with a real node' } as const;
+    return { broker: own, database: own, cluster: own, jaeger: own };
+  }
+
+  private whyNoRealNode(choices: Choices): string | undefined {
+    const foreign = components.find((component) => choices[component] && choices[component].rung !== 'own');
+    if (foreign) return `the ${foreign} is not a process of ours`;
+    if (this.alive('cluster') && readEnvFile(this.state.envFile)?.MESH_NODES !== 'real')
+      return 'the cluster that runs has none';
+    if (this.config.nodesWanted === 'kwok') return 'MESH_NODES=kwok is set';
+    const missing = nodePackages.filter(({ file }) => !existsSync(file)).map(({ name }) => name);
+    const uninstallable = missing.length > 0 ? whyNotInstallable(this.config, missing) : undefined;
+    return whyNoRealNode(this.config) ?? (uninstallable && `${missing.join(' and ')} is missing, and ${uninstallable}`);
   }
 
   /** A shell that read our own environment file names no foreign servers. */
@@ -162,12 +216,12 @@ export class Stack {
     return await startBroker(this.state, tools);
   }
 
-  private async startDatabase(rung: Rung, options: StackOptions): Promise<string> {
+  private async startDatabase(rung: Rung, options: DatabaseOptions): Promise<string> {
     if (rung === 'given' && this.config.given.databaseUrl) return this.config.given.databaseUrl;
     if (rung === 'docker') return await this.compose.startDatabase();
     const tools = findDatabase();
     if (!tools) throw new Error('PostgreSQL was installed, but its programs are not where Debian puts them');
-    return await startDatabase(this.state, tools, options.durable);
+    return await startDatabase(this.state, tools, options);
   }
 
   private async startCluster(rung: Rung, options: StackOptions, progress: Progress): Promise<string> {
@@ -181,7 +235,8 @@ export class Stack {
       kwokFolder: this.kwokFolder,
       definitions: files,
     };
-    return await startCluster(this.state, tools, { nodes: this.config.nodes, durable: options.durable }, progress);
+    const { durable, realNode } = options;
+    return await startCluster(this.state, tools, { nodes: this.config.nodes, durable, realNode }, progress);
   }
 
   private async startJaeger(rung: Rung, progress: Progress): Promise<JaegerAddress> {

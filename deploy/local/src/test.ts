@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
-import { Interrupted } from './interruption.js';
+import { Interrupted, throwIfInterrupted } from './interruption.js';
 import {
   type Filter,
   type LaneName,
@@ -15,9 +15,11 @@ import {
   reportFile,
   runLane,
 } from './lanes.js';
+import { runInside } from './node/run-inside.js';
+import { nodeLaneStack } from './node-lane.js';
 import { Obstacle } from './preflight.js';
 import { pythonForTests } from './python.js';
-import { Stack } from './stack.js';
+import { Stack, type StackOptions } from './stack.js';
 import { type LaneResult, summaryLines } from './summary.js';
 import { duration, say, step } from './terminal.js';
 import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
@@ -26,7 +28,8 @@ export const test = {
   help: `npm test [-- [--lane NAME]… [--grep PATTERN] [--long] [PATH]…]
 
 Runs all lanes in this order: ${laneNames.join(', ')}.
-mesh, e2e, reliability and outage get a stack of their own, which is stopped and deleted at the end.
+mesh, e2e, reliability and outage get a stack of their own, node another one whose pods run (it needs root; else it is
+skipped and says why). Both are stopped and deleted at the end.
 The last line says:  N passed, N failed, N skipped
 
   --lane NAME      only this lane; may be given again
@@ -48,11 +51,13 @@ The last line says:  N passed, N failed, N skipped
     const start = Date.now();
     try {
       const results: LaneResult[] = [];
-      for (const lane of lanes.filter((name) => !lanesOnStack.has(name)))
+      for (const lane of lanes.filter((name) => !lanesOnStack.has(name) && name !== 'node'))
         results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
       const compiles = results.every(({ lane, failed }) => lane !== 'types' || failed.length === 0);
       const onStack = lanes.filter((name) => lanesOnStack.has(name) && (!lanesOfServices.has(name) || compiles));
       if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
+      if (lanes.includes('node') && compiles)
+        results.push(await titled('node', () => runNodeLane(config, filter, reports)));
       for (const lane of lanes.filter((name) => lanesOfServices.has(name) && !compiles))
         results.push(skippedLane(lane, 'the services do not compile'));
 
@@ -72,7 +77,7 @@ function chosenLanes(asked: readonly string[] | undefined, narrowed: boolean): L
   const unknown = asked?.filter((name) => !laneNames.includes(name as LaneName)) ?? [];
   if (unknown.length > 0) throw new Error(`no such lane: ${unknown.join(', ')}. There are ${laneNames.join(', ')}`);
   if (asked) return laneNames.filter((name) => asked.includes(name));
-  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability', 'outage'] : [...laneNames];
+  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability', 'outage', 'node'] : [...laneNames];
 }
 
 async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {
@@ -95,13 +100,15 @@ async function runOnStack(
   const start = Date.now();
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
+    const options: StackOptions = {
+      sure: true,
+      durable: false,
+      traces: lanes.some((name) => lanesWithTraces.has(name)),
+      monitoring: true,
+      realNode: false,
+    };
     const env = {
-      ...(await stack.start({
-        sure: true,
-        durable: false,
-        traces: lanes.some((name) => lanesWithTraces.has(name)),
-        monitoring: true,
-      })),
+      ...(await stack.start(options, await stack.prepare(options))),
       ...(await pythonEnv(config)),
       ...(filter.long && { MESH_CHAOS: 'long' }),
     };
@@ -117,6 +124,29 @@ async function runOnStack(
   } finally {
     await removeTestState(config, state);
     await sweep(); // specs that were cut off may have had a folder of their own
+  }
+}
+
+/** Outside: what has to be fetched and built, and the namespaces. Inside: the stack, and the tests. */
+async function runNodeLane(config: LocalConfig, { grep, long, paths }: Filter, reports: string): Promise<LaneResult> {
+  const start = Date.now();
+  const state = newTestState();
+  const stack = new Stack(config, state);
+  const result = join(reports, 'node-result.json');
+  try {
+    const { whyNoRealNode } = await stack.prepare(nodeLaneStack);
+    if (whyNoRealNode) return skippedLane('node', whyNoRealNode);
+    const filter = [...(grep ? ['--grep', grep] : []), ...(long ? ['--long'] : []), '--', ...paths];
+    const files = ['--report', reportFile(reports, 'node'), '--result', result];
+    const status = await runInside(config, state, ['node-lane', ...files, ...filter]);
+    throwIfInterrupted();
+    if (status !== 0) throw new Error(`the lane ended with ${status} and left no result`);
+    return { ...JSON.parse(readFileSync(result, 'utf8')), ms: Date.now() - start };
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return withoutStack('node', Date.now() - start, error);
+  } finally {
+    await removeTestState(config, state);
   }
 }
 

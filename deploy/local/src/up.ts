@@ -85,7 +85,8 @@ async function startStack(context: UpContext): Promise<void> {
       else await stack.stop();
     },
   });
-  context.env = await stack.start({ sure: context.sure, durable: true, traces: true, monitoring: true });
+  const options = { sure: context.sure, durable: true, traces: true, monitoring: true, realNode: false };
+  context.env = await stack.start(options, await stack.prepare(options));
   context.summary.push(`Addresses    ${state.envFile}`, `Logs         ${state.path('logs')}`);
 }
 

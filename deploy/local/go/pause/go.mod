@@ -1,0 +1,3 @@
+module odoo-mesh/local/pause
+
+go 1.26.0

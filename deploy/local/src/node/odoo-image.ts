@@ -1,0 +1,178 @@
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { type CacheEntry, ensureCached } from '../build-cache.js';
+import type { LocalConfig } from '../config.js';
+import { run } from '../run.js';
+import type { Progress } from '../terminal.js';
+import { type ImageConfig, packLayer, writeImage } from './oci-image.js';
+
+/** The user of the pods; Odoo does not start without a line in passwd for it. */
+const user = 10001;
+const places = { sources: '/opt/local', packages: '/opt/python', templates: '/opt/template' };
+
+const config: ImageConfig = {
+  Entrypoint: ['/usr/bin/python3', '-m', 'odoo_stand_in'],
+  Env: [
+    'PATH=/usr/bin:/bin',
+    'LANG=C.UTF-8',
+    `PYTHONPATH=${places.sources}/odoo-stand-in:${places.packages}`,
+    'ODOO_RC=/etc/odoo/odoo.conf',
+  ],
+  User: String(user),
+};
+
+/** Grows when this file makes something else of the same inputs. */
+const revision = 1;
+
+/** What the init container and exec probes need beside Python. */
+const tools = ['sh', 'cp', 'mv', 'ln', 'rm', 'mkdir', 'cat', 'dd'];
+
+/** The stand-in of Odoo as the layers of an image: this machine's Python, and the program. */
+export function standInLayers(local: LocalConfig): CacheEntry {
+  const sources = join(local.root, 'deploy/local');
+  const requirements = join(sources, 'odoo-stand-in/requirements.txt');
+  const program = filesBelow(join(sources, 'odoo-stand-in/odoo_stand_in')).filter((file) => file.endsWith('.py'));
+  const inputs = [...program, requirements, ...filesBelow(join(sources, 'template'))];
+  return {
+    name: 'odoo-stand-in',
+    what: 'make the image of the stand-in for Odoo',
+    inputs: [...inputs.map((file) => readFileSync(file, 'utf8')), String(revision)],
+    cost: { minutes: 0.3, megabytes: 60 },
+    async make(folder, progress) {
+      const root = join(folder, 'root');
+      progress('Python');
+      await copyPython(root);
+      for (const tool of tools) await copyProgram(root, `/bin/${tool}`);
+      progress('packages');
+      await installPackages(local, folder, requirements, join(root, places.packages));
+      await copyLibraries(root, filesBelow(join(root, places.packages)));
+      mkdirSync(join(root, 'etc/odoo'), { recursive: true });
+      writeFileSync(
+        join(root, 'etc/passwd'),
+        `root:x:0:0:root:/:/bin/sh\nodoo:x:${user}:${user}:Odoo:/var/lib/odoo:/bin/sh\n`,
+      );
+      writeFileSync(join(root, 'etc/group'), `root:x:0:\nodoo:x:${user}:\n`);
+      writeFileSync(join(root, 'etc/nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
+      for (const path of ['tmp', 'var/lib/odoo', 'proc', 'sys', 'dev', places.templates])
+        mkdirSync(join(root, path), { recursive: true });
+      chmodSync(join(root, 'tmp'), 0o1777);
+
+      const home = join(root, places.sources);
+      cpSync(join(sources, 'template'), join(home, 'template'), { recursive: true });
+      for (const file of program) {
+        const to = join(home, file.slice(sources.length));
+        mkdirSync(dirname(to), { recursive: true });
+        copyFileSync(file, to);
+      }
+      // Layers have no times that could prove a .pyc fresh, and the root of a pod is read-only.
+      const compile = ['-m', 'compileall', '-q', '-f', '--invalidation-mode', 'unchecked-hash', '-s', root];
+      await run(python, [...compile, home, join(root, places.packages), join(root, 'usr/lib')], {
+        env: local.environment,
+      });
+      progress('layer');
+      await packLayer(root, join(folder, 'layer.tar'));
+      await run('rm', ['-r', root]);
+    },
+  };
+}
+
+/**
+ * An image of the stand-in with the files of templates, which its pods copy at their first start.
+ * @param templates name of a template's database → the folder with its files, or nothing: no files yet.
+ */
+export async function writeOdooImage(
+  local: LocalConfig,
+  file: string,
+  name: string,
+  templates: Readonly<Record<string, string | undefined>>,
+  progress: Progress,
+): Promise<void> {
+  const base = join(await ensureCached(local.cache, standInLayers(local), progress), 'layer.tar');
+  const folder = `${file}.templates`;
+  const layer = `${file}.layer`;
+  for (const [database, files] of Object.entries(templates)) {
+    const to = join(folder, places.templates, database);
+    mkdirSync(to, { recursive: true });
+    if (files) cpSync(files, to, { recursive: true });
+  }
+  try {
+    await packLayer(folder, layer);
+    await writeImage(file, name, [base, layer], config);
+  } finally {
+    await run('rm', ['-rf', folder, layer]);
+  }
+}
+
+const python = '/usr/bin/python3';
+
+/** With the pip of whatever Python is first in the path, for the Python that is copied. */
+async function installPackages(
+  local: LocalConfig,
+  folder: string,
+  requirements: string,
+  target: string,
+): Promise<void> {
+  const environment = join(folder, 'pip');
+  const options = { env: local.environment };
+  await run('python3', ['-m', 'venv', environment], options);
+  const version = (await run(python, ['-c', 'import sys; print("%d.%d" % sys.version_info[:2])'])).trim();
+  const from = ['--python-version', version, '--only-binary=:all:', '--require-hashes', '-r', requirements];
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-compile', '--target', target];
+  await run(join(environment, 'bin/python'), [...pip, ...from], options);
+  await run('rm', ['-r', environment]);
+}
+
+/** The interpreter and the standard library of the distribution, without what no server needs. */
+async function copyPython(root: string): Promise<void> {
+  const library = (await run(python, ['-c', 'import sysconfig; print(sysconfig.get_path("stdlib"))'])).trim();
+  const leftOut =
+    /\/(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|__pycache__|dist-packages|site-packages|config-[^/]*)(\/|$)/;
+  cpSync(library, join(root, library), {
+    recursive: true,
+    filter: (from) => !leftOut.test(from.slice(library.length)),
+  });
+  await copyProgram(root, python);
+  await copyLibraries(root, filesBelow(join(root, library)));
+}
+
+async function copyProgram(root: string, program: string): Promise<void> {
+  const real = realpathSync(program);
+  const to = join(root, 'usr/bin', basename(real));
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(real, to);
+  if (basename(real) !== basename(program)) symlinkSync(basename(real), join(root, 'usr/bin', basename(program)));
+  if (!existsSync(join(root, 'bin'))) symlinkSync('usr/bin', join(root, 'bin'));
+  await copyLibraries(root, [real]);
+}
+
+/** The shared libraries that ldd(1) names for these files, where it finds them. */
+async function copyLibraries(root: string, files: readonly string[]): Promise<void> {
+  for (const file of files.filter((one) => /\.so(\.|$)|\/bin\//.test(one))) {
+    const named = (await run('ldd', [file]).catch(() => '')).matchAll(/(\/\S+) \(0x/g);
+    for (const [, library] of named) {
+      if (library!.startsWith(root)) continue;
+      const to = join(root, library!);
+      if (existsSync(to)) continue;
+      mkdirSync(dirname(to), { recursive: true });
+      copyFileSync(realpathSync(library!), to);
+    }
+  }
+}
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
