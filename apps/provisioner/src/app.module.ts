@@ -3,7 +3,14 @@ import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
-import { Cluster, Footprints, ProvisionerSettings, PublishedTemplates, TenantShards } from './application/ports.js';
+import {
+  Cluster,
+  Footprints,
+  ProvisionerSettings,
+  PublishedTemplates,
+  Site,
+  TenantShards,
+} from './application/ports.js';
 import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
 import { ProvisioningMetrics } from './application/provisioning-metrics.js';
 import { ReconcileFootprint } from './application/reconcile-footprint.js';
@@ -19,6 +26,7 @@ import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PostgresShards } from './infrastructure/postgres-shards.js';
 import { Provisioner1764000000030 } from './infrastructure/provisioner.migration.js';
 import { PublishedTemplateRepository } from './infrastructure/published-template.repository.js';
+import { RoutedSite } from './infrastructure/routed-site.js';
 
 @Module({})
 export class AppModule {
@@ -26,7 +34,11 @@ export class AppModule {
     const settings: ProvisionerSettings = {
       meshName: config.MESH_NAME,
       storageClass: config.MESH_STORAGE_CLASS,
-      urlScheme: config.MESH_URL_SCHEME,
+      urlOf(host) {
+        const port = config.MESH_URL_PORT ? `:${config.MESH_URL_PORT}` : '';
+        return `${config.MESH_URL_SCHEME}://${host}${port}`;
+      },
+      routerUrl: config.MESH_ROUTER_URL,
       shards: config.MESH_SHARD_URLS,
     };
     return {
@@ -62,6 +74,7 @@ export class AppModule {
         { provide: PublishedTemplates, useClass: PublishedTemplateRepository },
         { provide: TenantShards, useClass: PostgresShards },
         { provide: Cluster, useClass: KubernetesCluster },
+        { provide: Site, useClass: RoutedSite },
         ProvisioningMetrics,
         ReconcileFootprint,
         RemoveFootprint,

@@ -21,6 +21,10 @@ const Environment = z.object({
   /** Has to retain its volumes: files are destroyed by an approved purge and by nothing else. */
   MESH_STORAGE_CLASS: z.string().min(1),
   MESH_URL_SCHEME: z.enum(['http', 'https']).default('https'),
+  /** In the address a customer gets, where it is not the scheme's own. */
+  MESH_URL_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
+  /** The router of all hosts: an instance is Ready when it answers there. Without it, when its pod is. */
+  MESH_ROUTER_URL: z.url({ protocol: /^https?$/ }).optional(),
 });
 
 /** The only place that reads the environment. Throws one error that names every fault. */

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
@@ -7,6 +7,10 @@ import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#mes
 import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
+import { addresses } from './node/addresses.js';
+import { importImage } from './node/container-runtime.js';
+import { writeOdooImage } from './node/odoo-image.js';
+import { State } from './state.js';
 
 /** The services that are programs today; the others have their users and rights already. */
 export const programs = ['capacity-planner', 'provisioner', 'api-gateway'] as const satisfies readonly Service[];
@@ -85,11 +89,19 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
+        ...(stack.MESH_NODE_ADDRESS && {
+          MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
+          MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32`,
+        }),
       }),
       ...(service === 'provisioner' && {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
         MESH_URL_SCHEME: 'http',
+        ...(stack.MESH_ROUTER_URL && {
+          MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
+          MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
+        }),
       }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
@@ -159,19 +171,42 @@ async function installShard(plan: MeshPlan, secret: (of: string) => string): Pro
   await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
   const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
   const shard = new Shard('local', shardUrl(plan, secret), name);
+  const templates = ['en_US', 'fr_FR'].map((language) => ({
+    database: roleName(name, `tpl_18_apps_${language.toLowerCase()}`),
+    language,
+  }));
   try {
-    for (const language of ['en_US', 'fr_FR']) {
-      const database = roleName(name, `tpl_18_apps_${language.toLowerCase()}`);
-      const template = { database, image: 'registry.local/odoo:18.0', version: '18.0', bundle: 'apps', language };
-      await publishTemplate(shard, template, sql);
-    }
+    // Before the templates: whoever hears of one may start a pod of it.
+    const image = await odooImage(
+      plan,
+      templates.map(({ database }) => database),
+    );
+    for (const { database, language } of templates)
+      await publishTemplate(shard, { database, image, version: '18.0', bundle: 'apps', language }, sql);
   } finally {
     await shard.close();
   }
 }
 
+/** On simulated nodes a name is enough; a real one needs the image, with a folder for each template's files. */
+async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]): Promise<string> {
+  if (!stack.MESH_NODE_ADDRESS) return 'registry.local/odoo:18.0';
+  const image = `registry.local/${name}/odoo:18.0`;
+  const state = new State(stack.MESH_STATE);
+  const file = state.path('node', 'images', `${name}-odoo.tar`);
+  if (!existsSync(file)) {
+    const folders = Object.fromEntries(templates.map((database) => [database, undefined]));
+    await writeOdooImage(state, file, image, folders);
+  }
+  await importImage(state, { name: image, file });
+  return image;
+}
+
+/** As its tenants reach it: what stands here goes into their odoo.conf. */
 function shardUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
-  return withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres');
+  const url = new URL(withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres'));
+  if (stack.MESH_NODE_ADDRESS) url.hostname = stack.MESH_NODE_ADDRESS;
+  return url.toString();
 }
 
 async function uninstallDatabases(name: string, administratorUrl: string): Promise<void> {

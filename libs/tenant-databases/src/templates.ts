@@ -26,7 +26,8 @@ interface TemplateMark extends Omit<Template, 'database'> {
  */
 export async function publishTemplate(shard: Shard, template: Omit<Template, 'madeAt'>, sql: string): Promise<void> {
   const database = quoteName(checkTenantName(template.database));
-  const content = createHash('sha256').update(sql).digest('hex');
+  // Files and code are the image's: another image makes another template of the same tables.
+  const content = createHash('sha256').update(`${template.image}\n${sql}`).digest('hex');
   await shard.exclusively(template.database, async (session) => {
     const { rows } = await session.query(
       `SELECT datistemplate AS frozen, shobj_description(oid, 'pg_database') AS comment FROM pg_database WHERE datname = $1`,

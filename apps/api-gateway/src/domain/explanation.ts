@@ -91,6 +91,10 @@ const words: Readonly<Record<string, Words>> = {
     'An operator raises the quota; it goes on by itself then.',
   ),
   'provisioning PodNotReady': platform('Odoo to start', 'It is Ready when its pod is.'),
+  'provisioning SiteNotAnswering': platform(
+    'its log-in page to be answered at its host',
+    'It is asked again until it is.',
+  ),
   failed: platform(
     'somebody who mends the cause and asks for it to be taken up again',
     'An operator looks at the message, then sends instance.provision-retry-requested.',

@@ -79,12 +79,23 @@ export interface Template {
   readonly madeAt: string;
 }
 
+/** The instance as its customer finds it. */
+export abstract class Site {
+  /**
+   * Asks for the log-in page through the router, at the instance's host, again and again for at most two seconds.
+   * `simulated`: there is no router that could answer.
+   */
+  abstract ask(footprint: Footprint, signal: AbortSignal): Promise<Exclude<Observed['site'], 'unasked'>>;
+}
+
 /** What the operator decided; see config.ts. */
 export abstract class ProvisionerSettings {
   abstract readonly meshName: string;
   abstract readonly storageClass: string;
-  /** Of the address a customer gets. */
-  abstract readonly urlScheme: 'http' | 'https';
+  /** The address a customer gets. */
+  abstract urlOf(host: string): string;
+  /** `http[s]://host:port` of the router of all hosts; without one, Ready is believed of the pod's condition. */
+  abstract readonly routerUrl: string | undefined;
   /** Database shards with the mesh role's address on each. */
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
 }

@@ -7,13 +7,15 @@ import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
-import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
+import { Cluster, Footprints, Obstacle, ProvisionerSettings, Site, TenantShards } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
 const lookAgainMs = 5_000;
+/** Nothing hurries us when a site begins to answer. */
+const askAgainMs = 250;
 
 /**
  * Makes a footprint: looks at the world, takes step after step and tells each, until there is something to wait for or
@@ -26,6 +28,7 @@ export class ReconcileFootprint {
     private readonly footprints: Footprints,
     private readonly cluster: Cluster,
     private readonly shards: TenantShards,
+    private readonly site: Site,
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
     private readonly settings: ProvisionerSettings,
@@ -56,13 +59,13 @@ export class ReconcileFootprint {
       this.cluster.watch(footprint.placed.namespace);
 
       const looked = footprint;
-      const observed: Observed = assumed ?? (await inSpan('look', {}, () => this.look(looked)));
+      const observed: Observed = assumed ?? (await inSpan('look', {}, () => this.look(looked, lease.signal)));
       const action = nextAction(observed);
       if (assumed && action?.kind !== 'act') {
         assumed = undefined;
         continue;
       }
-      if (!action) return await this.announceReady(lease, footprint);
+      if (!action) return await this.announceReady(lease, footprint, observed.site === 'answers');
       if (action.kind === 'fail') return await this.giveUp(lease, footprint, action.code, action.message);
       if (Date.now() - footprint.startedAt.getTime() > provisioningDeadlineMs)
         return await this.giveUp(lease, footprint, 'DEADLINE_EXCEEDED', `not ready in time: ${describe(action)}`);
@@ -70,7 +73,7 @@ export class ReconcileFootprint {
         const told = await this.noteCondition(lease, footprint, action);
         // Who waits is looked at all the time; a trace of fifteen minutes of that could not be read.
         if (!told && !acted) forgetThisRun();
-        return { again: lookAgainMs };
+        return { again: action.soon ? askAgainMs : lookAgainMs };
       }
       const begun = performance.now();
       await this.metrics.measured(action.step, () => this.act(lease, footprint!, action.step));
@@ -81,9 +84,11 @@ export class ReconcileFootprint {
     return { again: 0 };
   }
 
-  private async look(footprint: Footprint): Promise<Observed> {
+  private async look(footprint: Footprint, signal: AbortSignal): Promise<Observed> {
     const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
-    return { ...onCluster, ...onShard };
+    const seen = { ...onCluster, ...onShard, site: 'unasked' } as const;
+    const stands = nextAction(seen) === undefined;
+    return stands ? { ...seen, site: await this.site.ask(footprint, signal) } : seen;
   }
 
   /**
@@ -169,16 +174,12 @@ export class ReconcileFootprint {
     return true;
   }
 
-  private async announceReady(lease: Lease, footprint: Footprint): Promise<Outcome> {
+  private async announceReady(lease: Lease, footprint: Footprint, answered: boolean): Promise<Outcome> {
     const timings = { ...footprint.timings, ready: Date.now() - footprint.startedAt.getTime() };
     const uuid = await this.shards.uuidOf(footprint);
     const names = footprintNames(this.settings.meshName, footprint.footprintId);
-    // Simulated nodes: the pod's condition is all that can be seen. The real node's answer comes with living instances.
-    const seen = {
-      uuid,
-      verified: 'pod-condition',
-      url: `${this.settings.urlScheme}://${footprint.placed.host}`,
-    } as const;
+    const verified = answered ? 'http' : 'pod-condition';
+    const seen = { uuid, verified, url: this.settings.urlOf(footprint.placed.host) } as const;
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
       await ctx.publish(InstanceReady, readyFact({ ...current, timings }, names, seen));

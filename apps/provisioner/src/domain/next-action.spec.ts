@@ -8,6 +8,7 @@ const nothing: Observed = {
   database: 'absent',
   deployment: 'absent',
   routed: false,
+  site: 'unasked',
 };
 const everything: Observed = {
   secret: 'present',
@@ -16,6 +17,7 @@ const everything: Observed = {
   database: 'personal',
   deployment: { ready: true },
   routed: true,
+  site: 'answers',
 };
 
 test.each<[string, Observed, string]>([
@@ -41,6 +43,9 @@ test.each<[string, Observed, string]>([
     },
     'wait CELL_FULL',
   ],
+  ['a site that is not there yet', { ...everything, site: { instead: 'a 404' } }, 'wait SiteNotAnswering'],
+  ['a workload whose site nobody asked', { ...everything, site: 'unasked' }, 'nothing to do'],
+  ['a simulated workload', { ...everything, site: 'simulated' }, 'nothing to do'],
   ['everything', everything, 'nothing to do'],
 ])('seeing %s', (_, observed, expected) => {
   const action = nextAction(observed);

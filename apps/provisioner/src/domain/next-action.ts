@@ -7,6 +7,13 @@ export interface Observed {
   readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
   readonly deployment: 'absent' | 'terminating' | Workload;
   readonly routed: boolean;
+  /** Asked only of a workload that is ready. `simulated`: nobody could answer there. */
+  readonly site: 'unasked' | 'simulated' | 'answers' | Silence;
+}
+
+/** What came in place of the log-in page, in words. */
+export interface Silence {
+  readonly instead: string;
 }
 
 export interface Workload {
@@ -22,8 +29,17 @@ export type Step = (typeof steps)[number];
 
 export type Action =
   | { readonly kind: 'act'; readonly step: Exclude<Step, 'ready'> }
-  | { readonly kind: 'wait'; readonly step: Step; readonly reason: string; readonly message: string }
+  | Wait
   | { readonly kind: 'fail'; readonly code: string; readonly message: string };
+
+export interface Wait {
+  readonly kind: 'wait';
+  readonly step: Step;
+  readonly reason: string;
+  readonly message: string;
+  /** No watch will tell when it is over. */
+  readonly soon?: true;
+}
 
 /**
  * The next step towards a running footprint; undefined: it stands. The Secret comes first, because the password lives
@@ -50,6 +66,9 @@ export function nextAction(observed: Observed): Action | undefined {
     return wait('ready', /quota/i.test(message) ? 'CELL_FULL' : reason, message);
   }
   if (!observed.deployment.ready) return wait('ready', 'PodNotReady', 'Odoo is starting');
+  // Nobody tells us when a route is taken up: it has to be asked again soon.
+  if (typeof observed.site === 'object')
+    return { ...wait('ready', 'SiteNotAnswering', observed.site.instead), soon: true };
   return undefined;
 }
 
@@ -74,7 +93,7 @@ export function afterStep(observed: Observed, step: Exclude<Step, 'ready'>): Obs
   }
 }
 
-function wait(step: Step, reason: string, message: string): Action {
+function wait(step: Step, reason: string, message: string): Wait {
   return { kind: 'wait', step, reason, message };
 }
 

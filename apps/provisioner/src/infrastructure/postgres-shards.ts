@@ -53,7 +53,7 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {
     const { specification, host } = footprint.placed;
     const { company, adminLogin, adminPasswordHash, language, country } = specification;
-    const baseUrl = `${this.settings.urlScheme}://${host}`;
+    const baseUrl = this.settings.urlOf(host);
     const customer = { baseUrl, company, adminLogin, adminPasswordHash, language, country: country ?? undefined };
     const uuid = await this.on(footprint, (shard) => personalise(shard, this.tenantOf(footprint), customer, fence));
     this.uuids.set(footprint.footprintId, uuid);

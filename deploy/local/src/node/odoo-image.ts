@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -14,6 +15,7 @@ import { basename, dirname, join } from 'node:path';
 import { type CacheEntry, ensureCached } from '../build-cache.js';
 import type { LocalConfig } from '../config.js';
 import { run } from '../run.js';
+import type { State } from '../state.js';
 import type { Progress } from '../terminal.js';
 import { type ImageConfig, packLayer, writeImage } from './oci-image.js';
 
@@ -87,18 +89,26 @@ export function standInLayers(local: LocalConfig): CacheEntry {
   };
 }
 
+const baseOf = (state: State) => state.path('node', 'images', 'odoo-base.tar');
+
+/** The layers that images of this state are made of. */
+export async function provideOdoo(local: LocalConfig, state: State, progress: Progress): Promise<void> {
+  const folder = await ensureCached(local.cache, standInLayers(local), progress);
+  mkdirSync(dirname(baseOf(state)), { recursive: true });
+  rmSync(baseOf(state), { force: true });
+  symlinkSync(join(folder, 'layer.tar'), baseOf(state));
+}
+
 /**
  * An image of the stand-in with the files of templates, which its pods copy at their first start.
  * @param templates name of a template's database → the folder with its files, or nothing: no files yet.
  */
 export async function writeOdooImage(
-  local: LocalConfig,
+  state: State,
   file: string,
   name: string,
   templates: Readonly<Record<string, string | undefined>>,
-  progress: Progress,
 ): Promise<void> {
-  const base = join(await ensureCached(local.cache, standInLayers(local), progress), 'layer.tar');
   const folder = `${file}.templates`;
   const layer = `${file}.layer`;
   for (const [database, files] of Object.entries(templates)) {
@@ -108,7 +118,7 @@ export async function writeOdooImage(
   }
   try {
     await packLayer(folder, layer);
-    await writeImage(file, name, [base, layer], config);
+    await writeImage(file, name, [baseOf(state), layer], config);
   } finally {
     await run('rm', ['-rf', folder, layer]);
   }

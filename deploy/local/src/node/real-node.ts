@@ -12,6 +12,7 @@ import { type ImageFile, startContainerRuntime } from './container-runtime.js';
 import { startNames } from './names.js';
 import { killPods } from './namespaces.js';
 import { packLayer, writeImage } from './oci-image.js';
+import { provideOdoo } from './odoo-image.js';
 import { startRouter } from './router.js';
 import { startVolumes } from './volumes.js';
 
@@ -46,6 +47,7 @@ export async function startRealNode(
   const built = async (entry: ReturnType<typeof pause>) => await ensureCached(config.cache, entry, progress);
   const agents = await built(nodeAgents(config));
   progress('container runtime');
+  await provideOdoo(config, state, progress);
   await startContainerRuntime(state, await sandboxImage(state, await built(pause(config))));
   const api = await ClusterApi.open(kubeconfig);
   try {
