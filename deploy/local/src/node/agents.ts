@@ -14,7 +14,6 @@ export async function startKubelet(state: State, bin: string, kubeconfig: string
   const folder = state.path('node');
   const file = join(folder, 'kubelet.json');
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'resolv.conf'), `nameserver ${addresses.node}\n`);
   writeFileSync(file, JSON.stringify(kubeletConf(state), null, 2));
   await state.processes.start({
     name: 'kubelet',
@@ -88,7 +87,7 @@ function kubeletConf(state: State) {
     authorization: { mode: 'Webhook' },
     clusterDNS: [addresses.node],
     clusterDomain: 'cluster.local',
-    resolvConf: join(state.path('node'), 'resolv.conf'),
+    resolvConf: '/etc/resolv.conf',
     tlsCertFile: pki('kubelet.crt'),
     tlsPrivateKeyFile: pki('kubelet.key'),
     // Of a disk and a memory that are shared with everything else: what is full is full for the machine, not for pods.

@@ -138,13 +138,21 @@ async function untilUnshared(pid: number): Promise<void> {
 
 /** Mounts, addresses and settings that only the inside sees. */
 async function furnish(state: State, pid: number): Promise<void> {
-  const settings = state.path('node', 'kernel-settings');
+  const settings = state.path('node', 'settings');
   mkdirSync(settings, { recursive: true });
-  const binds = Object.entries(kernelSettings).flatMap(([name, value]) => {
-    const file = join(settings, name.replaceAll('/', '_'));
-    writeFileSync(file, `${value}\n`);
-    return [file, `/proc/sys/${name}`];
-  });
+  const shown = (name: string, content: string, at: string) => {
+    const file = join(settings, name);
+    writeFileSync(file, content);
+    return [file, at];
+  };
+  const binds = [
+    ...Object.entries(kernelSettings).flatMap(([name, value]) =>
+      shown(name.replaceAll('/', '_'), `${value}\n`, `/proc/sys/${name}`),
+    ),
+    // The machine's own servers of names cannot be reached from here: who asked them would wait for nothing.
+    ...shown('hosts', `127.0.0.1 localhost\n${addresses.node} ${nodeName}\n`, '/etc/hosts'),
+    ...shown('resolv.conf', `nameserver ${addresses.node}\n`, '/etc/resolv.conf'),
+  ];
   const script = `
     mount --make-rshared /
     mount -t tmpfs -o mode=0755 tmpfs /run
