@@ -175,7 +175,7 @@ async function startBare(stack: StackEnv): Promise<Running> {
 async function measureBare(stack: StackEnv, mesh: BenchMesh, n: number): Promise<Measured> {
   const namespace = `${mesh.name}-c0`;
   const cell = { meshName: mesh.name, cell: 'c0', namespace, places: 1_000, footprintWriters: [] };
-  const networks = { ingressNamespace: 'kube-system', clusterNetworks: [], databaseNetworks: [] };
+  const networks = { ingressNamespace: 'kube-system', clusterNetworks: [], databases: [] };
   for (const manifest of cellManifests({ ...cell, ...networks }))
     await mesh.cluster.apply(manifest as KubernetesObject, 'bench');
   const script = new BareProvisioner({

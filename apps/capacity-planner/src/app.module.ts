@@ -46,7 +46,7 @@ export class AppModule {
       maxCells: config.MESH_MAX_CELLS,
       ingressNamespace: config.MESH_INGRESS_NAMESPACE,
       clusterNetworks: config.MESH_CLUSTER_NETWORKS,
-      databaseNetworks: config.MESH_DATABASE_NETWORKS,
+      databases: config.MESH_DATABASE_NETWORKS,
       shards: config.MESH_SHARDS,
     };
     return {

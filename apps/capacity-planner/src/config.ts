@@ -26,7 +26,14 @@ const Environment = z.object({
   MESH_INGRESS_NAMESPACE: z.string().default('kube-system'),
   /** Out of bounds for an Odoo; K3s' defaults for pods and services. */
   MESH_CLUSTER_NETWORKS: list.default(['10.42.0.0/16', '10.43.0.0/16']),
-  MESH_DATABASE_NETWORKS: list.default([]),
+  /** `CIDR` or `CIDR:port`, …: where the shards answer, 5432 if nothing is said. */
+  MESH_DATABASE_NETWORKS: list.default([]).transform((networks, ctx) =>
+    networks.map((one) => {
+      const [, cidr, port] = /^(\d+(?:\.\d+){3}\/\d+)(?::(\d+))?$/.exec(one) ?? [];
+      if (!cidr) ctx.addIssue(`${one} is not CIDR or CIDR:port`);
+      return { cidr: cidr!, port: Number(port ?? 5432) };
+    }),
+  ),
 });
 
 /** The only place that reads the environment. Throws one error that names every fault. */

@@ -33,7 +33,7 @@ const fleeting = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'o
 export interface DatabaseOptions {
   /** False: no fsync. */
   readonly durable: boolean;
-  /** Pods connect too, to the node's address and PostgreSQL's own port. */
+  /** Pods connect too, to the node's address. */
   readonly forPods: boolean;
 }
 
@@ -55,7 +55,7 @@ export async function startDatabase(state: State, tools: DatabaseTools, options:
     const data = join(folder, `data-${major}`);
     if (!existsSync(data)) await initialise(state, tools, data, user);
 
-    const port = options.forPods ? await state.fixedPort('database', 5432) : await state.port('database');
+    const port = await state.port('database');
     const { listen, clients } = options.forPods
       ? {
           listen: `127.0.0.1,${addresses.node}`,

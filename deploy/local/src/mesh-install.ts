@@ -91,7 +91,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
         ...(stack.MESH_NODE_ADDRESS && {
           MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
-          MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32`,
+          MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32:${new URL(stack.MESH_POSTGRES_URL).port}`,
         }),
       }),
       ...(service === 'provisioner' && {

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
 import { Interrupted } from './interruption.js';
 import { runLane } from './lanes.js';
-import { Stack, type StackOptions } from './stack.js';
+import { ownChoices, Stack, type StackOptions } from './stack.js';
 import { State } from './state.js';
 import { say } from './terminal.js';
 
@@ -36,7 +36,7 @@ export const nodeLane = {
     const stack = new Stack(config, new State(config.state));
     const start = Date.now();
     try {
-      const env = await stack.start(nodeLaneStack, { choices: stack.ownChoices(), realNode: true });
+      const env = await stack.start(nodeLaneStack, { choices: ownChoices(), realNode: true });
       const filter = { grep: values.grep, paths: positionals, long: values.long };
       writeFileSync(result, JSON.stringify(await runLane(config, 'node', filter, { ...env }, report)));
     } catch (error) {

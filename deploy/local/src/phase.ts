@@ -2,12 +2,14 @@ import type { LocalConfig } from './config.js';
 import type { StackEnv } from './env-file.js';
 import type { InstalledMesh } from './mesh-install.js';
 import type { MeshServices } from './mesh-services.js';
+import type { Prepared } from './stack.js';
 import type { State } from './state.js';
 
 /** What the phases of `npm run up` hand on to each other. */
 export interface UpContext {
   readonly config: LocalConfig;
   readonly state: State;
+  readonly prepared: Prepared;
   readonly sure: boolean;
   /** The addresses, from the phase `Stack` on. */
   env: StackEnv | undefined;

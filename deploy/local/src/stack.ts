@@ -42,6 +42,12 @@ export interface Prepared {
   readonly whyNoRealNode?: string | undefined;
 }
 
+/** Of a stack with a real node, whose preparation was done outside. */
+export function ownChoices(): Choices {
+  const own = { rung: 'own', why: 'with a real node' } as const;
+  return { broker: own, database: own, cluster: own, jaeger: own };
+}
+
 /** Broker, database, cluster and, where traces are wanted, Jaeger of one state folder. */
 export class Stack {
   private readonly compose: Compose;
@@ -172,12 +178,6 @@ export class Stack {
       docker: await findDocker(this.config),
     });
     return traces ? { ...servers, jaeger: tracing } : servers;
-  }
-
-  /** Of a stack with a real node, whose preparation was done outside. */
-  ownChoices(): Choices {
-    const own = { rung: 'own', why: 'with a real node' } as const;
-    return { broker: own, database: own, cluster: own, jaeger: own };
   }
 
   private whyNoRealNode(choices: Choices): string | undefined {

@@ -58,13 +58,6 @@ export class State {
     throw new Error('no free port between 20000 and 32000 on 127.0.0.1');
   }
 
-  /** A port that others expect. For servers in a network of their own; throws when it is taken there. */
-  async fixedPort(name: string, port: number): Promise<number> {
-    if (!(await isFree(port))) throw new Error(`port ${port} for ${name} is taken`);
-    this.write('ports', { ...this.read('ports'), [name]: String(port) });
-    return port;
-  }
-
   /** The port that was chosen for a server before. Throws when it has none yet. */
   keptPort(name: string): number {
     const kept = this.read('ports')[name];

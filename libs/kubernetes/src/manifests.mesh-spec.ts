@@ -104,7 +104,7 @@ it('the planner can make a cell, and the server takes every object of it', async
     footprintWriters: [{ serviceAccount: 'provisioner', namespace: home }],
     ingressNamespace: 'kube-system',
     clusterNetworks: ['10.42.0.0/16'],
-    databaseNetworks: ['10.9.0.1/32'],
+    databases: [{ cidr: '10.9.0.1/32', port: 5432 }],
     mailNetworks: ['10.9.1.0/28'],
     objectStorageNetworks: ['10.9.2.0/28'],
   });

@@ -13,7 +13,7 @@ const spec: CellSpec = {
   ],
   ingressNamespace: 'traefik',
   clusterNetworks: ['10.42.0.0/16', '10.43.0.0/16'],
-  databaseNetworks: ['10.9.0.10/32'],
+  databases: [{ cidr: '10.9.0.10/32', port: 5432 }],
 };
 const labels = {
   'app.kubernetes.io/managed-by': 'odoo-mesh',
@@ -111,7 +111,7 @@ it('a mail relay in the cluster is for all, object storage in the cluster for Jo
 });
 
 it('no database networks open nothing: an empty list of peers would mean everywhere', () => {
-  const cell = cellManifests({ ...spec, databaseNetworks: [] });
+  const cell = cellManifests({ ...spec, databases: [] });
   expect(find('NetworkPolicy', 'odoo', cell)).toMatchObject({ spec: { egress: [dns, internet] } });
 });
 

@@ -10,8 +10,8 @@ export interface CellSpec {
   readonly ingressNamespace: string;
   /** The cluster's own networks (IPv4 CIDRs): an Odoo reaches the internet, but nothing in here beside what is named. */
   readonly clusterNetworks: readonly string[];
-  /** The database shards' addresses; TCP 5432. */
-  readonly databaseNetworks: readonly string[];
+  /** Where the database shards answer. */
+  readonly databases: readonly { readonly cidr: string; readonly port: number }[];
   /** Mail relays inside the cluster's networks; TCP 25, 465, 587. */
   readonly mailNetworks?: readonly string[];
   /** Object storage inside the cluster's networks, for Jobs; TCP 80, 443. */

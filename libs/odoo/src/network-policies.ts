@@ -13,7 +13,7 @@ type PolicySpec = NonNullable<Wire<V1NetworkPolicy>['spec']>;
 export function networkPolicySpecs(spec: CellSpec): Readonly<Record<string, PolicySpec>> {
   const everyPod = [
     dns,
-    ...toNetworks(spec.databaseNetworks, [5432]),
+    ...spec.databases.flatMap(({ cidr, port }) => toNetworks([cidr], [port])),
     ...toNetworks(spec.mailNetworks ?? [], [25, 465, 587]),
     outside(spec.clusterNetworks),
   ];

@@ -80,6 +80,6 @@ export abstract class PlannerSettings {
   /** CIDRs of the cluster: out of bounds for an Odoo. */
   abstract readonly clusterNetworks: readonly string[];
   /** CIDRs of the database shards. */
-  abstract readonly databaseNetworks: readonly string[];
+  abstract readonly databases: readonly { readonly cidr: string; readonly port: number }[];
   abstract readonly shards: readonly { readonly name: string; readonly databases: number }[];
 }

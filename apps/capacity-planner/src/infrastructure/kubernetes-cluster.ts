@@ -16,7 +16,7 @@ export class KubernetesCluster extends Cluster {
   }
 
   async applyCell(cell: Cell, fence: () => void): Promise<void> {
-    const { meshName, clusterNetworks, databaseNetworks, ingressNamespace } = this.settings;
+    const { meshName, clusterNetworks, databases, ingressNamespace } = this.settings;
     const manifests = cellManifests({
       meshName,
       cell: cell.id,
@@ -25,7 +25,7 @@ export class KubernetesCluster extends Cluster {
       footprintWriters: [{ serviceAccount: 'provisioner', namespace: `${meshName}-system` }],
       ingressNamespace,
       clusterNetworks,
-      databaseNetworks,
+      databases,
     });
     for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
   }
