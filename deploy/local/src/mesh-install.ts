@@ -26,6 +26,8 @@ export interface MeshPlan {
   readonly folder: string;
   /** Gives the same secret for the same name each time; without it every installation makes new ones. */
   readonly secret?: (of: string) => string;
+  /** Running spares, as the planner's MESH_SPARES says them. */
+  readonly spares?: string;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
@@ -89,6 +91,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
+        ...(plan.spares && { MESH_SPARES: plan.spares }),
         ...(stack.MESH_NODE_ADDRESS && {
           MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
           MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32:${new URL(stack.MESH_POSTGRES_URL).port}`,

@@ -1,5 +1,6 @@
 export * from './contract.js';
 export * from './envelope.js';
+export * from './footprint-messages.js';
 export * from './instance-requests.js';
 export * from './lifecycle-facts.js';
 export * from './new-id.js';

@@ -1,4 +1,5 @@
 import { expect, it } from '@jest/globals';
+import type { KubernetesObject } from '@kubernetes/client-node';
 import fc from 'fast-check';
 import type { FootprintSpec } from './footprint.js';
 import { footprintManifests } from './footprint-manifests.js';
@@ -13,16 +14,19 @@ const spec: FootprintSpec = {
   namespace: 'mesh-c0',
   cell: 'c0',
   footprintId,
-  instanceId: '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
-  customerId: 'c-1042',
+  tenant: {
+    instanceId: '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
+    customerId: 'c-1042',
+    host: 'acme.example.com',
+  },
   epoch: 3,
   plan: findPlan('business', 1)!,
-  host: 'acme.example.com',
   image: 'registry.example/odoo:18.0',
   templateDatabase: 'tpl_apps',
   storageClass: 'local',
   replicas: 1,
 };
+const at = (host: string): FootprintSpec => ({ ...spec, tenant: { ...spec.tenant!, host } });
 const secrets = { conf: '[options]\n', password: 's3cret' };
 const manifests = footprintManifests(spec, secrets);
 
@@ -217,18 +221,30 @@ it('a stopped footprint is the same with no pod', () => {
 });
 
 it('a claim changes who it is for on every object, and nothing in the pod’s template: nothing restarts', () => {
-  const claimed = footprintManifests({ ...spec, instanceId: 'another', customerId: 'other', epoch: 4 }, secrets);
+  const claimed = footprintManifests(
+    { ...spec, tenant: { instanceId: 'another', customerId: 'other', host: 'other.example.com' }, epoch: 4 },
+    secrets,
+  );
   expect(claimed.deployment.spec).toEqual(manifests.deployment.spec);
-  for (const manifest of Object.values(claimed)) {
-    expect(manifest.metadata.labels).toMatchObject({ 'instance-id': 'another', 'customer-id': 'other' });
-    expect(manifest.metadata.annotations).toEqual({ 'mesh.odoo/epoch': '4' });
+  for (const manifest of Object.values(claimed) as KubernetesObject[]) {
+    expect(manifest.metadata?.labels).toMatchObject({ 'instance-id': 'another', 'customer-id': 'other' });
+    expect(manifest.metadata?.annotations).toEqual({ 'mesh.odoo/epoch': '4' });
   }
+});
+
+it('a spare is the same, but nobody’s: no customer on it, and no way to it', () => {
+  const spare = footprintManifests({ ...spec, tenant: null }, secrets);
+  expect(spare.deployment.spec).toEqual(manifests.deployment.spec);
+  expect(spare.ingressRoute).toBeUndefined();
+  expect(JSON.stringify(spare)).not.toMatch(/instance-id|customer-id|c-1042|acme/);
 });
 
 it('no customer id can do more than be itself: a label that is one, and the raw text in an annotation', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 128 }), (customerId) => {
-      const sent = JSON.parse(JSON.stringify(footprintManifests({ ...spec, customerId }, secrets)));
+      const sent = JSON.parse(
+        JSON.stringify(footprintManifests({ ...spec, tenant: { ...spec.tenant!, customerId } }, secrets)),
+      );
       for (const [name, manifest] of Object.entries(manifests)) {
         const { labels, annotations, ...rest } = sent[name].metadata;
         const { 'customer-id': label, ...otherLabels } = labels;
@@ -259,7 +275,7 @@ it.each([
   '*.b',
   `${'a.'.repeat(126)}aa`,
 ])('refuses %j as a host', (host) => {
-  expect(() => footprintManifests({ ...spec, host }, secrets)).toThrow('not a host name');
+  expect(() => footprintManifests(at(host), secrets)).toThrow('not a host name');
 });
 
 it('no host can change a rule: it is between the quotes, or refused', () => {
@@ -272,13 +288,13 @@ it('no host can change a rule: it is between the quotes, or refused', () => {
     fc.property(host, (host) => {
       let rules: readonly { match: string }[];
       try {
-        rules = footprintManifests({ ...spec, host }, secrets).ingressRoute.spec.routes;
+        rules = footprintManifests(at(host), secrets).ingressRoute!.spec.routes;
       } catch {
         return;
       }
       expect(host).toMatch(/^[a-z0-9.-]+$/);
       expect(rules.map((rule) => rule.match)).toEqual(
-        manifests.ingressRoute.spec.routes.map((rule) => rule.match.replace('acme.example.com', host)),
+        manifests.ingressRoute!.spec.routes.map((rule) => rule.match.replace('acme.example.com', host)),
       );
     }),
   );

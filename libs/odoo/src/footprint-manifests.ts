@@ -11,7 +11,8 @@ export interface FootprintManifests {
   readonly volumeClaim: Wire<V1PersistentVolumeClaim>;
   readonly service: Wire<V1Service>;
   readonly deployment: Wire<V1Deployment>;
-  readonly ingressRoute: IngressRoute;
+  /** None of a spare: nobody is to reach it. */
+  readonly ingressRoute: IngressRoute | undefined;
 }
 
 /**
@@ -27,7 +28,7 @@ export function footprintManifests(
     volumeClaim: volumeClaimManifest(spec),
     service: serviceManifest(spec),
     deployment: deploymentManifest(spec),
-    ingressRoute: ingressRouteManifest(spec),
+    ingressRoute: spec.tenant ? ingressRouteManifest(spec, spec.tenant.host) : undefined,
   };
 }
 
@@ -70,11 +71,11 @@ export function serviceManifest(spec: FootprintSpec): Wire<V1Service> {
   };
 }
 
-export function ingressRouteManifest(spec: FootprintSpec): IngressRoute {
+export function ingressRouteManifest(spec: FootprintSpec, host: string): IngressRoute {
   return {
     apiVersion: 'traefik.io/v1alpha1',
     kind: 'IngressRoute',
     metadata: objectMetadata(spec, spec.names.object),
-    spec: { entryPoints: ['web'], routes: routesOf(spec.host, spec.names.object) },
+    spec: { entryPoints: ['web'], routes: routesOf(host, spec.names.object) },
   };
 }
