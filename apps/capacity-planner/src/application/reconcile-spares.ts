@@ -12,6 +12,8 @@ import { Cells, DatabaseShards, Placements, PlannerSettings, Spares, Templates }
 import { Retirement } from './retirement.js';
 
 const lookAgainMs = 15_000;
+/** Nobody tells us when the last one has its place. */
+const customersFirstMs = 500;
 /** Whose removal nobody has heard of for so long is asked for again: a lost broker may have taken the request. */
 const askAgainMs = 60_000;
 
@@ -35,6 +37,7 @@ export class ReconcileSpares {
 
   async reconcile(lease: Lease): Promise<Outcome> {
     let changed = 0;
+    let customersWait = false;
     await this.outbox.transaction({}, async (ctx) => {
       await lease.hold(ctx);
       const [cells, templates] = [await this.cells.all(ctx), await this.templates.all(ctx)];
@@ -49,11 +52,12 @@ export class ReconcileSpares {
         if (await this.retirement.retire(ctx, footprintId, 'it is not wanted any more')) changed += 1;
       for (const { footprintId } of await this.spares.overdue(ctx, askAgainMs))
         await this.retirement.askAgain(ctx, footprintId);
-      if ((await this.placements.waiting(1)).length > 0) return;
+      customersWait = (await this.placements.waiting(1)).length > 0;
+      if (customersWait) return;
       for (const pool of make) if (await this.make(ctx, pool, cells, templates)) changed += 1;
     });
     if (changed === 0) forgetThisRun();
-    return { again: lookAgainMs };
+    return { again: customersWait ? customersFirstMs : lookAgainMs };
   }
 
   /** @returns false when there is no room that a spare may take. */
