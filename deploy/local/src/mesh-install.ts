@@ -9,7 +9,7 @@ import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
 import { importImage } from './node/container-runtime.js';
-import { writeOdooImage } from './node/odoo-image.js';
+import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
 /** The services that are programs today; the others have their users and rights already. */
@@ -199,7 +199,7 @@ async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]
   const file = state.path('node', 'images', `${name}-odoo.tar`);
   if (!existsSync(file)) {
     const folders = Object.fromEntries(templates.map((database) => [database, undefined]));
-    await writeOdooImage(state, file, image, folders);
+    await writeTemplateImage(odooImageOf(state), file, image, folders);
   }
   await importImage(state, { name: image, file });
   return image;
