@@ -3,7 +3,7 @@ import { installMesh, type Program, programs } from './mesh-install.js';
 import { MeshServices, processNameOf } from './mesh-services.js';
 import type { Phase, UpContext } from './phase.js';
 import type { State } from './state.js';
-import { step } from './terminal.js';
+import { duration, step } from './terminal.js';
 
 const meshName = 'mesh';
 
@@ -17,9 +17,12 @@ async function startMesh(context: UpContext): Promise<void> {
 
   let installed: Awaited<ReturnType<typeof installMesh>> | undefined;
   const folder = state.path('mesh');
-  await step('installation', async () => {
+  await step('installation', async (progress) => {
     const secret = (of: string) => state.secret(`${meshName} ${of}`);
-    installed = await installMesh({ name: meshName, stack: env, root: config.root, folder, secret });
+    const makeTemplates = {
+      told: (done: string, ms: number) => progress(`template: ${done}, ${duration(ms)}`),
+    };
+    installed = await installMesh({ name: meshName, stack: env, root: config.root, folder, secret, makeTemplates });
     return 'broker users, database, template, cluster accounts';
   });
   if (!installed) return;
