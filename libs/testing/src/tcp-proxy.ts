@@ -64,6 +64,8 @@ export class TcpProxy {
   cut(): number {
     const cut = this.pairs.size;
     for (const pair of this.pairs) pair.end();
+    // Their sockets close a moment later, and until then they stand no more than after it.
+    this.pairs.clear();
     return cut;
   }
 
