@@ -17,7 +17,7 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { FootprintEntity, FootprintRepository } from './infrastructure/footprint.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PostgresShards } from './infrastructure/postgres-shards.js';
-import { Provisioner1764000000030 } from './infrastructure/provisioner.migration.js';
+import { provisionerMigrations } from './infrastructure/provisioner.migration.js';
 import { PublishedTemplateRepository } from './infrastructure/published-template.repository.js';
 
 @Module({})
@@ -27,6 +27,7 @@ export class AppModule {
       meshName: config.MESH_NAME,
       storageClass: config.MESH_STORAGE_CLASS,
       urlScheme: config.MESH_URL_SCHEME,
+      deadlineMs: config.MESH_PROVISIONING_DEADLINE,
       shards: config.MESH_SHARD_URLS,
     };
     return {
@@ -38,7 +39,7 @@ export class AppModule {
           schema: 'provisioner',
           applicationName: `${config.MESH_NAME} provisioner`,
           entities: [FootprintEntity],
-          migrations: [...jobsMigrations, ...messagingMigrations, Provisioner1764000000030],
+          migrations: [...jobsMigrations, ...messagingMigrations, ...provisionerMigrations],
           poolSize: 20,
         }),
         MessagingModule.forService({

@@ -30,6 +30,8 @@ export interface MeshPlan {
   readonly askAgain?: string;
   /** For tests: how soon the job of a worker that died goes to another, for instance `2s`. */
   readonly jobLease?: string;
+  /** For tests: after what time a provisioning is given up, for instance `3s`. */
+  readonly provisioningDeadline?: string;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
 }
@@ -90,6 +92,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
         MESH_URL_SCHEME: 'http',
+        ...(plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),

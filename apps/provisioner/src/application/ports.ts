@@ -85,6 +85,8 @@ export abstract class ProvisionerSettings {
   abstract readonly storageClass: string;
   /** Of the address a customer gets. */
   abstract readonly urlScheme: 'http' | 'https';
+  /** A making that was looked at for so long, and is not Ready, is given up. In ms. */
+  abstract readonly deadlineMs: number;
   /** Database shards with the mesh role's address on each. */
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
 }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InstancePlaced, InstanceProvisioningStarted, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import { timeSpentAtFirst } from '../domain/deadline.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';
 
@@ -19,6 +20,7 @@ export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlac
     const { footprintId, instanceId } = placed;
     if (await this.footprints.lock(ctx, footprintId)) return;
     const { traceparent, correlationId } = ctx.message;
+    const now = new Date();
     await this.footprints.save(ctx, {
       footprintId,
       instanceId,
@@ -28,7 +30,8 @@ export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlac
       timings: {},
       condition: null,
       approval: null,
-      startedAt: new Date(),
+      startedAt: now,
+      ...timeSpentAtFirst(now),
       traceparent: traceparent ?? null,
       correlationId,
     });

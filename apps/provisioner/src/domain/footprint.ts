@@ -1,11 +1,12 @@
 import type { InstancePlaced, PayloadOf } from '#contracts/index.js';
 import { findPlan, type Plan } from '#odoo/index.js';
+import type { TimeSpent } from './deadline.js';
 import type { Step } from './next-action.js';
 
 export type Placed = PayloadOf<typeof InstancePlaced>;
 
 /** Everything one Odoo needs on the cluster and on a shard, on its way from nothing to Ready and, one day, to nothing. */
-export interface Footprint {
+export interface Footprint extends TimeSpent {
   readonly footprintId: string;
   readonly instanceId: string;
   /** What the planner accepted; never changed. */
@@ -43,6 +44,3 @@ export function planOf({ placed }: Footprint): Plan {
   if (!plan) throw new Error(`plan ${name} in version ${version} is not known to this release of the provisioner`);
   return plan;
 }
-
-/** Made within this time, or given up with a reason. */
-export const provisioningDeadlineMs = 15 * 60_000;
