@@ -40,6 +40,7 @@ export interface TestMeshOptions {
   readonly retryLevels?: string;
   readonly askAgain?: string;
   readonly jobLease?: string;
+  readonly provisioningDeadline?: string;
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];

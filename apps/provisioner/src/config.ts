@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
-import { databaseSettings, jobSettings } from '#persistence/index.js';
+import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
 
 const Environment = z.object({
   ...serviceSettings(3002),
@@ -20,6 +20,8 @@ const Environment = z.object({
   ),
   /** Has to retain its volumes: files are destroyed by an approved purge and by nothing else. */
   MESH_STORAGE_CLASS: z.string().min(1),
+  /** An instance that is not Ready after this time is given up. Time in which nobody could look is not counted. */
+  MESH_PROVISIONING_DEADLINE: duration.default(900_000).pipe(z.number().min(1_000).max(86_400_000)),
   MESH_URL_SCHEME: z.enum(['http', 'https']).default('https'),
   /** In the address a customer gets, where it is not the scheme's own. */
   MESH_URL_PORT: z.coerce.number().int().min(1).max(65_535).optional(),

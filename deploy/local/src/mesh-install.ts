@@ -37,6 +37,8 @@ export interface MeshPlan {
   readonly askAgain?: string;
   /** For tests: how soon the job of a worker that died goes to another, for instance `2s`. */
   readonly jobLease?: string;
+  /** For tests: after what time a provisioning is given up, for instance `3s`. */
+  readonly provisioningDeadline?: string;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -110,6 +112,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
           MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
         }),
+        ...(plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
