@@ -52,6 +52,8 @@ export interface InstalledMesh {
   /** A key for the API. */
   readonly apiKey: string;
   readonly meshDatabaseUrl: string;
+  /** The mesh's role on the shard, as its tenants reach it. */
+  readonly shardUrl: string;
   environmentFile(service: Program): string;
 }
 
@@ -122,7 +124,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
-  return { plan, amqpUrl, apiKey, meshDatabaseUrl, environmentFile };
+  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), environmentFile };
 }
 
 /** Removes everything global of a mesh, its instances included. For meshes that tests made. */

@@ -19,11 +19,16 @@ async function startMesh(context: UpContext): Promise<void> {
   const folder = state.path('mesh');
   await step('installation', async (progress) => {
     const secret = (of: string) => state.secret(`${meshName} ${of}`);
+    const made: string[] = [];
     const makeTemplates = {
-      told: (done: string, ms: number) => progress(`template: ${done}, ${duration(ms)}`),
+      told(done: string, ms: number) {
+        made.push(`${done} ${duration(ms)}`);
+        progress(`template: ${made.join(', ')}`);
+      },
     };
     installed = await installMesh({ name: meshName, stack: env, root: config.root, folder, secret, makeTemplates });
-    return 'broker users, database, template, cluster accounts';
+    const template = made.length > 0 ? `template (${made.join(', ')})` : 'template';
+    return `broker users, database, ${template}, cluster accounts`;
   });
   if (!installed) return;
   writeFileSync(apiKeyFile(state), `Authorization: Bearer ${installed.apiKey}\n`, { mode: 0o600 });
