@@ -215,6 +215,7 @@ function specFor(stack: StackEnv, mesh: BenchMesh, namespace: string): Footprint
     epoch: 1,
     plan,
     host: `${names.object}.localhost`,
+    entry: { scheme: 'http' },
     image: 'registry.local/odoo:18.0',
     templateDatabase: mesh.template,
     storageClass: stack.MESH_STORAGE_CLASS,

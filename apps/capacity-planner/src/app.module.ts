@@ -19,6 +19,7 @@ import {
 import { ReconcileCell } from './application/reconcile-cell.js';
 import { ReconcileWaiting } from './application/reconcile-waiting.js';
 import { ReleasePlacementHandler } from './application/release-placement.handler.js';
+import { RenewCells } from './application/renew-cells.js';
 import { ReportCell } from './application/report-cell.js';
 import type { Config } from './config.js';
 import { plannerJobs } from './entrypoints/jobs.js';
@@ -87,6 +88,7 @@ export class AppModule {
         PlacingService,
         ReconcileCell,
         ReconcileWaiting,
+        RenewCells,
         ReportCell,
         RoomFigures,
         plannerJobs(config.MESH_JOB_LEASE, log),

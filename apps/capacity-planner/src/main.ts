@@ -3,6 +3,7 @@ import { Messaging } from '#messaging/index.js';
 import { Log, runService } from '#observability/index.js';
 import { JobWorker } from '#persistence/index.js';
 import { AppModule } from './app.module.js';
+import { RenewCells } from './application/renew-cells.js';
 import { readConfig } from './config.js';
 
 const config = readConfig();
@@ -19,7 +20,10 @@ await runService({
   onListening: (app) => app.get(Messaging).askForWhatWasMissed(),
   strategy: (app) => app.get(Messaging).transport,
   checks: (app) => ({ messages: () => app.get(Messaging).troubles }),
-  onServing: (app) => app.get(JobWorker).start(),
+  onServing: async (app) => {
+    await app.get(RenewCells).renew();
+    app.get(JobWorker).start();
+  },
   drain: (app) => [
     () => app.get(Messaging).drainConsumers(),
     () => app.get(JobWorker).drain(),

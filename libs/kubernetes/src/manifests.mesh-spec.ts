@@ -67,6 +67,7 @@ const footprint = () =>
       epoch: 1,
       plan: findPlan('business')!,
       host: 'acme.localhost',
+      entry: { scheme: 'https', tlsSecret: 'wildcard' },
       image: 'registry.local/odoo:18.0',
       templateDatabase: 'tpl_apps',
       storageClass: 'none-such',

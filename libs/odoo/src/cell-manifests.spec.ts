@@ -35,6 +35,11 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'LimitRange mesh-c0/defaults',
     'ResourceQuota mesh-c0/fuse',
     'Middleware mesh-c0/blocked',
+    'Middleware mesh-c0/security-headers',
+    'Middleware mesh-c0/rate-limit',
+    'Middleware mesh-c0/api-cors',
+    'Middleware mesh-c0/forwarded-http',
+    'Middleware mesh-c0/forwarded-https',
     'RoleBinding mesh-c0/footprint-writers',
   ]);
   for (const { metadata } of manifests) expect(metadata?.labels).toMatchObject(labels);
@@ -156,6 +161,19 @@ it('what is blocked is blocked for everybody', () => {
     kind: 'Middleware',
     metadata: { name: 'blocked', namespace: 'mesh-c0', labels },
     spec: { ipAllowList: { sourceRange: ['255.255.255.255/32'] } },
+  });
+});
+
+it('pages keep other sites from framing them and not themselves, and no client takes more than its share', () => {
+  expect(find('Middleware', 'security-headers')).toMatchObject({
+    spec: { headers: { customFrameOptionsValue: 'SAMEORIGIN', contentTypeNosniff: true, browserXssFilter: true } },
+  });
+  expect(find('Middleware', 'rate-limit')).toMatchObject({ spec: { rateLimit: { average: 50, burst: 100 } } });
+});
+
+it.each(['http', 'https'])('what a client says of its scheme is overwritten with %s', (scheme) => {
+  expect(find('Middleware', `forwarded-${scheme}`)).toMatchObject({
+    spec: { headers: { customRequestHeaders: { 'X-Forwarded-Proto': scheme } } },
   });
 });
 

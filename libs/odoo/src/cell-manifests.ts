@@ -9,7 +9,7 @@ import type { CellSpec } from './cell.js';
 import { footprintRoleName } from './cluster-manifests.js';
 import { labelNames, meshLabels } from './names.js';
 import { networkPolicySpecs } from './network-policies.js';
-import { blockedMiddleware, type Middleware } from './traefik.js';
+import { type Middleware, middlewareSpecs } from './traefik.js';
 import type { Wire } from './wire.js';
 
 export type CellManifest =
@@ -34,7 +34,14 @@ export function cellManifests(spec: CellSpec): CellManifest[] {
     ),
     limitRange(spec),
     resourceQuota(spec),
-    blocked(spec),
+    ...Object.entries(middlewareSpecs).map(
+      ([name, middleware]): Middleware => ({
+        apiVersion: 'traefik.io/v1alpha1',
+        kind: 'Middleware',
+        metadata: metadata(spec, name),
+        spec: middleware,
+      }),
+    ),
     roleBinding(spec),
   ];
 }
@@ -89,16 +96,6 @@ function resourceQuota(spec: CellSpec): Wire<V1ResourceQuota> {
         secrets: String(objects * 3),
       },
     },
-  };
-}
-
-/** 403 for everybody: the address is nobody's. */
-function blocked(spec: CellSpec): Middleware {
-  return {
-    apiVersion: 'traefik.io/v1alpha1',
-    kind: 'Middleware',
-    metadata: metadata(spec, blockedMiddleware),
-    spec: { ipAllowList: { sourceRange: ['255.255.255.255/32'] } },
   };
 }
 

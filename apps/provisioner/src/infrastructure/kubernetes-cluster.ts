@@ -212,6 +212,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       epoch,
       plan,
       host: placed.host,
+      entry: this.settings.entry,
       image: placed.template.image,
       templateDatabase: placed.template.database,
       storageClass: this.settings.storageClass,
