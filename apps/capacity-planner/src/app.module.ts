@@ -48,6 +48,7 @@ export class AppModule {
       ingressNamespace: config.MESH_INGRESS_NAMESPACE,
       clusterNetworks: config.MESH_CLUSTER_NETWORKS,
       databases: config.MESH_DATABASE_NETWORKS,
+      edge: config.MESH_EDGE_ADDRESS,
       shards: config.MESH_SHARDS,
     };
     return {

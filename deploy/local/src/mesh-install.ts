@@ -13,7 +13,12 @@ import { writeOdooImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
 /** The services that are programs today; the others have their users and rights already. */
-export const programs = ['capacity-planner', 'provisioner', 'api-gateway'] as const satisfies readonly Service[];
+export const programs = [
+  'capacity-planner',
+  'provisioner',
+  'api-gateway',
+  'edge',
+] as const satisfies readonly Service[];
 export type Program = (typeof programs)[number];
 
 export interface MeshPlan {
@@ -26,6 +31,8 @@ export interface MeshPlan {
   readonly folder: string;
   /** Gives the same secret for the same name each time; without it every installation makes new ones. */
   readonly secret?: (of: string) => string;
+  /** Of the node, where the edge will serve its pages: cells lead there, on a stack with a real node. */
+  readonly pagesPort?: number;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
@@ -64,8 +71,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
   };
   const apiKey = secret('api key');
 
-  const [kubeconfigs, meshDatabaseUrl] = await Promise.all([
-    installCluster(name, stack.MESH_KUBECONFIG, folder),
+  const pages =
+    stack.MESH_NODE_ADDRESS && plan.pagesPort ? { address: stack.MESH_NODE_ADDRESS, port: plan.pagesPort } : undefined;
+  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl] = await Promise.all([
+    installCluster(name, stack.MESH_KUBECONFIG, folder, pages),
     installDatabase(plan, secret),
     installUsers(plan, secret),
     installShard(plan, secret),
@@ -82,13 +91,16 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(stack.MESH_OTLP_ENDPOINT && { MESH_OTLP_ENDPOINT: stack.MESH_OTLP_ENDPOINT }),
       ...(plan.retryLevels && { MESH_RETRY_LEVELS: plan.retryLevels }),
       ...(plan.askAgain && { MESH_ASK_AGAIN: plan.askAgain }),
-      ...(plan.jobLease && service !== 'api-gateway' && { MESH_JOB_LEASE: plan.jobLease }),
-      ...(service !== 'api-gateway' && { MESH_KUBECONFIG: kubeconfigs[service] }),
+      ...(hasJobs(service) && {
+        MESH_KUBECONFIG: kubeconfigs[service],
+        ...(plan.jobLease && { MESH_JOB_LEASE: plan.jobLease }),
+      }),
       ...(service === 'capacity-planner' && {
         MESH_DOMAIN: 'localhost',
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
+        ...(edgeAddress && { MESH_EDGE_ADDRESS: edgeAddress }),
         ...(stack.MESH_NODE_ADDRESS && {
           MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
           MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32:${new URL(stack.MESH_POSTGRES_URL).port}`,
@@ -103,6 +115,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
         }),
       }),
+      ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
         ...(plan.callsPerMinute && { MESH_API_CALLS_PER_MINUTE: String(plan.callsPerMinute) }),
@@ -112,6 +125,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
   return { plan, amqpUrl, apiKey, meshDatabaseUrl, environmentFile };
+}
+
+/** Those that work on the cluster. */
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' {
+  return service === 'capacity-planner' || service === 'provisioner';
 }
 
 /** Removes everything global of a mesh, its instances included. For meshes that tests made. */

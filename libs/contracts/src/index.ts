@@ -1,6 +1,7 @@
 export * from './contract.js';
 export * from './envelope.js';
 export * from './instance-requests.js';
+export * from './instance-state.js';
 export * from './lifecycle-facts.js';
 export * from './new-id.js';
 export * from './placement-facts.js';
