@@ -99,7 +99,7 @@ export class BareProvisioner {
     await Promise.all([
       this.post(`${core}/services`, service),
       this.post(`/apis/apps/v1/namespaces/${spec.namespace}/deployments`, deployment),
-      this.post(`/apis/traefik.io/v1alpha1/namespaces/${spec.namespace}/ingressroutes`, ingressRoute),
+      this.post(`/apis/traefik.io/v1alpha1/namespaces/${spec.namespace}/ingressroutes`, ingressRoute!),
     ]);
   }
 

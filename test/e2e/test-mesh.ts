@@ -26,6 +26,7 @@ type Said = any;
 type Answered = Said;
 
 export interface TestMeshOptions {
+  readonly spares?: string;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   readonly retryLevels?: string;
@@ -261,7 +262,7 @@ export class TestMesh {
   }
 
   /** When a wait ends in vain: what was parked, and what the services complained about. */
-  private async explained<T>(waiting: Promise<T>): Promise<T> {
+  async explained<T>(waiting: Promise<T>): Promise<T> {
     try {
       return await waiting;
     } catch (error) {

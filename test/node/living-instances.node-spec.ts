@@ -1,19 +1,76 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import type { V1Pod } from '@kubernetes/client-node';
+import type { KubernetesObject } from '#kubernetes/index.js';
+import { hashPassword } from '#odoo/index.js';
+import { waitFor } from '#testing/wait-for.js';
 import { TestMesh } from '../e2e/test-mesh.js';
+import { Browser } from './browser.js';
 
 let mesh: TestMesh;
+const password = 'correct horse';
+let adminPasswordHash: string;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start();
+  adminPasswordHash = await hashPassword(password);
+  mesh = await TestMesh.start({ spares: 'business/18.0/apps/en_US=2' });
 });
 afterAll(async () => {
   await mesh?.stop();
 });
 
-it('an instance is Ready when its log-in page is answered at its host', async () => {
-  const request = mesh.request('acme');
+const readySpares = async () =>
+  await mesh.sql<{ footprint_id: string }>(
+    `SELECT footprint_id FROM capacity_planner.spare WHERE state = 'ready' ORDER BY asked_at`,
+  );
+
+async function make(slug: string) {
+  const request = mesh.request(slug, { adminPasswordHash });
   await mesh.publish(request);
-  const ready = await mesh.ready(request.data.instanceId);
-  expect(ready.verified).toBe('http');
-  console.log(JSON.stringify(ready.timings));
+  return await mesh.ready(request.data.instanceId, 120_000);
+}
+
+it('a new instance is Ready when its log-in page is answered at its host, and its password logs in', async () => {
+  const ready = await make('cold');
+  expect(ready).toMatchObject({ claim: 'new', verified: 'http', url: Browser.urlOf(ready.host) });
+  const browser = new Browser(ready.host);
+  expect(await browser.status('/web/login')).toBe(200);
+  expect(await browser.logIn(ready.database, 'owner@acme.example', password)).toMatchObject({
+    name: expect.anything(),
+  });
+  expect(await browser.logIn(ready.database, 'owner@acme.example', 'wrong')).toBeUndefined();
+});
+
+it('a customer gets a spare that runs already: its own names, secrets and password, and nothing restarts', async () => {
+  const spares = await mesh.explained(
+    waitFor('two spares', async () => ((await readySpares()).length >= 2 ? await readySpares() : undefined), {
+      timeoutMs: 90_000,
+    }),
+  );
+  const podsOf = async (footprintId: string) => {
+    const pods = await mesh.cluster.list('Pod', `${mesh.name}-c0`, `mesh.odoo/footprint=${footprintId}`);
+    return pods.map((pod) => {
+      const { metadata, status } = pod as V1Pod & KubernetesObject;
+      return { uid: metadata!.uid, restarts: status!.containerStatuses!.map(({ restartCount }) => restartCount) };
+    });
+  };
+  const before = await podsOf(spares[0]!.footprint_id);
+  const template = await mesh.sql<{ value: string }>(
+    `SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'`,
+    [],
+    `${mesh.name}_o${spares[0]!.footprint_id.replaceAll('-', '')}`,
+  );
+
+  const ready = await make('warm');
+  expect(ready).toMatchObject({ claim: 'spare', verified: 'http', footprintId: spares[0]!.footprint_id });
+  expect(await podsOf(ready.footprintId)).toEqual(before);
+  expect(ready.uuid).not.toBe(template[0]!.value);
+
+  const browser = new Browser(ready.host);
+  expect(await browser.logIn(ready.database, 'admin', 'admin')).toBeUndefined();
+  expect(await browser.logIn(ready.database, 'owner@acme.example', password)).toMatchObject({
+    'web.base.url': Browser.urlOf(ready.host),
+  });
+  // Nothing that was read before the claim is left in the cache: a session made now outlives its clearing.
+  await mesh.sql(`SELECT nextval('base_cache_signaling_default')`, [], ready.database);
+  expect(await browser.isLoggedIn()).toBe(true);
 });

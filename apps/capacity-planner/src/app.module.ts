@@ -4,6 +4,7 @@ import { MessagingModule, messagingMigrations, RepublishHandler } from '#messagi
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
+import { NoteSpareHandler } from './application/note-spare.handler.js';
 import { PlaceInstanceHandler } from './application/place-instance.handler.js';
 import { PlacingService } from './application/placing.js';
 import {
@@ -14,13 +15,17 @@ import {
   Placements,
   PlannerSettings,
   Room,
+  Spares,
   Templates,
 } from './application/ports.js';
 import { ReconcileCell } from './application/reconcile-cell.js';
+import { ReconcileSpares } from './application/reconcile-spares.js';
 import { ReconcileWaiting } from './application/reconcile-waiting.js';
 import { ReleasePlacementHandler } from './application/release-placement.handler.js';
+import { ReleaseSpareHandler } from './application/release-spare.handler.js';
 import { RenewCells } from './application/renew-cells.js';
 import { ReportCell } from './application/report-cell.js';
+import { Retirement } from './application/retirement.js';
 import type { Config } from './config.js';
 import { plannerJobs } from './entrypoints/jobs.js';
 import { RoomFigures } from './entrypoints/room-figures.js';
@@ -28,13 +33,14 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { HostNameRepository } from './infrastructure/host-name.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PlacementEntity, PlacementRepository } from './infrastructure/placement.repository.js';
-import { Planner1764000000010 } from './infrastructure/planner.migration.js';
+import { Planner1764000000010, Planner1764000000040 } from './infrastructure/planner.migration.js';
 import {
   CellRepository,
   DatabaseShardRepository,
   RoomRepository,
   ShardSettings,
 } from './infrastructure/room.repository.js';
+import { SpareRepository } from './infrastructure/spare.repository.js';
 import { TemplateRepository } from './infrastructure/template.repository.js';
 
 @Module({})
@@ -50,6 +56,7 @@ export class AppModule {
       databases: config.MESH_DATABASE_NETWORKS,
       edge: config.MESH_EDGE_ADDRESS,
       shards: config.MESH_SHARDS,
+      spares: config.MESH_SPARES,
     };
     return {
       module: AppModule,
@@ -60,7 +67,7 @@ export class AppModule {
           schema: 'capacity_planner',
           applicationName: `${config.MESH_NAME} capacity-planner`,
           entities: [PlacementEntity],
-          migrations: [...jobsMigrations, ...messagingMigrations, Planner1764000000010],
+          migrations: [...jobsMigrations, ...messagingMigrations, Planner1764000000010, Planner1764000000040],
         }),
         MessagingModule.forService({
           service: 'capacity-planner',
@@ -85,10 +92,13 @@ export class AppModule {
         { provide: DatabaseShards, useClass: DatabaseShardRepository },
         { provide: Room, useClass: RoomRepository },
         { provide: Templates, useClass: TemplateRepository },
+        { provide: Spares, useClass: SpareRepository },
         { provide: Cluster, useClass: KubernetesCluster },
         PlacingService,
         ReconcileCell,
         ReconcileWaiting,
+        ReconcileSpares,
+        Retirement,
         RenewCells,
         ReportCell,
         RoomFigures,
@@ -97,6 +107,8 @@ export class AppModule {
         PlaceInstanceHandler,
         LearnTemplateHandler,
         ReleasePlacementHandler,
+        NoteSpareHandler,
+        ReleaseSpareHandler,
         RepublishHandler,
       ],
     };

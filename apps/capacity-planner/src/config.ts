@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
+import { findPlan } from '#odoo/index.js';
 import { databaseSettings, jobSettings } from '#persistence/index.js';
 
 const list = z.string().transform((text) => text.split(',').filter((one) => one !== ''));
@@ -19,6 +20,16 @@ const Environment = z.object({
       const [name, databases] = one.split('=');
       if (!name || !/^\d+$/.test(databases ?? '')) ctx.addIssue(`${one} is not name=databases`);
       return { name: name!, databases: Number(databases) };
+    }),
+  ),
+  /** `plan/odooVersion/bundle/language=count,…`: running spares to have at hand in each cell, on each shard. */
+  MESH_SPARES: list.default([]).transform((spares, ctx) =>
+    spares.map((one) => {
+      const [, plan, odooVersion, bundle, language, count] =
+        /^([^/=]+)\/([^/=]+)\/([^/=]+)\/([^/=]+)=(\d{1,3})$/.exec(one) ?? [];
+      if (!plan || !findPlan(plan))
+        ctx.addIssue(`${one} is not plan/odooVersion/bundle/language=count, with a plan there is`);
+      return { plan: plan!, odooVersion: odooVersion!, bundle: bundle!, language: language!, count: Number(count) };
     }),
   ),
   MESH_PLACES_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(1_000),

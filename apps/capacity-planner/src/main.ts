@@ -1,10 +1,11 @@
 import 'reflect-metadata';
 import { Messaging } from '#messaging/index.js';
 import { Log, runService } from '#observability/index.js';
-import { JobWorker } from '#persistence/index.js';
+import { Database, JobQueue, JobWorker } from '#persistence/index.js';
 import { AppModule } from './app.module.js';
 import { RenewCells } from './application/renew-cells.js';
 import { readConfig } from './config.js';
+import { askForStandingJobs } from './entrypoints/jobs.js';
 
 const config = readConfig();
 const log = new Log({ service: 'capacity-planner', level: config.MESH_LOG_LEVEL });
@@ -23,6 +24,7 @@ await runService({
   onServing: async (app) => {
     await app.get(RenewCells).renew();
     app.get(JobWorker).start();
+    await askForStandingJobs(app.get(Database), app.get(JobQueue));
   },
   drain: (app) => [
     () => app.get(Messaging).drainConsumers(),

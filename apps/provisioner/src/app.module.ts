@@ -3,6 +3,8 @@ import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
+import { FootprintSteps } from './application/footprint-steps.js';
+import { MakeSpareHandler } from './application/make-spare.handler.js';
 import {
   Cluster,
   Footprints,
@@ -14,9 +16,11 @@ import {
 import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
 import { ProvisioningMetrics } from './application/provisioning-metrics.js';
 import { ReconcileFootprint } from './application/reconcile-footprint.js';
+import { ReconcileSpare } from './application/reconcile-spare.js';
 import { ReconcileTemplates } from './application/reconcile-templates.js';
 import { RemoveFootprintHandler } from './application/remove-footprint.handler.js';
 import { RemoveFootprint } from './application/remove-footprint.js';
+import { RemoveSpareHandler } from './application/remove-spare.handler.js';
 import { RetryProvisioningHandler } from './application/retry-provisioning.handler.js';
 import type { Config } from './config.js';
 import { provisionerJobs } from './entrypoints/jobs.js';
@@ -24,7 +28,7 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { FootprintEntity, FootprintRepository } from './infrastructure/footprint.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PostgresShards } from './infrastructure/postgres-shards.js';
-import { Provisioner1764000000030 } from './infrastructure/provisioner.migration.js';
+import { Provisioner1764000000030, Provisioner1764000000040 } from './infrastructure/provisioner.migration.js';
 import { PublishedTemplateRepository } from './infrastructure/published-template.repository.js';
 import { RoutedSite } from './infrastructure/routed-site.js';
 
@@ -51,7 +55,7 @@ export class AppModule {
           schema: 'provisioner',
           applicationName: `${config.MESH_NAME} provisioner`,
           entities: [FootprintEntity],
-          migrations: [...jobsMigrations, ...messagingMigrations, Provisioner1764000000030],
+          migrations: [...jobsMigrations, ...messagingMigrations, Provisioner1764000000030, Provisioner1764000000040],
           poolSize: 20,
         }),
         MessagingModule.forService({
@@ -77,11 +81,15 @@ export class AppModule {
         { provide: Cluster, useClass: KubernetesCluster },
         { provide: Site, useClass: RoutedSite },
         ProvisioningMetrics,
+        FootprintSteps,
         ReconcileFootprint,
+        ReconcileSpare,
         RemoveFootprint,
         ReconcileTemplates,
         provisionerJobs(config.MESH_JOB_LEASE, log),
         ProvisionInstanceHandler,
+        MakeSpareHandler,
+        RemoveSpareHandler,
         RemoveFootprintHandler,
         RetryProvisioningHandler,
         RepublishHandler,

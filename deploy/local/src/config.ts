@@ -20,6 +20,8 @@ export interface LocalConfig {
   readonly nodes: number;
   /** `kwok`: simulated nodes alone. `MESH_NODES` sets it; else there is a real node where this machine can have one. */
   readonly nodesWanted: 'kwok' | 'real';
+  /** An Odoo to use in place of the stand-in. `MESH_ODOO_IMAGE` is its name, `MESH_ODOO_IMAGE_FILE` a tar in OCI layout. */
+  readonly odooImage: { readonly name: string; readonly file: string } | undefined;
   /** Where `prometheus` and `promtool` are, in place of those of the distribution. `MESH_PROMETHEUS` sets it. */
   readonly prometheusFolder: string | undefined;
   readonly isRoot: boolean;
@@ -58,6 +60,12 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
   // `own` stands in the environment file of a stack on a given cluster.
   if (!['kwok', 'real', 'own'].includes(nodesWanted)) faults.push(`MESH_NODES=${nodesWanted} is neither kwok nor real`);
 
+  const odooImage = { name: set('MESH_ODOO_IMAGE'), file: set('MESH_ODOO_IMAGE_FILE') };
+  if ((odooImage.name === undefined) !== (odooImage.file === undefined))
+    faults.push('MESH_ODOO_IMAGE and MESH_ODOO_IMAGE_FILE belong together: set both or neither');
+  if (odooImage.file !== undefined && !existsSync(odooImage.file))
+    faults.push(`MESH_ODOO_IMAGE_FILE=${odooImage.file} is not there`);
+
   const given: GivenAddresses = {
     brokerUrl: set('MESH_RABBITMQ_URL'),
     brokerManagementUrl: set('MESH_RABBITMQ_MANAGEMENT_URL'),
@@ -81,6 +89,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     ci: ['1', 'true'].includes(set('CI') ?? ''),
     nodes,
     nodesWanted: nodesWanted === 'kwok' ? 'kwok' : 'real',
+    odooImage: odooImage.name && odooImage.file ? { name: odooImage.name, file: resolve(odooImage.file) } : undefined,
     prometheusFolder: set('MESH_PROMETHEUS'),
     isRoot: uid === 0,
     environment,

@@ -9,7 +9,7 @@ import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
 import { importImage } from './node/container-runtime.js';
-import { writeOdooImage } from './node/odoo-image.js';
+import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
 /** The services that are programs today; the others have their users and rights already. */
@@ -31,6 +31,8 @@ export interface MeshPlan {
   readonly folder: string;
   /** Gives the same secret for the same name each time; without it every installation makes new ones. */
   readonly secret?: (of: string) => string;
+  /** Running spares, as the planner's MESH_SPARES says them. */
+  readonly spares?: string;
   /** Of the node, where the edge will serve its pages: cells lead there, on a stack with a real node. */
   readonly pagesPort?: number;
   readonly placesPerCell?: number;
@@ -100,6 +102,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
+        ...(plan.spares && { MESH_SPARES: plan.spares }),
         ...(edgeAddress && { MESH_EDGE_ADDRESS: edgeAddress }),
         ...(stack.MESH_NODE_ADDRESS && {
           MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
@@ -214,7 +217,7 @@ async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]
   const file = state.path('node', 'images', `${name}-odoo.tar`);
   if (!existsSync(file)) {
     const folders = Object.fromEntries(templates.map((database) => [database, undefined]));
-    await writeOdooImage(state, file, image, folders);
+    await writeTemplateImage(odooImageOf(state), file, image, folders);
   }
   await importImage(state, { name: image, file });
   return image;

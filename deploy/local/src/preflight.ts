@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { type CacheEntry, isCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
 import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok } from './go.js';
-import { standInLayers } from './node/odoo-image.js';
+import { standInImage } from './node/odoo-image.js';
 import { nodeBuilds, nodePackages } from './node/real-node.js';
 import {
   findBroker,
@@ -54,7 +54,7 @@ export async function makePlan(config: LocalConfig, choices: Choices, { monitori
   if (own('cluster')) entries.push(controlPlane(config), kwok(config));
   if (choices.cluster.rung !== 'given') entries.push(definitions(config));
   if (own('jaeger')) entries.push(jaeger(config));
-  if (realNode) entries.push(...nodeBuilds(config), standInLayers(config));
+  if (realNode) entries.push(...nodeBuilds(config), ...(config.odooImage ? [] : [standInImage(config)]));
   const builds = entries.filter((entry) => !isCached(config.cache, entry));
   if (builds.length > 0 && !(await findGo(config))) builds.unshift(goToolchain(config));
   return { packages, builds };

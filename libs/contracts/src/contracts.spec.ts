@@ -16,7 +16,7 @@ test('keys are unique', () => {
 });
 
 test('every contract that is written down is in the registry', async () => {
-  const files = readdirSync(import.meta.dirname).filter((file) => /-(requests|facts)\.ts$/.test(file));
+  const files = readdirSync(import.meta.dirname).filter((file) => /-(requests|facts|messages)\.ts$/.test(file));
   const written = await Promise.all(files.map(async (file) => Object.values(await import(`./${file}`))));
   expect(written.length).toBeGreaterThan(3);
   expect(new Set(written.flat())).toEqual(new Set(registry));

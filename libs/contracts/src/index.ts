@@ -1,5 +1,6 @@
 export * from './contract.js';
 export * from './envelope.js';
+export * from './footprint-messages.js';
 export * from './instance-requests.js';
 export * from './instance-state.js';
 export * from './lifecycle-facts.js';

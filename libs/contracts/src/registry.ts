@@ -1,4 +1,5 @@
 import type { Contract, Service } from './contract.js';
+import * as footprintMessages from './footprint-messages.js';
 import * as instanceRequests from './instance-requests.js';
 import * as lifecycleFacts from './lifecycle-facts.js';
 import * as placementFacts from './placement-facts.js';
@@ -8,6 +9,7 @@ import * as republishRequests from './republish-requests.js';
 /** Every message of the mesh, by its key. */
 export const registry: readonly Contract[] = [
   instanceRequests,
+  footprintMessages,
   placementFacts,
   provisioningFacts,
   lifecycleFacts,
@@ -37,6 +39,7 @@ export function ownersOf(subjectKind: string): Service[] {
 /** The requests of others that a service sends; facts are sent by their publisher alone. */
 const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
   'api-gateway': ['instance.requested.v1'],
+  'capacity-planner': ['footprint.removal-requested.v1'],
 };
 const requestsOfAll = ['republish.requested.v1'];
 

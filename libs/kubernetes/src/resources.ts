@@ -43,6 +43,7 @@ const resources: ReadonlyMap<string, Resource> = new Map([
   ['ConfigMap', resource('api/v1', 'configmaps')],
   ['EndpointSlice', resource('apis/discovery.k8s.io/v1', 'endpointslices')],
   ['Deployment', resource('apis/apps/v1', 'deployments')],
+  ['Job', resource('apis/batch/v1', 'jobs')],
   ['NetworkPolicy', resource('apis/networking.k8s.io/v1', 'networkpolicies')],
   ['PriorityClass', resource('apis/scheduling.k8s.io/v1', 'priorityclasses', false)],
   ['ClusterRole', resource('apis/rbac.authorization.k8s.io/v1', 'clusterroles', false)],

@@ -8,5 +8,5 @@ export * from './run-service.js';
 export * from './settings.js';
 export * from './traceparent.js';
 export * from './tracing.js';
-export { forget } from './whole-trees.js';
+export { forget, forgetThisRun } from './whole-trees.js';
 export * from './without-secrets.js';

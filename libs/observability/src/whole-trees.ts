@@ -1,4 +1,4 @@
-import type { Span as ApiSpan, Context } from '@opentelemetry/api';
+import { type Span as ApiSpan, type Context, trace } from '@opentelemetry/api';
 import type { ReadableSpan, Span, SpanProcessor } from '@opentelemetry/sdk-trace';
 
 /** The spans below one that has no parent in this process, itself included. */
@@ -14,6 +14,12 @@ const forgotten = new WeakSet<ApiSpan>();
 /** Nothing happened in this span that anybody will look for: neither it nor what is below it leaves the process. */
 export function forget(span: ApiSpan): void {
   forgotten.add(span);
+}
+
+/** The same of the span that is the current one. */
+export function forgetThisRun(): void {
+  const span = trace.getActiveSpan();
+  if (span) forget(span);
 }
 
 /**

@@ -1,7 +1,8 @@
 import { expect, it } from '@jest/globals';
+import type { KubernetesObject } from '@kubernetes/client-node';
 import fc from 'fast-check';
 import type { FootprintSpec } from './footprint.js';
-import { footprintManifests, ingressRouteManifest } from './footprint-manifests.js';
+import { footprintManifests, ingressRouteManifest, type RouteTarget } from './footprint-manifests.js';
 import { footprintNames } from './names.js';
 import { findPlan } from './plans.js';
 import { middlewareSpecs } from './traefik.js';
@@ -14,17 +15,20 @@ const spec: FootprintSpec = {
   namespace: 'mesh-c0',
   cell: 'c0',
   footprintId,
-  instanceId: '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
-  customerId: 'c-1042',
+  tenant: {
+    instanceId: '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11',
+    customerId: 'c-1042',
+    host: 'acme.example.com',
+  },
   epoch: 3,
   plan: findPlan('business', 1)!,
-  host: 'acme.example.com',
   entry: { scheme: 'https' },
   image: 'registry.example/odoo:18.0',
   templateDatabase: 'tpl_apps',
   storageClass: 'local',
   replicas: 1,
 };
+const at = (host: string): FootprintSpec => ({ ...spec, tenant: { ...spec.tenant!, host } });
 const secrets = { conf: '[options]\n', password: 's3cret' };
 const manifests = footprintManifests(spec, secrets);
 
@@ -186,6 +190,7 @@ it('the Deployment is the one a real Odoo ran with', () => {
   });
 });
 
+const routeOf = (of: FootprintSpec, to?: RouteTarget) => ingressRouteManifest(of, 'acme.example.com', to);
 const rule = (priority: number, where: string, middlewares: readonly string[], service = object) => ({
   kind: 'Rule',
   match: `Host(\`acme.example.com\`)${where}`,
@@ -210,7 +215,7 @@ it('the route leads the host to Odoo and stops what is nobody’s business', () 
 
 /** The rule of what is closed, as it stands in a route. */
 function closedRule(of: FootprintSpec = spec): string {
-  return ingressRouteManifest(of).spec.routes.at(-1)!.match.replace('Host(`acme.example.com`) && ', '');
+  return routeOf(of).spec.routes.at(-1)!.match.replace('Host(`acme.example.com`) && ', '');
 }
 
 /** RE2 and JavaScript read these expressions alike, but for the place of the flag. */
@@ -276,31 +281,31 @@ it('a plan with RPC has a rule for it, which other sites may call, without anybo
     'rate-limit',
     'forwarded-https',
   ]);
-  const { routes } = ingressRouteManifest(enterprise).spec;
+  const { routes } = routeOf(enterprise).spec;
   expect(routes).toEqual([pages, websocket, rpc, rule(30, ` && ${closedRule(enterprise)}`, ['blocked'])]);
   expect(JSON.stringify(middlewareSpecs['api-cors'])).not.toContain('Credentials');
 });
 
 it('every middleware of a route is one that cells have', () => {
-  const routes = (['instance', 'edge'] as const).flatMap((to) => ingressRouteManifest(enterprise, to).spec.routes);
+  const routes = (['instance', 'edge'] as const).flatMap((to) => routeOf(enterprise, to).spec.routes);
   const used = routes.flatMap(({ middlewares = [] }) => middlewares.map(({ name }) => name));
   expect(Object.keys(middlewareSpecs)).toEqual(expect.arrayContaining(used));
 });
 
 it('where TLS ends in front of the router, Odoo still hears of https; where there is none, of http', () => {
-  const { routes } = ingressRouteManifest({ ...spec, entry: { scheme: 'http' } }).spec;
+  const { routes } = routeOf({ ...spec, entry: { scheme: 'http' } }).spec;
   expect(routes[0]!.middlewares).toContainEqual({ name: 'forwarded-http' });
 });
 
 it.each(['instance', 'edge'] as const)('with a certificate the way to the %s is the secure entry point', (to) => {
-  const tls = ingressRouteManifest({ ...spec, entry: { scheme: 'https', tlsSecret: 'wildcard' } }, to).spec;
-  const { entryPoints, ...rest } = ingressRouteManifest(spec, to).spec;
+  const tls = routeOf({ ...spec, entry: { scheme: 'https', tlsSecret: 'wildcard' } }, to).spec;
+  const { entryPoints, ...rest } = routeOf(spec, to).spec;
   expect(entryPoints).toEqual(['web']);
   expect(tls).toEqual({ ...rest, entryPoints: ['websecure'], tls: { secretName: 'wildcard' } });
 });
 
 it('a route that leads to the edge is the same object, and leads nothing to Odoo', () => {
-  expect(ingressRouteManifest(spec, 'edge')).toEqual({
+  expect(routeOf(spec, 'edge')).toEqual({
     ...manifests.ingressRoute,
     spec: { entryPoints: ['web'], routes: [rule(10, '', ['rate-limit'], 'edge')] },
   });
@@ -315,18 +320,30 @@ it('a stopped footprint is the same with no pod', () => {
 });
 
 it('a claim changes who it is for on every object, and nothing in the pod’s template: nothing restarts', () => {
-  const claimed = footprintManifests({ ...spec, instanceId: 'another', customerId: 'other', epoch: 4 }, secrets);
+  const claimed = footprintManifests(
+    { ...spec, tenant: { instanceId: 'another', customerId: 'other', host: 'other.example.com' }, epoch: 4 },
+    secrets,
+  );
   expect(claimed.deployment.spec).toEqual(manifests.deployment.spec);
-  for (const manifest of Object.values(claimed)) {
-    expect(manifest.metadata.labels).toMatchObject({ 'instance-id': 'another', 'customer-id': 'other' });
-    expect(manifest.metadata.annotations).toEqual({ 'mesh.odoo/epoch': '4' });
+  for (const manifest of Object.values(claimed) as KubernetesObject[]) {
+    expect(manifest.metadata?.labels).toMatchObject({ 'instance-id': 'another', 'customer-id': 'other' });
+    expect(manifest.metadata?.annotations).toEqual({ 'mesh.odoo/epoch': '4' });
   }
+});
+
+it('a spare is the same, but nobody’s: no customer on it, and no way to it', () => {
+  const spare = footprintManifests({ ...spec, tenant: null }, secrets);
+  expect(spare.deployment.spec).toEqual(manifests.deployment.spec);
+  expect(spare.ingressRoute).toBeUndefined();
+  expect(JSON.stringify(spare)).not.toMatch(/instance-id|customer-id|c-1042|acme/);
 });
 
 it('no customer id can do more than be itself: a label that is one, and the raw text in an annotation', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 128 }), (customerId) => {
-      const sent = JSON.parse(JSON.stringify(footprintManifests({ ...spec, customerId }, secrets)));
+      const sent = JSON.parse(
+        JSON.stringify(footprintManifests({ ...spec, tenant: { ...spec.tenant!, customerId } }, secrets)),
+      );
       for (const [name, manifest] of Object.entries(manifests)) {
         const { labels, annotations, ...rest } = sent[name].metadata;
         const { 'customer-id': label, ...otherLabels } = labels;
@@ -357,7 +374,7 @@ it.each([
   '*.b',
   `${'a.'.repeat(126)}aa`,
 ])('refuses %j as a host', (host) => {
-  expect(() => footprintManifests({ ...spec, host }, secrets)).toThrow('not a host name');
+  expect(() => footprintManifests(at(host), secrets)).toThrow('not a host name');
 });
 
 it('no host can change a rule: it is between the quotes, or refused', () => {
@@ -370,13 +387,13 @@ it('no host can change a rule: it is between the quotes, or refused', () => {
     fc.property(host, (host) => {
       let rules: readonly { match: string }[];
       try {
-        rules = footprintManifests({ ...spec, host }, secrets).ingressRoute.spec.routes;
+        rules = footprintManifests(at(host), secrets).ingressRoute!.spec.routes;
       } catch {
         return;
       }
       expect(host).toMatch(/^[a-z0-9.-]+$/);
       expect(rules.map((rule) => rule.match)).toEqual(
-        manifests.ingressRoute.spec.routes.map((rule) => rule.match.replace('acme.example.com', host)),
+        manifests.ingressRoute!.spec.routes.map((rule) => rule.match.replace('acme.example.com', host)),
       );
     }),
   );

@@ -11,7 +11,8 @@ export interface FootprintManifests {
   readonly volumeClaim: Wire<V1PersistentVolumeClaim>;
   readonly service: Wire<V1Service>;
   readonly deployment: Wire<V1Deployment>;
-  readonly ingressRoute: IngressRoute;
+  /** None of a spare: nobody is to reach it. */
+  readonly ingressRoute: IngressRoute | undefined;
 }
 
 /**
@@ -27,7 +28,7 @@ export function footprintManifests(
     volumeClaim: volumeClaimManifest(spec),
     service: serviceManifest(spec),
     deployment: deploymentManifest(spec),
-    ingressRoute: ingressRouteManifest(spec),
+    ingressRoute: spec.tenant ? ingressRouteManifest(spec, spec.tenant.host) : undefined,
   };
 }
 
@@ -74,8 +75,8 @@ export function serviceManifest(spec: FootprintSpec): Wire<V1Service> {
 export type RouteTarget = 'instance' | 'edge';
 
 /** One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. */
-export function ingressRouteManifest(spec: FootprintSpec, to: RouteTarget = 'instance'): IngressRoute {
-  const { host, names, plan, entry } = spec;
+export function ingressRouteManifest(spec: FootprintSpec, host: string, to: RouteTarget = 'instance'): IngressRoute {
+  const { names, plan, entry } = spec;
   const { scheme, tlsSecret } = entry;
   return {
     apiVersion: 'traefik.io/v1alpha1',

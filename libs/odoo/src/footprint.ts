@@ -18,11 +18,10 @@ export interface FootprintSpec {
   readonly namespace: string;
   readonly cell: string;
   readonly footprintId: string;
-  readonly instanceId: string;
-  readonly customerId: string;
+  /** Whose it is; null of a spare, which is nobody's yet. */
+  readonly tenant: { readonly instanceId: string; readonly customerId: string; readonly host: string } | null;
   readonly epoch: number;
   readonly plan: Plan;
-  readonly host: string;
   readonly entry: Entry;
   readonly image: string;
   /** The template's database, whose files lie in the image under this name. */
@@ -36,22 +35,26 @@ export function podLabels(spec: FootprintSpec): Record<string, string> {
   return { app: 'odoo', [labelNames.footprint]: spec.footprintId, [labelNames.cell]: spec.cell };
 }
 
+/** Of an instance's objects, and of its running pod. */
+export function tenantLabels({ instanceId, customerId }: NonNullable<FootprintSpec['tenant']>): Record<string, string> {
+  return { [labelNames.instance]: instanceId, [labelNames.customer]: labelValue(customerId) };
+}
+
 /** Of every object of a footprint. */
 export function objectMetadata(spec: FootprintSpec, name: string): Wire<V1ObjectMeta> {
-  const customer = labelValue(spec.customerId);
+  const { tenant } = spec;
   return {
     name,
     namespace: spec.namespace,
     labels: {
       ...podLabels(spec),
-      [labelNames.instance]: spec.instanceId,
-      [labelNames.customer]: customer,
+      ...(tenant && tenantLabels(tenant)),
       'app.kubernetes.io/name': 'odoo',
       ...meshLabels(spec.meshName),
     },
     annotations: {
       [epochAnnotation]: String(spec.epoch),
-      ...(customer !== spec.customerId && { [customerAnnotation]: spec.customerId }),
+      ...(tenant && labelValue(tenant.customerId) !== tenant.customerId && { [customerAnnotation]: tenant.customerId }),
     },
   };
 }

@@ -19,6 +19,7 @@ const words: Readonly<Record<string, Words>> = {
   requested: platform('the planner, who takes the request from its queue', 'It is placed or refused within seconds.'),
   waiting: platform('room', 'It is placed as soon as there is room, longest waiting first.'),
   'waiting CellOpening': platform('a new cell, which is being opened', 'It is placed in it within seconds.'),
+  'waiting SpareLeaving': platform('a running spare to give its place up', 'It is placed when the spare is gone.'),
   'waiting AllCellsFull': platform(
     'a free place: all cells are full',
     'An operator raises the number of cells, or an instance ends.',

@@ -17,5 +17,6 @@ export class LearnTemplateHandler extends MessageHandler<typeof TemplatePublishe
   async handle(template: PayloadOf<typeof TemplatePublished>, ctx: ConsumeContext): Promise<void> {
     await this.templates.add(ctx, template, ctx.message.time ?? template.madeAt);
     await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements' });
+    await this.jobs.ask(ctx, { kind: 'spares', key: 'pool', priority: 'bulk' });
   }
 }

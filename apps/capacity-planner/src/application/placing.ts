@@ -1,12 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import { InstancePlaced, InstancePlacementDeferred, InstanceRefused, newId } from '#contracts/index.js';
+import { type InputOf, InstancePlaced, InstancePlacementDeferred, InstanceRefused, newId } from '#contracts/index.js';
 import type { PublishContext } from '#messaging/index.js';
 import { findPlan } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { nextCell } from '../domain/cell-name.js';
 import type { Placement } from '../domain/placement.js';
-import { templatesFor } from '../domain/template-choice.js';
-import { Cells, DatabaseShards, HostNames, Placements, PlannerSettings, Templates } from './ports.js';
+import type { Spare } from '../domain/spares.js';
+import { type Template, templatesFor } from '../domain/template-choice.js';
+import { Cells, DatabaseShards, HostNames, Placements, PlannerSettings, Spares, Templates } from './ports.js';
+import { Retirement } from './retirement.js';
 
 /** Why there is no place just now, and when it is worth looking again. */
 export interface Lack {
@@ -26,7 +28,7 @@ export interface Refusal {
 export const lookAgainMs = 5_000;
 
 /** How old the figures of a cell may be that others hear of. */
-const reportWithinMs = 1_000;
+export const reportWithinMs = 1_000;
 
 /** Finds a place for a request that was accepted. All of it in the caller's transaction. */
 @Injectable()
@@ -37,6 +39,8 @@ export class PlacingService {
     private readonly cells: Cells,
     private readonly shards: DatabaseShards,
     private readonly templates: Templates,
+    private readonly spares: Spares,
+    private readonly retirement: Retirement,
     private readonly jobs: JobQueue,
     private readonly settings: PlannerSettings,
   ) {}
@@ -57,7 +61,7 @@ export class PlacingService {
 
   /** The order of the locks is the same for everybody: cell, then shard. */
   private async place(ctx: PublishContext, waiting: Placement): Promise<Lack | undefined> {
-    const { specification, instanceId, host } = waiting;
+    const { specification, instanceId } = waiting;
     // Asked first: the last template may come to be known between the two questions.
     const complete = await this.templates.complete(ctx);
     const choice = templatesFor(specification, await this.templates.all(ctx));
@@ -66,55 +70,91 @@ export class PlacingService {
       return lack('NoTemplate', 'not all templates were heard of yet, and this one is not among those that were', 15);
     }
 
+    const plan = findPlan(specification.plan)!;
+    const spare = await this.spares.claim(ctx, instanceId, { plan, templates: choice.templates });
+    if (spare) return await this.placeOn(ctx, waiting, spare, choice.templates);
+
     const cell = await this.cells.reservePlace(ctx);
     if (!cell) return await this.askForCell(ctx, waiting);
     const serving = [...new Set(choice.templates.map((one) => one.databaseShard))];
     const shard = await this.shards.reserveDatabase(ctx, serving);
     if (!shard) {
       await this.cells.givePlaceBack(ctx, cell.id);
+      if (await this.retirement.makeRoom(ctx)) return lack('SpareLeaving', 'a spare gives its database up', 5);
       return lack('DatabaseShardsFull', 'no database shard with this template has room', 60);
     }
 
-    const footprintId = newId();
-    const { image, version, bundle, language, database } = choice.templates.find((one) => one.databaseShard === shard)!;
-    await this.placements.save(ctx, {
-      ...waiting,
-      state: 'placed',
-      waitsFor: null,
-      footprintId,
-      cell: cell.id,
-      databaseShard: shard,
-    });
-    const plan = findPlan(specification.plan)!;
-    await ctx.publish(InstancePlaced, {
-      instanceId,
-      requestId: waiting.requestId,
-      specification,
-      footprintId,
+    await this.answer(ctx, waiting, {
+      footprintId: newId(),
       claim: 'new',
       cell: cell.id,
       namespace: cell.namespace,
-      databaseShard: shard,
-      template: { image, version, bundle, language, database },
-      host,
-      plan: { name: plan.name, version: plan.version },
+      template: choice.templates.find((one) => one.databaseShard === shard)!,
       reasons: [`cell ${cell.id} has the most free places`, `shard ${shard} has the most free databases`],
     });
     await this.jobs.ask(ctx, { kind: 'cell-report', key: cell.id, inMs: reportWithinMs });
     return undefined;
   }
 
+  /** Its place and its database were reserved when the spare was made. */
+  private async placeOn(
+    ctx: PublishContext,
+    waiting: Placement,
+    { footprintId, cell: id, databaseShard, templateDatabase }: Spare,
+    templates: readonly Template[],
+  ): Promise<undefined> {
+    const cell = (await this.cells.all(ctx)).find((one) => one.id === id)!;
+    await this.answer(ctx, waiting, {
+      footprintId,
+      claim: 'spare',
+      cell: id,
+      namespace: cell.namespace,
+      template: templates.find((one) => one.databaseShard === databaseShard && one.database === templateDatabase)!,
+      reasons: [`a spare ran already in cell ${id} on shard ${databaseShard}`],
+    });
+    await this.jobs.ask(ctx, { kind: 'spares', key: 'pool', priority: 'bulk' });
+  }
+
+  private async answer(
+    ctx: PublishContext,
+    waiting: Placement,
+    {
+      template: { databaseShard, image, version, bundle, language, database },
+      ...place
+    }: Pick<InputOf<typeof InstancePlaced>, 'footprintId' | 'claim' | 'cell' | 'namespace' | 'reasons'> & {
+      readonly template: Template;
+    },
+  ): Promise<void> {
+    const { instanceId, requestId, specification, host } = waiting;
+    const { footprintId, cell } = place;
+    const placed = { state: 'placed', waitsFor: null, footprintId, cell, databaseShard } as const;
+    await this.placements.save(ctx, { ...waiting, ...placed });
+    const plan = findPlan(specification.plan)!;
+    await ctx.publish(InstancePlaced, {
+      instanceId,
+      requestId,
+      specification,
+      ...place,
+      databaseShard,
+      template: { image, version, bundle, language, database },
+      host,
+      plan: { name: plan.name, version: plan.version },
+    });
+  }
+
   /** One cell is opened at a time; whoever waits is placed when it is open. */
   private async askForCell(ctx: PublishContext, waiting: Placement): Promise<Lack> {
     const cells = await this.cells.all(ctx);
     const opening = cells.find((cell) => cell.state === 'opening');
-    if (!opening && cells.length >= this.settings.maxCells)
+    if (!opening && cells.length >= this.settings.maxCells) {
+      if (await this.retirement.makeRoom(ctx)) return lack('SpareLeaving', 'a spare gives its place up', 5, true);
       return lack(
         'AllCellsFull',
         `all ${cells.length} cells are full; raise MESH_MAX_CELLS or end instances`,
         300,
         true,
       );
+    }
     const next = opening ?? nextCell(this.settings.meshName, cells);
     await this.cells.add(ctx, { ...next, state: 'opening', places: this.settings.placesPerCell, reserved: 0 });
     await this.jobs.ask(ctx, {

@@ -1,6 +1,7 @@
 import type { PayloadOf, TemplatePublished } from '#contracts/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Cell, Placement } from '../domain/placement.js';
+import type { Spare, SpareWish } from '../domain/spares.js';
 import type { Template } from '../domain/template-choice.js';
 
 /** Everything the planner holds: all of it in one database, so that a request is decided in one transaction. */
@@ -30,6 +31,8 @@ export abstract class Cells {
   abstract open(tx: Transaction, id: string): Promise<void>;
   /** The emptiest open cell loses a place; undefined: all are full. */
   abstract reservePlace(tx: Transaction): Promise<Cell | undefined>;
+  /** The same of this cell, for a spare: never its last place. False: none that a spare may have. */
+  abstract reserveSparePlace(tx: Transaction, id: string): Promise<boolean>;
   abstract givePlaceBack(tx: Transaction, id: string): Promise<void>;
 }
 
@@ -38,6 +41,30 @@ export abstract class DatabaseShards {
   /** The emptiest of `names` loses a place for a database; undefined: all are full. */
   abstract reserveDatabase(tx: Transaction, names: readonly string[]): Promise<string | undefined>;
   abstract giveDatabaseBack(tx: Transaction, name: string): Promise<void>;
+}
+
+/** Running footprints that are nobody's yet. */
+export abstract class Spares {
+  /** Neither claimed nor on their way out; those that are not ready first. */
+  abstract free(tx: Transaction): Promise<Spare[]>;
+  /** Those whose removal was asked for longer ago. */
+  abstract overdue(tx: Transaction, ageMs: number): Promise<Spare[]>;
+  abstract add(tx: Transaction, spare: Spare): Promise<void>;
+  abstract noteReady(tx: Transaction, footprintId: string): Promise<void>;
+  /** One that is ready, on a template as it is now, for this instance and for ever. Nobody waits for anybody. */
+  abstract claim(
+    tx: Transaction,
+    instanceId: string,
+    wanted: {
+      readonly plan: { readonly name: string; readonly version: number };
+      readonly templates: readonly Template[];
+    },
+  ): Promise<Spare | undefined>;
+  /** False: somebody has claimed it, or it is on its way out already. */
+  abstract retire(tx: Transaction, footprintId: string): Promise<boolean>;
+  abstract noteAsked(tx: Transaction, footprintId: string): Promise<void>;
+  /** Undefined: there is none, or it is an instance's. */
+  abstract remove(tx: Transaction, footprintId: string): Promise<Spare | undefined>;
 }
 
 /** Ages in seconds. */
@@ -84,4 +111,5 @@ export abstract class PlannerSettings {
   /** CIDRs of the database shards. */
   abstract readonly databases: readonly { readonly cidr: string; readonly port: number }[];
   abstract readonly shards: readonly { readonly name: string; readonly databases: number }[];
+  abstract readonly spares: readonly SpareWish[];
 }

@@ -24,6 +24,7 @@ export class ReconcileCell {
       await this.cells.open(ctx, cell.id);
       await this.jobs.ask(ctx, { kind: 'cell-report', key: cell.id, priority: 'interactive' });
       await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements', priority: 'interactive' });
+      await this.jobs.ask(ctx, { kind: 'spares', key: 'pool', priority: 'bulk' });
     });
     return 'done';
   }

@@ -6,6 +6,8 @@ export interface Template {
   readonly language: string;
   readonly databaseShard: string;
   readonly database: string;
+  /** RFC 3339; one that is made anew under the same name is another template. */
+  readonly madeAt: string;
 }
 
 export interface TemplateWish {

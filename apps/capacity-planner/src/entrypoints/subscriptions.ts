@@ -1,13 +1,24 @@
-import { InstanceRequested, InstanceTerminated, RepublishRequested, TemplatePublished } from '#contracts/index.js';
+import {
+  FootprintReady,
+  FootprintRemoved,
+  InstanceRequested,
+  InstanceTerminated,
+  RepublishRequested,
+  TemplatePublished,
+} from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
 import { LearnTemplateHandler } from '../application/learn-template.handler.js';
+import { NoteSpareHandler } from '../application/note-spare.handler.js';
 import { PlaceInstanceHandler } from '../application/place-instance.handler.js';
 import { ReleasePlacementHandler } from '../application/release-placement.handler.js';
+import { ReleaseSpareHandler } from '../application/release-spare.handler.js';
 
 /** All that the planner hears. */
 export const subscriptions = [
   on(InstanceRequested, PlaceInstanceHandler),
   on(TemplatePublished, LearnTemplateHandler),
   on(InstanceTerminated, ReleasePlacementHandler),
+  on(FootprintReady, NoteSpareHandler),
+  on(FootprintRemoved, ReleaseSpareHandler),
   on(RepublishRequested, RepublishHandler),
 ];

@@ -64,3 +64,33 @@ export class Planner1764000000010 implements MigrationInterface {
       await runner.query(`DROP TABLE ${table}`);
   }
 }
+
+/** Running spares; and when a template was made, because one made anew under the same name is another. */
+export class Planner1764000000040 implements MigrationInterface {
+  readonly name = 'Planner1764000000040';
+
+  async up(runner: QueryRunner): Promise<void> {
+    // What is not known is older than any that will be told of.
+    await runner.query(`ALTER TABLE template ADD made_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z'`);
+    await runner.query(`
+      CREATE TABLE spare (
+        footprint_id uuid PRIMARY KEY,
+        cell text NOT NULL,
+        database_shard text NOT NULL,
+        template_database text NOT NULL,
+        template_made_at timestamptz NOT NULL,
+        plan text NOT NULL,
+        plan_version integer NOT NULL,
+        state text NOT NULL CHECK (state IN ('asked', 'ready', 'claimed', 'retiring')),
+        claimed_by uuid UNIQUE,
+        asked_at timestamptz NOT NULL DEFAULT now(),
+        CHECK ((state = 'claimed') = (claimed_by IS NOT NULL))
+      )`);
+    await runner.query(`CREATE INDEX spare_unclaimed ON spare (state, asked_at) WHERE state <> 'claimed'`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE spare');
+    await runner.query('ALTER TABLE template DROP made_at');
+  }
+}

@@ -49,6 +49,14 @@ export class CellRepository extends Cells {
     }
   }
 
+  async reserveSparePlace(tx: Transaction, id: string): Promise<boolean> {
+    const rows = await tx.query(
+      `UPDATE cell SET reserved = reserved + 1 WHERE id = $1 AND state = 'open' AND reserved + 1 < places RETURNING 1`,
+      [id],
+    );
+    return rows.length > 0;
+  }
+
   async givePlaceBack(tx: Transaction, id: string): Promise<void> {
     await tx.query('UPDATE cell SET reserved = reserved - 1 WHERE id = $1', [id]);
   }

@@ -7,9 +7,11 @@ import type { Template } from '../domain/template-choice.js';
 @Injectable()
 export class TemplateRepository extends Templates {
   async all(tx: Transaction): Promise<Template[]> {
-    return await tx.query<Template>(
-      'SELECT image, version, bundle, language, database_shard AS "databaseShard", database FROM template ORDER BY image',
+    const rows = await tx.query<Omit<Template, 'madeAt'> & { madeAt: Date }>(
+      `SELECT image, version, bundle, language, database_shard AS "databaseShard", database, made_at AS "madeAt"
+       FROM template ORDER BY image`,
     );
+    return rows.map((row) => ({ ...row, madeAt: row.madeAt.toISOString() }));
   }
 
   async complete(tx: Transaction): Promise<boolean> {
@@ -21,7 +23,7 @@ export class TemplateRepository extends Templates {
 
   async add(
     tx: Transaction,
-    { template, databaseShard, catalogue }: PayloadOf<typeof TemplatePublished>,
+    { template, databaseShard, catalogue, madeAt }: PayloadOf<typeof TemplatePublished>,
     toldAt: string,
   ): Promise<void> {
     await tx.query(
@@ -31,11 +33,11 @@ export class TemplateRepository extends Templates {
       [catalogue, toldAt],
     );
     await tx.query(
-      `INSERT INTO template (image, version, bundle, language, database_shard, database)
-       VALUES ($1, $2, $3, $4, $5, $6)
+      `INSERT INTO template (image, version, bundle, language, database_shard, database, made_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7)
        ON CONFLICT (image, bundle, language, database_shard)
-       DO UPDATE SET version = excluded.version, database = excluded.database`,
-      [template.image, template.version, template.bundle, template.language, databaseShard, template.database],
+       DO UPDATE SET version = excluded.version, database = excluded.database, made_at = excluded.made_at`,
+      [template.image, template.version, template.bundle, template.language, databaseShard, template.database, madeAt],
     );
   }
 }

@@ -2,10 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { InstancePlaced, InstanceProvisioningStarted, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import { isSpare } from '../domain/footprint.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';
 
-/** An instance has its place: make its footprint there. */
+/** An instance has its place: make its footprint there, or make the spare its own that was kept for it. */
 @Injectable()
 export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlaced> {
   constructor(
@@ -17,14 +18,15 @@ export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlac
 
   async handle(placed: PayloadOf<typeof InstancePlaced>, ctx: ConsumeContext): Promise<void> {
     const { footprintId, instanceId } = placed;
-    if (await this.footprints.lock(ctx, footprintId)) return;
+    const known = await this.footprints.lock(ctx, footprintId);
+    if (known && !isSpare(known)) return;
     const { traceparent, correlationId } = ctx.message;
     await this.footprints.save(ctx, {
       footprintId,
       instanceId,
       placed,
       state: 'making',
-      epoch: 1,
+      epoch: known?.epoch ?? 1,
       timings: {},
       condition: null,
       approval: null,

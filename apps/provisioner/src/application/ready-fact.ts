@@ -1,14 +1,15 @@
 import type { InputOf, InstanceReady } from '#contracts/index.js';
 import type { FootprintNames } from '#odoo/index.js';
-import type { Footprint } from '../domain/footprint.js';
+import { type Footprint, orderOf } from '../domain/footprint.js';
 
 /** The whole state of an instance that has just become ready, so that no hearer needs to ask anybody else. */
 export function readyFact(
-  { footprintId, instanceId, placed, timings }: Footprint,
+  footprint: Footprint,
   names: FootprintNames,
   seen: { readonly uuid: string; readonly verified: 'http' | 'pod-condition'; readonly url: string },
 ): InputOf<typeof InstanceReady> {
-  const { specification, cell, namespace, databaseShard, host, plan, template, claim } = placed;
+  const { footprintId, timings } = footprint;
+  const { instanceId, specification, cell, namespace, databaseShard, host, plan, template, claim } = orderOf(footprint);
   return {
     instanceId,
     footprintId,

@@ -1,15 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import { trace } from '@opentelemetry/api';
 import { InstanceProvisioningFailed, InstanceProvisioningProgressed, InstanceReady } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { about, contextOf, flushSpans, forget, inSpan } from '#observability/index.js';
+import { forgetThisRun, inSpan } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type Condition, type Footprint, provisioningDeadlineMs } from '../domain/footprint.js';
+import { type Condition, type Footprint, isSpare, orderOf, provisioningDeadlineMs } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
-import { Cluster, Footprints, Obstacle, ProvisionerSettings, Site, TenantShards } from './ports.js';
+import { FootprintSteps } from './footprint-steps.js';
+import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
+import { ReconcileSpare } from './reconcile-spare.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
@@ -28,7 +29,8 @@ export class ReconcileFootprint {
     private readonly footprints: Footprints,
     private readonly cluster: Cluster,
     private readonly shards: TenantShards,
-    private readonly site: Site,
+    private readonly making: FootprintSteps,
+    private readonly spare: ReconcileSpare,
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
     private readonly settings: ProvisionerSettings,
@@ -56,10 +58,12 @@ export class ReconcileFootprint {
         if (!acted) forgetThisRun();
         return 'done';
       }
+      if (isSpare(footprint)) return await this.spare.reconcile(lease, footprint);
       this.cluster.watch(footprint.placed.namespace);
 
       const looked = footprint;
-      const observed: Observed = assumed ?? (await inSpan('look', {}, () => this.look(looked, lease.signal)));
+      const observed: Observed =
+        assumed ?? (await inSpan('look', {}, () => this.making.look(looked, 'instance', lease.signal)));
       const action = nextAction(observed);
       if (assumed && action?.kind !== 'act') {
         assumed = undefined;
@@ -75,52 +79,12 @@ export class ReconcileFootprint {
         if (!told && !acted) forgetThisRun();
         return { again: action.soon ? askAgainMs : lookAgainMs };
       }
-      const begun = performance.now();
-      await this.metrics.measured(action.step, () => this.act(lease, footprint!, action.step));
+      const durationMs = await this.making.act(lease, footprint, action.step);
       acted = true;
-      footprint = await this.noteProgress(lease, footprint, action.step, Math.round(performance.now() - begun));
+      footprint = await this.noteProgress(lease, footprint, action.step, durationMs);
       assumed = afterStep(observed, action.step);
     }
     return { again: 0 };
-  }
-
-  private async look(footprint: Footprint, signal: AbortSignal): Promise<Observed> {
-    const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
-    const seen = { ...onCluster, ...onShard, site: 'unasked' } as const;
-    const stands = nextAction(seen) === undefined;
-    return stands ? { ...seen, site: await this.site.ask(footprint, signal) } : seen;
-  }
-
-  /**
-   * In a span beside the run's, and told before the step is noted: whatever dies, a step that the timeline knows is in the
-   * trace.
-   */
-  private async act(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
-    const { instanceId, placed, correlationId, traceparent } = footprint;
-    const known = { instanceId, customerId: placed.specification.customerId, operationId: correlationId };
-    const attributes = { 'mesh.step': step, 'mesh.attempt': lease.attempt };
-    const parent = about(known, contextOf(traceparent));
-    await inSpan(`step ${step}`, { attributes, parent }, () => this.take(lease, footprint, step));
-    await flushSpans();
-  }
-
-  private async take(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
-    await lease.check();
-    const { fence } = lease;
-    switch (step) {
-      case 'secret':
-        return await this.cluster.createSecret(footprint, fence);
-      case 'volume':
-        return await this.cluster.applyVolume(footprint, fence);
-      case 'role':
-        return await this.shards.ensureRole(footprint, await this.cluster.passwordOf(footprint), fence);
-      case 'database':
-        return await this.shards.copyTemplate(footprint, fence);
-      case 'tenant':
-        return await this.shards.personalise(footprint, fence);
-      case 'workload':
-        return await this.cluster.applyWorkload(footprint, fence);
-    }
   }
 
   /** @returns the footprint as it is now, whoever changed it meanwhile. */
@@ -130,7 +94,8 @@ export class ReconcileFootprint {
     step: Step,
     durationMs: number,
   ): Promise<Footprint | undefined> {
-    const { instanceId, footprintId } = footprint;
+    const { footprintId } = footprint;
+    const { instanceId } = orderOf(footprint);
     return await this.change(lease, footprint, async (ctx, current) => {
       const next = { ...current, timings: { ...current.timings, [step]: durationMs }, condition: null };
       await this.footprints.save(ctx, next);
@@ -147,7 +112,7 @@ export class ReconcileFootprint {
 
   private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
     const footprint = await this.footprints.get(lease.key);
-    if (footprint?.state !== 'making') return;
+    if (footprint?.state !== 'making' || isSpare(footprint)) return;
     const step = steps.find((one) => footprint.timings[one] === undefined) ?? 'ready';
     await this.noteCondition(lease, footprint, { kind: 'wait', step, reason, message });
   }
@@ -160,7 +125,8 @@ export class ReconcileFootprint {
   ): Promise<boolean> {
     if (footprint.condition?.reason === reason) return false;
     const condition: Condition = { reason, message, since: new Date().toISOString(), fault: 'platform' };
-    const { instanceId, footprintId } = footprint;
+    const { footprintId } = footprint;
+    const { instanceId } = orderOf(footprint);
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, condition });
       await ctx.publish(InstanceProvisioningProgressed, {
@@ -179,7 +145,7 @@ export class ReconcileFootprint {
     const uuid = await this.shards.uuidOf(footprint);
     const names = footprintNames(this.settings.meshName, footprint.footprintId);
     const verified = answered ? 'http' : 'pod-condition';
-    const seen = { uuid, verified, url: this.settings.urlOf(footprint.placed.host) } as const;
+    const seen = { uuid, verified, url: this.settings.urlOf(orderOf(footprint).host) } as const;
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'ready', timings, condition: null });
       await ctx.publish(InstanceReady, readyFact({ ...current, timings }, names, seen));
@@ -189,7 +155,8 @@ export class ReconcileFootprint {
   }
 
   private async giveUp(lease: Lease, footprint: Footprint, code: string, message: string): Promise<Outcome> {
-    const { instanceId, footprintId } = footprint;
+    const { footprintId } = footprint;
+    const { instanceId } = orderOf(footprint);
     const condition: Condition = { reason: code, message, since: new Date().toISOString(), fault: 'platform' };
     await this.change(lease, footprint, async (ctx, current) => {
       await this.footprints.save(ctx, { ...current, state: 'failed', condition });
@@ -221,11 +188,6 @@ export class ReconcileFootprint {
       return current?.state === 'making' ? await work(ctx, current) : current;
     });
   }
-}
-
-function forgetThisRun(): void {
-  const span = trace.getActiveSpan();
-  if (span) forget(span);
 }
 
 function describe(action: Action): string {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { trace } from '@opentelemetry/api';
-import { InstanceTerminated } from '#contracts/index.js';
+import { FootprintRemoved, InstanceTerminated } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import { forget, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
@@ -58,6 +58,7 @@ export class RemoveFootprint {
       const current = await this.footprints.lock(ctx, footprintId);
       if (current?.state !== 'removing') return;
       await this.footprints.save(ctx, { ...current, state: 'removed' });
+      if (!instanceId) return void (await ctx.publish(FootprintRemoved, { footprintId, purpose: 'spare' }));
       await ctx.publish(InstanceTerminated, {
         instanceId,
         approvalId: approval!.approvalId,

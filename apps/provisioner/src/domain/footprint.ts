@@ -1,17 +1,22 @@
-import type { InstancePlaced, PayloadOf } from '#contracts/index.js';
+import type { FootprintPlaced, InstancePlaced, PayloadOf } from '#contracts/index.js';
 import { findPlan, type Plan } from '#odoo/index.js';
 import type { Step } from './next-action.js';
 
 export type Placed = PayloadOf<typeof InstancePlaced>;
+export type SparePlaced = PayloadOf<typeof FootprintPlaced>;
 
 /** Everything one Odoo needs on the cluster and on a shard, on its way from nothing to Ready and, one day, to nothing. */
 export interface Footprint {
   readonly footprintId: string;
-  readonly instanceId: string;
-  /** What the planner accepted; never changed. */
-  readonly placed: Placed;
-  /** `making` → `ready` → `removing` → `removed`; `making` → `failed`, from where it may be made again. */
-  readonly state: 'making' | 'ready' | 'failed' | 'removing' | 'removed';
+  /** Null of a spare, until an instance claims it: then it is that one's for ever. */
+  readonly instanceId: string | null;
+  /** What the planner decided; of a spare, until it is claimed, only the place. */
+  readonly placed: Placed | SparePlaced;
+  /**
+   * `making` → `ready` → `removing` → `removed`; `making` → `failed`, from where it may be made again. A spare:
+   * `making` → `spare` → `removing` → `removed`, and from anywhere before `removing`, claimed, to `making` as an instance's.
+   */
+  readonly state: 'making' | 'spare' | 'ready' | 'failed' | 'removing' | 'removed';
   /** Stands on every object and in the database's comment. Grows when the footprint is made over again. */
   readonly epoch: number;
   readonly timings: Partial<Record<Step, number>>;
@@ -34,6 +39,20 @@ export interface Condition {
 export interface Approval {
   readonly approvalId: string;
   readonly expiresAt: string;
+}
+
+export function isSpare({ instanceId }: Footprint): boolean {
+  return instanceId === null;
+}
+
+/** What the customer asked for. Throws for a spare. */
+export function orderOf({ footprintId, placed }: Footprint): Placed {
+  if ('specification' in placed) return placed;
+  throw new Error(`footprint ${footprintId} is a spare: it has no customer yet`);
+}
+
+export function customerOf({ placed }: Footprint): string | undefined {
+  return 'specification' in placed ? placed.specification.customerId : undefined;
 }
 
 /** The plan in the version that was accepted: later numbers are for later instances. */

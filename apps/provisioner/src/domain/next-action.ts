@@ -41,26 +41,31 @@ export interface Wait {
   readonly soon?: true;
 }
 
+/** `instance`: a customer's, at its host. `spare`: running on a copy of its template, nobody's, and not to be reached. */
+export type Goal = 'instance' | 'spare';
+
 /**
  * The next step towards a running footprint; undefined: it stands. The Secret comes first, because the password lives
  * nowhere else; the volume second, because it is bound while the database is copied; the workload last, when all that
  * it needs is there (a pod that starts before its claim is bound can lose 14 s).
  */
-export function nextAction(observed: Observed): Action | undefined {
+export function nextAction(observed: Observed, goal: Goal = 'instance'): Action | undefined {
   if (observed.role === 'foreign') return foreign('role');
   if (observed.database === 'foreign') return foreign('database');
   if (observed.secret === 'absent') return { kind: 'act', step: 'secret' };
   if (observed.volumeClaim === 'absent') return { kind: 'act', step: 'volume' };
   if (observed.role === 'absent') return { kind: 'act', step: 'role' };
   if (observed.database === 'absent' || observed.database === 'copying') return { kind: 'act', step: 'database' };
-  if (observed.database === 'owned') return { kind: 'act', step: 'tenant' };
+  if (observed.database === 'owned' && goal === 'instance') return { kind: 'act', step: 'tenant' };
   if (observed.volumeClaim === 'terminating')
     return wait('volume', 'VolumeTerminating', 'a volume claim of this name is going away');
   if (observed.volumeClaim === 'pending')
     return wait('volume', 'VolumePending', 'the storage class has not bound the volume yet');
   if (observed.deployment === 'terminating')
     return wait('workload', 'DeploymentTerminating', 'a deployment of this name is going away');
-  if (observed.deployment === 'absent' || !observed.routed) return { kind: 'act', step: 'workload' };
+  // A claimed spare runs already; what it lacks is its route.
+  const unrouted = goal === 'instance' && !observed.routed;
+  if (observed.deployment === 'absent' || unrouted) return { kind: 'act', step: 'workload' };
   if (observed.deployment.refusal) {
     const { reason, message } = observed.deployment.refusal;
     return wait('ready', /quota/i.test(message) ? 'CELL_FULL' : reason, message);

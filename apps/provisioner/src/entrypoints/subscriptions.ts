@@ -1,17 +1,23 @@
 import {
+  FootprintPlaced,
+  FootprintRemovalRequested,
   InstancePlaced,
   InstanceProvisionRetryRequested,
   InstancePurgeApproved,
   RepublishRequested,
 } from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
+import { MakeSpareHandler } from '../application/make-spare.handler.js';
 import { ProvisionInstanceHandler } from '../application/provision-instance.handler.js';
 import { RemoveFootprintHandler } from '../application/remove-footprint.handler.js';
+import { RemoveSpareHandler } from '../application/remove-spare.handler.js';
 import { RetryProvisioningHandler } from '../application/retry-provisioning.handler.js';
 
 /** All that the provisioner hears. */
 export const subscriptions = [
   on(InstancePlaced, ProvisionInstanceHandler),
+  on(FootprintPlaced, MakeSpareHandler),
+  on(FootprintRemovalRequested, RemoveSpareHandler),
   on(InstanceProvisionRetryRequested, RetryProvisioningHandler),
   on(InstancePurgeApproved, RemoveFootprintHandler),
   on(RepublishRequested, RepublishHandler),

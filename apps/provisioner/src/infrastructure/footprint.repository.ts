@@ -9,7 +9,7 @@ export const FootprintEntity = new EntitySchema<Footprint>({
   tableName: 'footprint',
   columns: {
     footprintId: { name: 'footprint_id', type: 'uuid', primary: true },
-    instanceId: { name: 'instance_id', type: 'uuid' },
+    instanceId: { name: 'instance_id', type: 'uuid', nullable: true },
     placed: { type: 'jsonb' },
     state: { type: 'text' },
     epoch: { type: 'int' },

@@ -25,6 +25,7 @@ import {
   odooConf,
   secretManifest,
   serviceManifest,
+  tenantLabels,
   volumeClaimManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
@@ -36,7 +37,7 @@ import {
   ProvisionerSettings,
   TenantShards,
 } from '../application/ports.js';
-import { type Footprint, planOf } from '../domain/footprint.js';
+import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
 import type { Workload } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
 
@@ -143,9 +144,36 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   async applyWorkload(footprint: Footprint, fence: Fence): Promise<void> {
     const spec = this.specOf(footprint);
-    const manifests = [serviceManifest(spec), deploymentManifest(spec), ingressRouteManifest(spec)];
+    const { tenant } = spec;
+    const manifests = [
+      serviceManifest(spec),
+      deploymentManifest(spec),
+      ...(tenant ? [ingressRouteManifest(spec, tenant.host)] : []),
+    ];
     const apply = (manifest: object) => this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
     await asking(Promise.all(manifests.map(apply)));
+    if (tenant && orderOf(footprint).claim === 'spare') await asking(this.labelClaimed(spec, tenant, fence));
+  }
+
+  /** What was there before its instance is told whose it is now; nothing of it restarts. */
+  private async labelClaimed(
+    spec: FootprintSpec,
+    tenant: NonNullable<FootprintSpec['tenant']>,
+    fence: Fence,
+  ): Promise<void> {
+    const { namespace, names, footprintId } = spec;
+    const pods = await this.client.list<V1Pod & KubernetesObject>(
+      'Pod',
+      namespace,
+      `${labelNames.footprint}=${footprintId}`,
+    );
+    const label = (ref: ObjectRef) =>
+      this.client.merge(ref, { metadata: { labels: tenantLabels(tenant) } }, fieldManager, { fence });
+    await Promise.all([
+      label({ kind: 'Secret', name: names.secret, namespace }),
+      label({ kind: 'PersistentVolumeClaim', name: names.object, namespace }),
+      ...pods.map(({ metadata }) => label({ kind: 'Pod', name: metadata!.name!, namespace })),
+    ]);
   }
 
   async remains(footprint: Footprint): Promise<Remains['cluster']> {
@@ -199,7 +227,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   private specOf(footprint: Footprint): FootprintSpec {
-    const { footprintId, instanceId, placed, epoch } = footprint;
+    const { footprintId, placed, epoch } = footprint;
     const plan = planOf(footprint);
     return {
       meshName: this.settings.meshName,
@@ -207,11 +235,12 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       namespace: placed.namespace,
       cell: placed.cell,
       footprintId,
-      instanceId,
-      customerId: placed.specification.customerId,
+      tenant:
+        'specification' in placed
+          ? { instanceId: placed.instanceId, customerId: placed.specification.customerId, host: placed.host }
+          : null,
       epoch,
       plan,
-      host: placed.host,
       entry: this.settings.entry,
       image: placed.template.image,
       templateDatabase: placed.template.database,

@@ -15,7 +15,7 @@ import {
   uuidOf,
 } from '#tenant-databases/index.js';
 import { type Fence, Obstacle, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
-import { type Footprint, planOf } from '../domain/footprint.js';
+import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
 @Injectable()
@@ -51,7 +51,7 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   }
 
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {
-    const { specification, host } = footprint.placed;
+    const { specification, host } = orderOf(footprint);
     const { company, adminLogin, adminPasswordHash, language, country } = specification;
     const baseUrl = this.settings.urlOf(host);
     const customer = { baseUrl, company, adminLogin, adminPasswordHash, language, country: country ?? undefined };

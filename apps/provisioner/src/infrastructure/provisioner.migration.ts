@@ -34,3 +34,21 @@ export class Provisioner1764000000030 implements MigrationInterface {
     await runner.query('DROP TABLE published_template');
   }
 }
+
+/** Footprints that are nobody's yet. */
+export class Provisioner1764000000040 implements MigrationInterface {
+  readonly name = 'Provisioner1764000000040';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE footprint ALTER instance_id DROP NOT NULL, DROP CONSTRAINT footprint_state_check,
+        ADD CONSTRAINT footprint_state_check
+          CHECK (state IN ('making', 'spare', 'ready', 'failed', 'removing', 'removed'))`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE footprint ALTER instance_id SET NOT NULL, DROP CONSTRAINT footprint_state_check,
+        ADD CONSTRAINT footprint_state_check CHECK (state IN ('making', 'ready', 'failed', 'removing', 'removed'))`);
+  }
+}

@@ -4,7 +4,7 @@ import { SpanKind } from '@opentelemetry/api';
 import { Agent } from 'undici';
 import { inSpan } from '#observability/index.js';
 import { ProvisionerSettings, Site } from '../application/ports.js';
-import type { Footprint } from '../domain/footprint.js';
+import { type Footprint, orderOf } from '../domain/footprint.js';
 import type { Silence } from '../domain/next-action.js';
 
 const path = '/web/login';
@@ -24,9 +24,10 @@ export class RoutedSite extends Site implements OnApplicationShutdown {
     this.router = { url: new URL(settings.routerUrl), agent: new Agent(limits) };
   }
 
-  async ask({ placed: { host } }: Footprint, signal: AbortSignal): Promise<'simulated' | 'answers' | Silence> {
+  async ask(footprint: Footprint, signal: AbortSignal): Promise<'simulated' | 'answers' | Silence> {
     const { router } = this;
     if (!router) return 'simulated';
+    const { host } = orderOf(footprint);
     const attributes = { 'server.address': host, 'url.path': path };
     return await inSpan(`GET ${path}`, { kind: SpanKind.CLIENT, attributes }, async () => {
       const until = Date.now() + askForMs;

@@ -17,10 +17,11 @@ import type { LocalConfig } from '../config.js';
 import { run } from '../run.js';
 import type { State } from '../state.js';
 import type { Progress } from '../terminal.js';
-import { type ImageConfig, packLayer, writeImage } from './oci-image.js';
+import { addLayer, type ImageConfig, packLayer, writeImage } from './oci-image.js';
 
 /** The user of the pods; Odoo does not start without a line in passwd for it. */
 const user = 10001;
+const standIn = 'registry.local/odoo-stand-in:18.0';
 const places = { sources: '/opt/local', packages: '/opt/python', templates: '/opt/template' };
 
 const config: ImageConfig = {
@@ -35,13 +36,13 @@ const config: ImageConfig = {
 };
 
 /** Grows when this file makes something else of the same inputs. */
-const revision = 1;
+const revision = 2;
 
 /** What the init container and exec probes need beside Python. */
 const tools = ['sh', 'cp', 'mv', 'ln', 'rm', 'mkdir', 'cat', 'dd'];
 
-/** The stand-in of Odoo as the layers of an image: this machine's Python, and the program. */
-export function standInLayers(local: LocalConfig): CacheEntry {
+/** The stand-in of Odoo as an image: this machine's Python, and the program. */
+export function standInImage(local: LocalConfig): CacheEntry {
   const sources = join(local.root, 'deploy/local');
   const requirements = join(sources, 'odoo-stand-in/requirements.txt');
   const program = filesBelow(join(sources, 'odoo-stand-in/odoo_stand_in')).filter((file) => file.endsWith('.py'));
@@ -83,28 +84,45 @@ export function standInLayers(local: LocalConfig): CacheEntry {
         env: local.environment,
       });
       progress('layer');
-      await packLayer(root, join(folder, 'layer.tar'));
-      await run('rm', ['-r', root]);
+      const layer = join(folder, 'layer.tar');
+      await packLayer(root, layer);
+      await writeImage(join(folder, 'image.tar'), standIn, [layer], config);
+      await run('rm', ['-r', root, layer]);
     },
   };
 }
 
-const baseOf = (state: State) => state.path('node', 'images', 'odoo-base.tar');
+/** The image that instances are made of: the operator's own, or the stand-in. */
+export interface OdooImage {
+  readonly name: string;
+  /** A tar in OCI layout. */
+  readonly file: string;
+}
 
-/** The layers that images of this state are made of. */
-export async function provideOdoo(local: LocalConfig, state: State, progress: Progress): Promise<void> {
-  const folder = await ensureCached(local.cache, standInLayers(local), progress);
+/** Where the base image of this state stands. */
+const baseOf = (state: State) => state.path('node', 'images', 'odoo.json');
+
+/** Says which image the templates of this state are made of. */
+export async function provideOdoo(local: LocalConfig, state: State, progress: Progress): Promise<OdooImage> {
+  const image = local.odooImage ?? {
+    name: standIn,
+    file: join(await ensureCached(local.cache, standInImage(local), progress), 'image.tar'),
+  };
   mkdirSync(dirname(baseOf(state)), { recursive: true });
-  rmSync(baseOf(state), { force: true });
-  symlinkSync(join(folder, 'layer.tar'), baseOf(state));
+  writeFileSync(baseOf(state), JSON.stringify(image));
+  return image;
+}
+
+export function odooImageOf(state: State): OdooImage {
+  return JSON.parse(readFileSync(baseOf(state), 'utf8'));
 }
 
 /**
- * An image of the stand-in with the files of templates, which its pods copy at their first start.
+ * An image of Odoo with the files of templates, which its pods copy at their first start.
  * @param templates name of a template's database → the folder with its files, or nothing: no files yet.
  */
-export async function writeOdooImage(
-  state: State,
+export async function writeTemplateImage(
+  base: OdooImage,
   file: string,
   name: string,
   templates: Readonly<Record<string, string | undefined>>,
@@ -117,8 +135,10 @@ export async function writeOdooImage(
     if (files) cpSync(files, to, { recursive: true });
   }
   try {
+    // Whoever runs in the pod reads them; they were an Odoo's own files, for itself alone.
+    await run('chmod', ['-R', 'a+rX', folder]);
     await packLayer(folder, layer);
-    await writeImage(file, name, [baseOf(state), layer], config);
+    await addLayer(base.file, layer, file, name);
   } finally {
     await run('rm', ['-rf', folder, layer]);
   }

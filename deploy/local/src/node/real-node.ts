@@ -8,7 +8,7 @@ import type { State } from '../state.js';
 import type { Progress } from '../terminal.js';
 import { expectAlive } from '../wait.js';
 import { startKubelet, startKubeProxy } from './agents.js';
-import { type ImageFile, startContainerRuntime } from './container-runtime.js';
+import { type ImageFile, importImage, startContainerRuntime } from './container-runtime.js';
 import { startNames } from './names.js';
 import { killPods } from './namespaces.js';
 import { packLayer, writeImage } from './oci-image.js';
@@ -47,8 +47,8 @@ export async function startRealNode(
   const built = async (entry: ReturnType<typeof pause>) => await ensureCached(config.cache, entry, progress);
   const agents = await built(nodeAgents(config));
   progress('container runtime');
-  await provideOdoo(config, state, progress);
   await startContainerRuntime(state, await sandboxImage(state, await built(pause(config))));
+  await importImage(state, await provideOdoo(config, state, progress));
   const api = await ClusterApi.open(kubeconfig);
   try {
     progress('kubelet');

@@ -1,0 +1,28 @@
+import { Injectable } from '@nestjs/common';
+import { FootprintRemovalRequested } from '#contracts/index.js';
+import type { PublishContext } from '#messaging/index.js';
+import { Spares } from './ports.js';
+
+/** How a spare comes to its end. All of it in the caller's transaction. */
+@Injectable()
+export class Retirement {
+  constructor(private readonly spares: Spares) {}
+
+  /** From now on nobody can claim it. @returns false when somebody has already, or it is on its way out. */
+  async retire(ctx: PublishContext, footprintId: string, reason: string): Promise<boolean> {
+    if (!(await this.spares.retire(ctx, footprintId))) return false;
+    await ctx.publish(FootprintRemovalRequested, { footprintId, reason });
+    return true;
+  }
+
+  /** Any one of them: spares are the first to give way when somebody lacks room. @returns false when there is none. */
+  async makeRoom(ctx: PublishContext): Promise<boolean> {
+    const [any] = await this.spares.free(ctx);
+    return any !== undefined && (await this.retire(ctx, any.footprintId, 'a customer needs its place'));
+  }
+
+  async askAgain(ctx: PublishContext, footprintId: string): Promise<void> {
+    await this.spares.noteAsked(ctx, footprintId);
+    await ctx.publish(FootprintRemovalRequested, { footprintId, reason: 'asked again: nobody said that it is gone' });
+  }
+}
