@@ -1,15 +1,20 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { Agent } from 'undici';
 import type { KubernetesObject } from '#kubernetes/index.js';
+import { secureEntryPoint } from '#local/node/router.js';
+import { State } from '#local/state.js';
 import { type IngressRoute, routesOf, routesToEdge } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from '../e2e/config.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 
-const { MESH_ROUTER_URL, MESH_NODE_ADDRESS } = stackEnvironment();
+const { MESH_ROUTER_URL, MESH_NODE_ADDRESS, MESH_STATE } = stackEnvironment();
 const router = new URL(MESH_ROUTER_URL!);
 
 type Ready = Awaited<ReturnType<TestMesh['ready']>>;
@@ -33,7 +38,7 @@ beforeAll(async () => {
   }).listen(0, MESH_NODE_ADDRESS);
   await once(echo, 'listening');
   await applyEcho();
-  await waitFor('the route of the echo', async () => (await get('/', echoHost)).status === 200, { timeoutMs: 30_000 });
+  await waitFor('the route of the echo', () => answered(echoHost), { timeoutMs: 30_000 });
 });
 afterAll(async () => {
   echo?.closeAllConnections();
@@ -195,6 +200,65 @@ it.each([
   expect(JSON.stringify(seen)).not.toMatch(/evil|6666|6\.6\.6\.6/);
 });
 
+it('where TLS ends before the router, an instance hears of https, whatever the client says', async () => {
+  const host = 'edge-tls-before.localhost';
+  await apply(routeOf('tls-before', host, routesOf(host, 'echo', { scheme: 'https', rpc: false })));
+  const { body } = await waitFor('the route', () => answered(host), { timeoutMs: 30_000 });
+  expect(JSON.parse(body)).toMatchObject({ 'x-forwarded-proto': 'https', 'x-forwarded-host': host });
+  const { body: tried } = await get('/', host, 'X-Forwarded-Proto: http');
+  expect(JSON.parse(tried)).toMatchObject({ 'x-forwarded-proto': 'https' });
+});
+
+it('with a certificate an instance is served by TLS, and by nothing else', async () => {
+  const host = 'edge-tls.localhost';
+  const { key, certificate } = await selfSigned(host);
+  const { namespace } = business;
+  await apply({
+    ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'wildcard', namespace }, type: 'kubernetes.io/tls' },
+    stringData: { 'tls.crt': certificate, 'tls.key': key },
+  });
+  const route = routeOf('tls', host, routesOf(host, 'echo', { scheme: 'https', rpc: false }));
+  await apply({
+    ...route,
+    spec: { ...route.spec, entryPoints: ['websecure'], tls: { secretName: 'wildcard' } } satisfies IngressRoute['spec'],
+  });
+  const port = new State(MESH_STATE).keptPort(secureEntryPoint);
+  const agent = new Agent({ connect: { ca: certificate } });
+  const seen = await waitFor(
+    'an answer by its certificate',
+    async () => {
+      const headers = { host, 'x-forwarded-proto': 'http' };
+      const { statusCode, body } = await agent.request({
+        ...{ origin: `https://${router.hostname}:${port}`, path: '/', method: 'GET', headers },
+      });
+      const text = await body.text();
+      return statusCode === 200 ? JSON.parse(text) : undefined;
+    },
+    { timeoutMs: 30_000 },
+  );
+  await agent.close();
+  expect(seen).toMatchObject({ 'x-forwarded-proto': 'https', 'x-forwarded-host': host });
+  expect((await get('/', host)).status).toBe(404);
+});
+
+/** One for a single host, in PEM. */
+async function selfSigned(host: string): Promise<{ key: string; certificate: string }> {
+  const { stdout } = await promisify(execFile)('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+    ...['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`, '-keyout', '-', '-out', '-'],
+  ]);
+  const [key, certificate] = [/-----BEGIN PRIVATE.*?PRIVATE KEY-----\n/s, /-----BEGIN CERT.*?CERTIFICATE-----\n/s].map(
+    (one) => one.exec(stdout)![0],
+  );
+  return { key: key!, certificate: certificate! };
+}
+
+/** Undefined until a route leads there. */
+async function answered(host: string): Promise<Answer | undefined> {
+  const answer = await get('/', host);
+  return answer.status === 200 ? answer : undefined;
+}
+
 it('pages can be framed by themselves alone, and no type is guessed', async () => {
   const { headers } = await get('/web/login', business.host, 'Origin: https://other.example');
   expect(Object.fromEntries(headers)).toMatchObject({
@@ -256,10 +320,33 @@ it('an instance that does not run says why, to browsers and to clients, and runs
   await waitFor('Odoo to be back', async () => (await get('/web/login', host)).status === 200, { timeoutMs: 30_000 });
 });
 
+it('an instance that is being made, or whose pod is gone, starts, as the edge says, until it answers', async () => {
+  const isStarting = (host: string) =>
+    waitFor(
+      `${host} to be told as starting`,
+      async () => {
+        const { status, body } = await get('/web/login', host, browser);
+        return status === 503 && body.includes('<h1>Odoo is starting</h1>');
+      },
+      { timeoutMs: 30_000, intervalMs: 20 },
+    );
+  const request = mesh.request('edge-new', { plan: 'business' });
+  await mesh.publish(request);
+  await isStarting('edge-new.localhost');
+  const { host, namespace, footprintId } = await mesh.ready(request.data.instanceId);
+  expect((await get('/web/login', host)).status).toBe(200);
+
+  const pods = () => mesh.cluster.list('Pod', namespace, `mesh.odoo/footprint=${footprintId}`);
+  for (const { metadata } of await pods())
+    await mesh.cluster.delete({ kind: 'Pod', name: metadata!.name!, namespace }, { uid: metadata!.uid! });
+  await isStarting(host);
+  await waitFor('it to be back', async () => (await get('/web/login', host)).status === 200, { timeoutMs: 60_000 });
+});
+
 it('a client who asks too much is told so, and others are not: nor is it for long', async () => {
   const host = 'edge-busy.localhost';
   await apply(routeOf('busy', host, routesOf(host, 'echo', { scheme: 'http', rpc: false })));
-  await waitFor('the route', async () => (await get('/', host)).status === 200, { timeoutMs: 30_000 });
+  await waitFor('the route', () => answered(host), { timeoutMs: 30_000 });
   const flood = Array.from({ length: 10 }, async () => {
     const seen: number[] = [];
     for (let n = 0; n < 100; n += 1) seen.push((await get('/', host)).status);
@@ -269,7 +356,7 @@ it('a client who asks too much is told so, and others are not: nor is it for lon
   const statuses = new Set((await Promise.all(flood)).flat());
   expect(statuses).toEqual(new Set([200, 429]));
   expect((await other).status).toBe(200);
-  await waitFor('the client to be let in again', async () => (await get('/', host)).status === 200);
+  await waitFor('the client to be let in again', () => answered(host));
 });
 
 it('a burst of changed routes delays nobody', async () => {
@@ -293,7 +380,7 @@ it('a burst of changed routes delays nobody', async () => {
   }
   const applied = performance.now() - begun;
   const last = `${name(changes - 1)}.localhost`;
-  await waitFor('the last one', async () => (await get('/', last)).status === 200, { timeoutMs: 30_000 });
+  await waitFor('the last one', () => answered(last), { timeoutMs: 30_000 });
   const known = performance.now() - begun;
   changing = false;
   const seen = await asking;

@@ -38,6 +38,7 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'Middleware mesh-c0/security-headers',
     'Middleware mesh-c0/rate-limit',
     'Middleware mesh-c0/api-cors',
+    'Middleware mesh-c0/not-answering',
     'Middleware mesh-c0/forwarded-http',
     'Middleware mesh-c0/forwarded-https',
     'Service mesh-c0/edge',
@@ -203,6 +204,12 @@ it('every cell has a Service that leads to the edge, when there is one, and has 
     addressType: 'IPv4',
     ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
     endpoints: [{ addresses: ['10.43.7.7'], conditions: { ready: true } }],
+  });
+});
+
+it('where no pod answers, the edge does', () => {
+  expect(find('Middleware', 'not-answering')).toMatchObject({
+    spec: { errors: { status: ['502-504'], service: { name: 'edge', port: 'http' } } },
   });
 });
 

@@ -198,7 +198,7 @@ const rule = (priority: number, where: string, middlewares: readonly string[], s
   middlewares: middlewares.map((name) => ({ name })),
   services: [{ name: service, port: 'http' }],
 });
-const pages = rule(10, '', ['security-headers', 'rate-limit', 'forwarded-https']);
+const pages = rule(10, '', ['security-headers', 'rate-limit', 'forwarded-https', 'not-answering']);
 const websocket = rule(20, ' && PathPrefix(`/websocket`)', ['rate-limit', 'forwarded-https']);
 
 it('the route leads the host to Odoo and stops what is nobody’s business', () => {

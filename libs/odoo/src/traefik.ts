@@ -18,7 +18,7 @@ export interface Route {
   readonly match: string;
   readonly priority: number;
   readonly middlewares?: readonly { readonly name: string }[];
-  readonly services: readonly { readonly name: string; readonly port: string }[];
+  readonly services: readonly ServicePort[];
 }
 
 export interface Middleware {
@@ -31,7 +31,20 @@ export interface Middleware {
 type MiddlewareSpec =
   | { readonly ipAllowList: { readonly sourceRange: readonly string[] } }
   | { readonly rateLimit: { readonly average: number; readonly burst: number } }
-  | { readonly headers: Readonly<Record<string, unknown>> };
+  | { readonly headers: Readonly<Record<string, unknown>> }
+  | {
+      readonly errors: {
+        readonly status: readonly string[];
+        readonly statusRewrites: Readonly<Record<string, number>>;
+        readonly service: ServicePort;
+        readonly query: string;
+      };
+    };
+
+interface ServicePort {
+  readonly name: string;
+  readonly port: string;
+}
 
 /** How browsers reach the instances of a mesh. */
 export interface Entry {
@@ -40,6 +53,9 @@ export interface Entry {
   /** A Secret in the cell's namespace whose certificate is good for the host: Traefik ends TLS. Absent: it does not. */
   readonly tlsSecret?: string | undefined;
 }
+
+/** The Service in each cell that leads to the mesh's edge. */
+export const edgeService = 'edge';
 
 /** What every cell has; why these values: decision 0018. */
 export const middlewareSpecs = {
@@ -56,6 +72,15 @@ export const middlewareSpecs = {
       accessControlAllowOriginList: ['*'],
       accessControlAllowHeaders: ['*'],
       accessControlMaxAge: 86_400,
+    },
+  },
+  /** Where no pod answers, the edge says why; and it says 503, because the pod may be there in a moment. */
+  'not-answering': {
+    errors: {
+      status: ['502-504'],
+      statusRewrites: { '502-504': 503 },
+      service: { name: edgeService, port: 'http' },
+      query: '/',
     },
   },
   'forwarded-http': { headers: { customRequestHeaders: { 'X-Forwarded-Proto': 'http' } } },
@@ -85,7 +110,7 @@ export function routesOf(host: string, service: string, { scheme, rpc }: RouteOp
   });
   const forwarded = `forwarded-${scheme}` as const;
   return [
-    rule(10, undefined, 'security-headers', 'rate-limit', forwarded),
+    rule(10, undefined, 'security-headers', 'rate-limit', forwarded, 'not-answering'),
     rule(20, 'PathPrefix(`/websocket`)', 'rate-limit', forwarded),
     ...(rpc
       ? [
@@ -115,9 +140,6 @@ export function routesToEdge(host: string): readonly Route[] {
     },
   ];
 }
-
-/** The Service in each cell that leads to the mesh's edge. */
-export const edgeService = 'edge';
 
 /**
  * Traefik leaves an encoded slash as it is, and Odoo decodes it. Before the path there may be one segment more: Odoo
