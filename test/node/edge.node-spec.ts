@@ -109,23 +109,26 @@ const databaseManagers = [
   '/web%2fdatabase%2fmanager',
   '/%2Fweb%2Fdatabase%2Fmanager',
   '/web%2F%2Fdatabase/manager',
-  '/web%252Fdatabase/manager',
-  '/web/%2564atabase/manager',
-  '/web/.%2Fdatabase/manager',
-  '/web%5Cdatabase/manager',
-  '/web\\database\\manager',
   '/web/database;a=b/manager',
-  '/web;a=b/database/manager',
   '/web/database%00',
   '/web/database%20',
   '/web/database%3Fx',
   '/web/database%23x',
-  '/web/%c0%afdatabase/manager',
   '/WEB/database/manager',
   '/Web/Database/Manager',
   '/fr/web/database/manager',
   '/fr_FR/web/database/manager',
   '/fr%2Fweb%2Fdatabase%2Fmanager',
+];
+/** What looks like one of them and is none, if Odoo reads it as its code says. */
+const nonsense = [
+  '/web%252Fdatabase/manager',
+  '/web/%2564atabase/manager',
+  '/web/.%2Fdatabase/manager',
+  '/web%5Cdatabase/manager',
+  '/web\\database\\manager',
+  '/web;a=b/database/manager',
+  '/web/%c0%afdatabase/manager',
   'http://other.example/web/database/manager',
 ];
 const rpc = [
@@ -145,29 +148,26 @@ const rpc = [
   '/fr/xmlrpc/2/object',
 ];
 
-/** What became of each: closed at the edge, or nothing that Odoo knows. */
-async function closedOnes(host: string, paths: readonly string[]): Promise<readonly (readonly [string, number])[]> {
-  const open: [string, number][] = [];
-  for (const path of paths) {
-    const { status } = await get(path, host);
-    if (status !== 403 && status !== 404) open.push([path, status]);
-  }
-  return open;
+/** What became of each path that is not closed. */
+async function openOnes(host: string, paths: readonly string[]): Promise<readonly (readonly [string, number])[]> {
+  const seen: [string, number][] = [];
+  for (const path of paths) seen.push([path, (await get(path, host)).status]);
+  return seen.filter(([, status]) => status !== 403);
 }
 
 it('the database manager is closed in every spelling', async () => {
-  expect(await closedOnes(business.host, databaseManagers)).toEqual([]);
-  expect(await closedOnes(enterprise.host, databaseManagers)).toEqual([]);
+  for (const { host } of [business, enterprise]) {
+    expect(await openOnes(host, databaseManagers)).toEqual([]);
+    expect(await openOnes(host, nonsense)).toEqual(nonsense.map((path) => [path, 404]));
+  }
   // Not because nothing gets through.
   expect((await get('/web/login', business.host)).status).toBe(200);
 });
 
 it('RPC is closed in every spelling, unless the plan opens it', async () => {
-  expect(await closedOnes(business.host, rpc)).toEqual([]);
-  const call = JSON.stringify({
-    jsonrpc: '2.0',
-    params: { service: 'common', method: 'login', args: [business.database, 'nobody', 'nothing'] },
-  });
+  expect(await openOnes(business.host, rpc)).toEqual([]);
+  const params = { service: 'common', method: 'login', args: [business.database, 'nobody', 'nothing'] };
+  const call = JSON.stringify({ jsonrpc: '2.0', params });
   expect([(await post(business.host, call)).status, (await post(enterprise.host, call)).status]).toEqual([403, 200]);
 });
 
@@ -291,32 +291,34 @@ it('an instance that does not run says why, to browsers and to clients, and runs
   const { metadata, spec } = routes.find((one) => one.spec.routes[0]!.match.includes(host))!;
   const lead = (to: IngressRoute['spec']['routes']) =>
     mesh.cluster.merge({ kind: 'IngressRoute', name: metadata.name!, namespace }, { spec: { routes: to } }, 'test');
-  await lead(routesToEdge(host));
+  try {
+    await lead(routesToEdge(host));
 
-  for (const [state, reason, status, title] of [
-    ['stopped', 'requested', 503, 'Odoo is stopped'],
-    ['suspended', 'unpaid', 402, 'Odoo is suspended'],
-    ['maintenance', 'upgrade', 503, 'Under maintenance'],
-    ['running', 'requested', 503, 'Odoo is starting'],
-  ] as const) {
-    await mesh.publish(mesh.stateChange(business, state, reason), {
-      key: 'instance.state-changed.v1',
-      as: 'lifecycle',
-    });
-    const page = await waitFor(`the page: ${title}`, async () => {
-      const seen = await get('/odoo/contacts?x=1', host, browser);
-      return seen.body.includes(`<h1>${title}</h1>`) ? seen : undefined;
-    });
-    expect(page.status).toBe(status);
-    expect(page.headers.get('cache-control')).toBe('no-store');
-    const problem = await get('/web/database/manager', host, client);
-    expect([problem.status, JSON.parse(problem.body).title]).toEqual([status, title]);
-    const head = await say('HEAD / HTTP/1.1', `Host: ${host}`, browser);
-    expect([head.status, head.body]).toEqual([status, '']);
+    for (const [state, reason, status, title] of [
+      ['stopped', 'requested', 503, 'Odoo is stopped'],
+      ['suspended', 'unpaid', 402, 'Odoo is suspended'],
+      ['maintenance', 'upgrade', 503, 'Under maintenance'],
+      ['running', 'requested', 503, 'Odoo is starting'],
+    ] as const) {
+      await mesh.publish(mesh.stateChange(business, state, reason), {
+        key: 'instance.state-changed.v1',
+        as: 'lifecycle',
+      });
+      const page = await waitFor(`the page: ${title}`, async () => {
+        const seen = await get('/odoo/contacts?x=1', host, browser);
+        return seen.body.includes(`<h1>${title}</h1>`) ? seen : undefined;
+      });
+      expect(page.status).toBe(status);
+      expect(page.headers.get('cache-control')).toBe('no-store');
+      const problem = await get('/web/database/manager', host, client);
+      expect([problem.status, JSON.parse(problem.body).title]).toEqual([status, title]);
+      const head = await say('HEAD / HTTP/1.1', `Host: ${host}`, browser);
+      expect([head.status, head.body]).toEqual([status, '']);
+    }
+    expect((await get('/metrics', host)).body).not.toContain('mesh_');
+  } finally {
+    await lead(spec.routes);
   }
-  expect((await get('/metrics', host)).body).not.toContain('mesh_');
-
-  await lead(spec.routes);
   await waitFor('Odoo to be back', async () => (await get('/web/login', host)).status === 200, { timeoutMs: 30_000 });
 });
 
