@@ -6,7 +6,7 @@ import { Client, Pool } from 'pg';
 import { KubernetesClient, type KubernetesObject, typedApis } from '#kubernetes/index.js';
 import { readConfig } from '#local/config.js';
 import type { StackEnv } from '#local/env-file.js';
-import { type InstalledMesh, installMesh, programs, uninstallMesh } from '#local/mesh-install.js';
+import { type InstalledMesh, installMesh, type MeshPlan, programs, uninstallMesh } from '#local/mesh-install.js';
 import { MeshServices, portNames } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
 import { publishTemplate, Shard } from '#tenant-databases/index.js';
@@ -53,7 +53,11 @@ export class BenchMesh {
   }
 
   /** @param profiles where the services leave their CPU profiles, if anybody wants them. */
-  static async install(stack: StackEnv, profiles: string | undefined): Promise<BenchMesh> {
+  static async install(
+    stack: StackEnv,
+    profiles: string | undefined,
+    more: Pick<MeshPlan, 'spares'> = {},
+  ): Promise<BenchMesh> {
     const name = `b${randomBytes(3).toString('hex')}`;
     const { root } = readConfig();
     const state = new State(stack.MESH_STATE);
@@ -62,6 +66,7 @@ export class BenchMesh {
     const installed = await installMesh({
       ...{ name, stack, root, folder: join(state.folder, name), secret },
       callsPerMinute: 1_000_000,
+      ...more,
     });
     const shardUrl = new URL(stack.MESH_POSTGRES_URL);
     shardUrl.username = `${name}_shard`;
@@ -71,7 +76,9 @@ export class BenchMesh {
     );
     const services = new MeshServices(installed, state.processes, root, ports);
     const mesh = new BenchMesh(name, installed, services, shardUrl.toString(), state, stack);
-    await mesh.padTemplate(readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8'));
+    // An instance that lives is of the template that the installation made, with its image.
+    if (stack.MESH_NODES !== 'real')
+      await mesh.padTemplate(readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8'));
     if (profiles) mesh.profileTo(profiles);
     return mesh;
   }

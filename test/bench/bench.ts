@@ -42,6 +42,8 @@ export interface Size {
 export interface Bench<Setting = unknown> {
   readonly name: string;
   readonly says: string;
+  /** It needs pods that run: only with `--real-node`. */
+  readonly realNode?: true;
   readonly size: { readonly full: Size; readonly quick: Size };
   /** What the contenders share, as JSON; their processes are given it. */
   setUp(stack: StackEnv): Promise<{ readonly setting: Setting; tearDown(): Promise<void> }>;

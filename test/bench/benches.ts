@@ -3,6 +3,7 @@ import type { Bench } from './bench.js';
 import { consume } from './consume.bench.js';
 import { inbox } from './inbox.bench.js';
 import { kubernetes } from './kubernetes.bench.js';
+import { living } from './living.bench.js';
 import { outbox } from './outbox.bench.js';
 import { provision, provisionThousand } from './provision.bench.js';
 import { publish } from './publish.bench.js';
@@ -19,4 +20,5 @@ export const benches: readonly Bench[] = [
   api,
   provision,
   provisionThousand,
+  living,
 ];

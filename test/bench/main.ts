@@ -35,6 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
       quick: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       plan: { type: 'boolean', default: false },
+      'real-node': { type: 'boolean', default: false },
     },
   });
   const unknown = values.only?.filter((name) => !benches.some((one) => one.name === name)) ?? [];
@@ -43,7 +44,8 @@ async function main(args: readonly string[]): Promise<number> {
     for (const { name, says } of benches) say(`  ${name.padEnd(16)} ${says}`);
     return 2;
   }
-  const chosen = benches.filter(({ name }) => values.only?.includes(name) ?? true);
+  const possible = benches.filter(({ realNode = false }) => realNode === values['real-node']);
+  const chosen = possible.filter(({ name }) => values.only?.includes(name) ?? true);
   if (values.plan) {
     sayPlan(chosen, values.quick);
     return 0;

@@ -7,7 +7,14 @@ import { type Channel, type ChannelModel, connect } from 'amqplib';
 import { Client } from 'pg';
 import { newId, registry, type Service, services as servicesOfTheMesh } from '#contracts/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
-import { type InstalledMesh, installMesh, type Program, programs, uninstallMesh } from '#local/mesh-install.js';
+import {
+  type InstalledMesh,
+  installMesh,
+  type MeshPlan,
+  type Program,
+  programs,
+  uninstallMesh,
+} from '#local/mesh-install.js';
 import { MeshServices, portNames } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
 import { uninstallBroker } from '#messaging/index.js';
@@ -26,12 +33,14 @@ type Said = any;
 type Answered = Said;
 
 export interface TestMeshOptions {
+  readonly makeTemplates?: MeshPlan['makeTemplates'];
   readonly spares?: string;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   readonly retryLevels?: string;
   readonly askAgain?: string;
   readonly jobLease?: string;
+  readonly provisioningDeadline?: string;
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];

@@ -145,10 +145,11 @@ it('calls on connections that went dead end by their time limit, and those after
   const client = clientWith({ timeoutMs: 1_000 });
   await client.create(configMap('dead'), 'test');
   proxy.tcp.stall(true);
-  const begun = performance.now();
   const failures = await Promise.all([1, 2, 3].map(() => failureOf(client.get(refTo('dead')))));
-  for (const failure of failures) expect(failure).toBeInstanceOf(Unreachable);
-  expect(performance.now() - begun).toBeLessThan(3_000);
+  for (const failure of failures) {
+    expect(failure).toBeInstanceOf(Unreachable);
+    expect(failure.message).toContain('nothing within 1000 ms');
+  }
   proxy.tcp.stall(false);
   expect(await client.get(refTo('dead'))).toBeDefined();
 });

@@ -28,7 +28,7 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { FootprintEntity, FootprintRepository } from './infrastructure/footprint.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PostgresShards } from './infrastructure/postgres-shards.js';
-import { Provisioner1764000000030, Provisioner1764000000040 } from './infrastructure/provisioner.migration.js';
+import { provisionerMigrations } from './infrastructure/provisioner.migration.js';
 import { PublishedTemplateRepository } from './infrastructure/published-template.repository.js';
 import { RoutedSite } from './infrastructure/routed-site.js';
 
@@ -44,6 +44,7 @@ export class AppModule {
         return `${config.MESH_URL_SCHEME}://${host}${port}`;
       },
       routerUrl: config.MESH_ROUTER_URL,
+      deadlineMs: config.MESH_PROVISIONING_DEADLINE,
       shards: config.MESH_SHARD_URLS,
     };
     return {
@@ -55,7 +56,7 @@ export class AppModule {
           schema: 'provisioner',
           applicationName: `${config.MESH_NAME} provisioner`,
           entities: [FootprintEntity],
-          migrations: [...jobsMigrations, ...messagingMigrations, Provisioner1764000000030, Provisioner1764000000040],
+          migrations: [...jobsMigrations, ...messagingMigrations, ...provisionerMigrations],
           poolSize: 20,
         }),
         MessagingModule.forService({

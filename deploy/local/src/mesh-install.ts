@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
 import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
+import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
@@ -43,8 +44,12 @@ export interface MeshPlan {
   readonly askAgain?: string;
   /** For tests: how soon the job of a worker that died goes to another, for instance `2s`. */
   readonly jobLease?: string;
+  /** For tests: after what time a provisioning is given up, for instance `3s`. */
+  readonly provisioningDeadline?: string;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
+  /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
+  readonly makeTemplates?: { readonly told: (step: string, ms: number) => void };
 }
 
 export interface InstalledMesh {
@@ -105,8 +110,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         ...(plan.spares && { MESH_SPARES: plan.spares }),
         ...(edgeAddress && { MESH_EDGE_ADDRESS: edgeAddress }),
         ...(stack.MESH_NODE_ADDRESS && {
-          MESH_CLUSTER_NETWORKS: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork].join(','),
-          MESH_DATABASE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32:${new URL(stack.MESH_POSTGRES_URL).port}`,
+          MESH_CLUSTER_NETWORKS: networksOf(stack).clusterNetworks.join(','),
+          MESH_DATABASE_NETWORKS: networksOf(stack)
+            .databases.map(({ cidr, port }) => `${cidr}:${port}`)
+            .join(','),
         }),
       }),
       ...(service === 'provisioner' && {
@@ -117,6 +124,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
           MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
         }),
+        ...(plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       }),
       ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
@@ -190,6 +198,7 @@ async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) =
 async function installShard(plan: MeshPlan, secret: (of: string) => string): Promise<void> {
   const { name, stack } = plan;
   await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
+  if (plan.makeTemplates && stack.MESH_NODE_ADDRESS) return await makeByOdoo(plan, plan.makeTemplates.told, secret);
   const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
   const shard = new Shard('local', shardUrl(plan, secret), name);
   const templates = ['en_US', 'fr_FR'].map((language) => ({
@@ -207,6 +216,52 @@ async function installShard(plan: MeshPlan, secret: (of: string) => string): Pro
   } finally {
     await shard.close();
   }
+}
+
+/** One template, in the language that instances have when nobody says another. */
+async function makeByOdoo(
+  plan: MeshPlan,
+  told: (step: string, ms: number) => void,
+  secret: (of: string) => string,
+): Promise<void> {
+  const { name, stack } = plan;
+  const state = new State(stack.MESH_STATE);
+  const base = odooImageOf(state);
+  const shard = new Shard('local', shardUrl(plan, secret), name);
+  const folder = state.path('node', 'templates', name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  try {
+    await makeTemplate({
+      meshName: name,
+      kubeconfig: stack.MESH_KUBECONFIG,
+      shard,
+      storageClass: stack.MESH_STORAGE_CLASS,
+      ...networksOf(stack),
+      image: base.name,
+      version: '18.0',
+      bundle: 'apps',
+      language: 'en_US',
+      folder,
+      async withFiles(database, files) {
+        const image = { name: `registry.local/${name}/odoo:18.0-${Date.now()}`, file: `${folder}.tar` };
+        await writeTemplateImage(base, image.file, image.name, { [database]: files });
+        await importImage(state, image);
+        return image.name;
+      },
+      told,
+    });
+  } finally {
+    await shard.close();
+  }
+}
+
+/** What is the cluster's own, and where the tenants' databases answer. */
+function networksOf(stack: StackEnv) {
+  return {
+    clusterNetworks: [addresses.nodeNetwork, addresses.podNetwork, addresses.serviceNetwork],
+    databases: [{ cidr: `${stack.MESH_NODE_ADDRESS}/32`, port: Number(new URL(stack.MESH_POSTGRES_URL).port) }],
+  };
 }
 
 /** On simulated nodes a name is enough; a real one needs the image, with a folder for each template's files. */

@@ -3,7 +3,7 @@ import { installMesh, programs } from './mesh-install.js';
 import { MeshServices, type Ports, portNames, processNameOf } from './mesh-services.js';
 import type { Phase, UpContext } from './phase.js';
 import type { State } from './state.js';
-import { step } from './terminal.js';
+import { duration, step } from './terminal.js';
 
 const meshName = 'mesh';
 
@@ -20,10 +20,21 @@ async function startMesh(context: UpContext): Promise<void> {
   const ports = Object.fromEntries(allotted) as Ports;
   let installed: Awaited<ReturnType<typeof installMesh>> | undefined;
   const folder = state.path('mesh');
-  await step('installation', async () => {
+  await step('installation', async (progress) => {
     const secret = (of: string) => state.secret(`${meshName} ${of}`);
     const pagesPort = ports.pages;
-    installed = await installMesh({ name: meshName, stack: env, root: config.root, folder, secret, pagesPort });
+    const makeTemplates = {
+      told: (done: string, ms: number) => progress(`template: ${done}, ${duration(ms)}`),
+    };
+    installed = await installMesh({
+      name: meshName,
+      stack: env,
+      root: config.root,
+      folder,
+      secret,
+      pagesPort,
+      makeTemplates,
+    });
     return 'broker users, database, template, cluster accounts';
   });
   if (!installed) return;

@@ -1,5 +1,6 @@
 import type { Contract, Service } from './contract.js';
-import * as footprintMessages from './footprint-messages.js';
+import * as footprintFacts from './footprint-facts.js';
+import * as footprintRequests from './footprint-requests.js';
 import * as instanceRequests from './instance-requests.js';
 import * as lifecycleFacts from './lifecycle-facts.js';
 import * as placementFacts from './placement-facts.js';
@@ -9,7 +10,8 @@ import * as republishRequests from './republish-requests.js';
 /** Every message of the mesh, by its key. */
 export const registry: readonly Contract[] = [
   instanceRequests,
-  footprintMessages,
+  footprintRequests,
+  footprintFacts,
   placementFacts,
   provisioningFacts,
   lifecycleFacts,

@@ -20,8 +20,11 @@ export interface ConsumerOptions {
   readonly replayUser: string;
   /** Declares what the queue needs; runs on every new channel. */
   readonly declare: (channel: ConfirmChannel) => Promise<void>;
-  /** Resolves when the effect is committed. */
-  readonly process: (delivery: Delivery) => Promise<void>;
+  /**
+   * Resolves when the effect is committed. `before` is for a message that stands for those in front of it: it resolves
+   * when all that were taken earlier have come to an end, and rejects when some of them come again.
+   */
+  readonly process: (delivery: Delivery, before: () => Promise<void>) => Promise<void>;
   /** The trace of one that was worked on, also when it came without; undefined: nobody could read it. */
   readonly traceOf: (delivery: Delivery) => string | undefined;
   readonly onTrouble: (what: string, error: unknown, fields?: Record<string, unknown>) => void;
@@ -48,7 +51,9 @@ const headerTextLimit = 2_000;
  * inbox knows it) and never loses one. Nothing is requeued at once, ever.
  */
 export class Consumer {
-  private readonly running = new Set<Promise<void>>();
+  /** In the order in which they came. */
+  private readonly running = new Map<number, Promise<void>>();
+  private taken = 0;
   private readonly draining = new AbortController();
   private readonly channel: ManagedChannel;
   private tag: string | undefined;
@@ -81,7 +86,7 @@ export class Consumer {
   async drain(): Promise<void> {
     this.draining.abort();
     if (this.tag) await this.channel.current?.cancel(this.tag).catch(() => {});
-    await Promise.allSettled(this.running);
+    await Promise.allSettled(this.running.values());
     this.acknowledger?.flush();
     await this.channel.close();
   }
@@ -109,8 +114,10 @@ export class Consumer {
         void this.widen(channel, message.fields.consumerTag!, take);
       }
       acknowledger.took(message);
-      const work = this.finish(channel, message, acknowledger).finally(() => this.running.delete(work));
-      this.running.add(work);
+      const number = ++this.taken;
+      const before = () => this.endedBefore(number, channel);
+      const work = this.finish(channel, message, acknowledger, before).finally(() => this.running.delete(number));
+      this.running.set(number, work);
     };
     await this.consumeWith(channel, 1, take);
   }
@@ -141,8 +148,22 @@ export class Consumer {
     }
   }
 
+  private async endedBefore(number: number, channel: ConfirmChannel): Promise<void> {
+    for (const [earlier, work] of this.running) {
+      if (earlier >= number) break;
+      await work;
+    }
+    // Then the broker has one of them again.
+    if (this.channel.current !== channel) throw new Error('what came before was not brought to an end');
+  }
+
   /** Never rejects: an escaping error would end the process. */
-  private async finish(channel: ConfirmChannel, message: ConsumeMessage, acknowledger: Acknowledger): Promise<void> {
+  private async finish(
+    channel: ConfirmChannel,
+    message: ConsumeMessage,
+    acknowledger: Acknowledger,
+    before: () => Promise<void>,
+  ): Promise<void> {
     // A cancelled consumer still gets what was on its way; left alone it goes back to the queue when the channel ends.
     if (this.draining.signal.aborted) return;
     const delivery = readDelivery(message, this.options.queue, {
@@ -150,7 +171,7 @@ export class Consumer {
       replayUser: this.options.replayUser,
     });
     try {
-      await this.bringToAnEnd(channel, delivery);
+      await this.bringToAnEnd(channel, delivery, before);
     } catch (error) {
       // Neither handled nor copied: unacknowledged, it comes again when this channel is given up.
       this.options.onTrouble('delivery left to the broker', error, { queue: delivery.queue });
@@ -160,7 +181,7 @@ export class Consumer {
     acknowledger.finished(message);
   }
 
-  private async bringToAnEnd(channel: ConfirmChannel, delivery: Delivery): Promise<void> {
+  private async bringToAnEnd(channel: ConfirmChannel, delivery: Delivery, before: () => Promise<void>): Promise<void> {
     // Later channels follow a loss that this process lived through, which nobody died of.
     if (this.newborn && delivery.returned >= deathsLimit)
       return await this.park(channel, delivery, {
@@ -170,7 +191,7 @@ export class Consumer {
     let error: unknown;
     for (let failures = 0; failures <= quickTries; ) {
       try {
-        await this.options.process(delivery);
+        await this.options.process(delivery, before);
         return;
       } catch (caught) {
         error = caught;

@@ -129,6 +129,9 @@ export class Messaging implements OnModuleInit {
    * read model that is made again. Part of the caller's transaction. Facts that are not current are not said again.
    */
   async hearAgain(tx: Transaction): Promise<void> {
+    // Who handles a fact just now ends first, so that its note is found and forgotten, and nobody notes one meanwhile:
+    // it would be taken for a duplicate when it is said again, and what it told be missing.
+    await tx.query('LOCK TABLE inbox IN SHARE ROW EXCLUSIVE MODE');
     await tx.query('DELETE FROM inbox');
     await tx.query('DELETE FROM heard WHERE type = ANY($1)', [this.wholeFacts().map((one) => one.type)]);
     await this.ask(

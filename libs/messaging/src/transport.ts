@@ -121,7 +121,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
           user: userOf(service),
           replayUser: userOf('api-gateway'),
           declare: (channel: ConfirmChannel) => this.declare(channel, contracts),
-          process: (delivery) => this.process(delivery),
+          process: (delivery, before) => this.process(delivery, before),
           traceOf: (delivery) => this.worked.get(delivery)?.traceparent,
           onTrouble,
           onFailed,
@@ -167,7 +167,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     return declared;
   }
 
-  private async process(delivery: Delivery): Promise<void> {
+  private async process(delivery: Delivery, before: () => Promise<void>): Promise<void> {
     const envelope = readEnvelope(delivery.message.content);
     const subscription = this.byType.get(envelope.type);
     // Every service hears this one, if only for itself: it ends what it asked for.
@@ -179,6 +179,8 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     }
     const publisher = this.refuseForgeries(contract, envelope, delivery);
     const data = readData(contract, envelope.data);
+    // The facts that it speaks of came before it, and may wait in a batch.
+    if (contract === RepublishCompleted) await before();
 
     const begun = performance.now();
     // What follows hangs below the incoming context, not below this span: a process that is killed never exports its

@@ -1,4 +1,4 @@
-import type { V1Container, V1Deployment, V1SecurityContext } from '@kubernetes/client-node';
+import type { V1Container, V1Deployment, V1PodSpec, V1SecurityContext } from '@kubernetes/client-node';
 import { type FootprintSpec, objectMetadata, podLabels } from './footprint.js';
 import { labelNames } from './names.js';
 import { dataDir, filestoreDir, httpPort } from './odoo-conf.js';
@@ -28,38 +28,41 @@ export function deploymentManifest(spec: FootprintSpec): Wire<V1Deployment> {
       selector: { matchLabels: { [labelNames.footprint]: spec.footprintId } },
       template: {
         metadata: { labels: podLabels(spec) },
-        spec: {
-          automountServiceAccountToken: false,
-          // Thousands of Services in a namespace would make the environment too long to start anything.
-          enableServiceLinks: false,
-          terminationGracePeriodSeconds: 15,
-          priorityClassName: `${spec.meshName}-instance`,
-          securityContext: {
-            runAsNonRoot: true,
-            runAsUser: user,
-            runAsGroup: user,
-            fsGroup: user,
-            fsGroupChangePolicy: 'OnRootMismatch',
-            seccompProfile: { type: 'RuntimeDefault' },
-          },
-          initContainers: [filestoreContainer(spec)],
-          containers: [odooContainer(spec)],
-          volumes: [
-            {
-              name: 'conf',
-              // Only the file that Odoo reads; 0440 is readable through fsGroup.
-              secret: {
-                secretName: names.secret,
-                defaultMode: 0o440,
-                items: [{ key: 'odoo.conf', path: 'odoo.conf' }],
-              },
-            },
-            { name: 'data', persistentVolumeClaim: { claimName: names.object } },
-            { name: 'tmp', emptyDir: { sizeLimit: '256Mi' } },
-          ],
-        },
+        spec: { ...podSpec(spec), initContainers: [filestoreContainer(spec)], containers: [odooContainer(spec)] },
       },
     },
+  };
+}
+
+/** What all pods of a footprint have, its Jobs too. */
+export function podSpec({ meshName, names }: FootprintSpec): Omit<Wire<V1PodSpec>, 'containers'> {
+  return {
+    automountServiceAccountToken: false,
+    // Thousands of Services in a namespace would make the environment too long to start anything.
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: 15,
+    priorityClassName: `${meshName}-instance`,
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: user,
+      runAsGroup: user,
+      fsGroup: user,
+      fsGroupChangePolicy: 'OnRootMismatch',
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    volumes: [
+      {
+        name: 'conf',
+        // Only the file that Odoo reads; 0440 is readable through fsGroup.
+        secret: {
+          secretName: names.secret,
+          defaultMode: 0o440,
+          items: [{ key: 'odoo.conf', path: 'odoo.conf' }],
+        },
+      },
+      { name: 'data', persistentVolumeClaim: { claimName: names.object } },
+      { name: 'tmp', emptyDir: { sizeLimit: '256Mi' } },
+    ],
   };
 }
 
@@ -89,14 +92,33 @@ function filestoreContainer({ image, plan, names, templateDatabase }: FootprintS
   };
 }
 
-function odooContainer({ image, plan, names }: FootprintSpec): Wire<V1Container> {
+/** Odoo's image with Odoo's files and rights, whatever runs in it. */
+export function containerOf({ image, plan, names }: FootprintSpec, name: string): Wire<V1Container> {
   return {
-    name: 'odoo',
+    name,
     image,
     imagePullPolicy: 'IfNotPresent',
-    ports: [{ name: 'http', containerPort: httpPort, protocol: 'TCP' }],
     securityContext: restricted,
     resources: { requests: plan.requests, limits: plan.limits },
+    env: [
+      // Every Odoo is process 1 of its pod, so all would be called odoo-1 in pg_stat_activity.
+      { name: 'ODOO_PGAPPNAME', value: names.object },
+      { name: 'PYTHONDONTWRITEBYTECODE', value: '1' },
+      { name: 'PYTHONUNBUFFERED', value: '1' },
+    ],
+    volumeMounts: [
+      { name: 'conf', mountPath: '/etc/odoo', readOnly: true },
+      { name: 'data', mountPath: dataDir },
+      { name: 'tmp', mountPath: '/tmp' },
+    ],
+  };
+}
+
+/** The server, with its probes. */
+export function odooContainer(spec: FootprintSpec): Wire<V1Container> {
+  return {
+    ...containerOf(spec, 'odoo'),
+    ports: [{ name: 'http', containerPort: httpPort, protocol: 'TCP' }],
     // The only probe that proves that this database is open; the long time-out waits for the registry once.
     startupProbe: {
       httpGet: { path: '/websocket/health', port: 'http' },
@@ -118,16 +140,5 @@ function odooContainer({ image, plan, names }: FootprintSpec): Wire<V1Container>
       timeoutSeconds: 10,
       failureThreshold: 3,
     },
-    env: [
-      // Every Odoo is process 1 of its pod, so all would be called odoo-1 in pg_stat_activity.
-      { name: 'ODOO_PGAPPNAME', value: names.object },
-      { name: 'PYTHONDONTWRITEBYTECODE', value: '1' },
-      { name: 'PYTHONUNBUFFERED', value: '1' },
-    ],
-    volumeMounts: [
-      { name: 'conf', mountPath: '/etc/odoo', readOnly: true },
-      { name: 'data', mountPath: dataDir },
-      { name: 'tmp', mountPath: '/tmp' },
-    ],
   };
 }

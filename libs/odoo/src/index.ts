@@ -1,3 +1,4 @@
+export * from './bundles.js';
 export * from './cell.js';
 export * from './cell-manifests.js';
 export * from './cluster-manifests.js';
@@ -5,6 +6,7 @@ export * from './deployment-manifest.js';
 export * from './edge-manifests.js';
 export * from './footprint.js';
 export * from './footprint-manifests.js';
+export * from './job-manifest.js';
 export * from './names.js';
 export * from './odoo-conf.js';
 export * from './password.js';

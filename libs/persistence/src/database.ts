@@ -1,6 +1,6 @@
-import { Socket } from 'node:net';
 import { Client, type PoolClient } from 'pg';
 import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface, QueryFailedError } from 'typeorm';
+import { thatEndsWhenSilentFor } from './silent-socket.js';
 
 /** One open transaction. Everything that must be true together goes through the same one. */
 export interface Transaction {
@@ -57,19 +57,6 @@ export function isUnavailable(error: unknown): boolean {
  */
 const noticeDeadPeers =
   '-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=25000';
-
-/**
- * pg has no limit that also gives the connection up: a query on one whose other end is gone (half-open) would wait for
- * ever, and its successors behind it.
- */
-function thatEndsWhenSilentFor(ms: number): Socket {
-  const socket = new Socket();
-  socket.setTimeout(ms, () => {
-    const silent = new Error(`the database server was silent for ${ms} ms`);
-    socket.destroy(Object.assign(silent, { code: 'ETIMEDOUT' }));
-  });
-  return socket;
-}
 
 /** Two transactions got in each other's way (serialization failure, deadlock): the same one again will do. */
 export function isContention(error: unknown): boolean {

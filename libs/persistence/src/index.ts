@@ -7,3 +7,4 @@ export * from './jobs.migration.js';
 export * from './periodic.js';
 export * from './persistence.module.js';
 export * from './settings.js';
+export * from './silent-socket.js';

@@ -166,13 +166,14 @@ export class JobQueue {
   }
 
   /**
-   * Throws LeaseLost; otherwise nobody can take the lease before this transaction ends. What commits is getting on: its
-   * attempts are counted from here.
+   * Throws LeaseLost; otherwise nobody can take the lease before this transaction ends. Who commits `progress` is getting
+   * on: its attempts are counted from here. A `note` changes nothing about that.
    */
-  async hold(tx: Transaction, job: ClaimedJob): Promise<void> {
+  async hold(tx: Transaction, job: ClaimedJob, what: 'progress' | 'note' = 'progress'): Promise<void> {
     const rows = await tx.query(
-      `UPDATE job SET attempt = 1 WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now() RETURNING 1`,
-      [job.kind, job.key, job.fence],
+      `UPDATE job SET attempt = CASE WHEN $4 THEN 1 ELSE attempt END
+       WHERE kind = $1 AND key = $2 AND fence = $3 AND lease_until > now() RETURNING 1`,
+      [job.kind, job.key, job.fence, what === 'progress'],
     );
     if (rows.length === 0) throw new LeaseLost(job.kind, job.key);
   }

@@ -24,8 +24,11 @@ export interface Lease {
    * what `check` cannot: a process that was frozen between the answer and the effect.
    */
   readonly fence: () => void;
-  /** Throws LeaseLost; otherwise the lease is held until `tx` ends. In each transaction that writes. */
-  hold(tx: Transaction): Promise<void>;
+  /**
+   * Throws LeaseLost; otherwise the lease is held until `tx` ends. In each transaction that writes. `note`: what it writes
+   * is no progress, so a job that fails or kills its worker after it is still known as one that does.
+   */
+  hold(tx: Transaction, what?: 'progress' | 'note'): Promise<void>;
 }
 
 /** `done`: the world is as asked. `again`: look once more after that time, or when something hurries the job. */
@@ -156,7 +159,7 @@ export class JobWorker {
           fence();
         },
         fence,
-        hold: (tx) => this.queue.hold(tx, job),
+        hold: (tx, what) => this.queue.hold(tx, job, what),
       });
       if (outcome === 'done') await this.queue.finish(job);
       else await this.queue.again(job, outcome.again);

@@ -1,4 +1,5 @@
 import { Client, Pool, type PoolClient, type QueryResult } from 'pg';
+import { thatEndsWhenSilentFor } from '#persistence/index.js';
 
 /** Throws when whoever works has lost the right to, for instance because its lease went to another. */
 export type Fence = () => void;
@@ -10,6 +11,8 @@ export interface Session {
 }
 
 const takeOverWithinMs = 10_000;
+/** A living server says something within the limit of a statement. */
+const silentForMs = 80_000;
 const limits = '-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=60000';
 
 /** One database server with tenants on it, as the mesh's role there (CREATEDB, CREATEROLE, no superuser). */
@@ -22,6 +25,8 @@ export class Shard {
     private readonly url: string,
     /** Every role, group and comment of ours carries it: several meshes can share one server. */
     readonly meshName: string,
+    /** After so long without a word of the server, in ms, a connection is given up. For tests. */
+    private readonly silenceMs = silentForMs,
   ) {
     this.pool = new Pool({
       connectionString: url,
@@ -29,6 +34,7 @@ export class Shard {
       connectionTimeoutMillis: 5_000,
       application_name: `${meshName} shard ${name}`,
       options: limits,
+      stream: () => thatEndsWhenSilentFor(silenceMs),
     });
     // A connection that the server ends must not end the process: neither an idle one, nor one at work between statements.
     this.pool.on('error', () => {});
@@ -87,6 +93,7 @@ export class Shard {
       connectionTimeoutMillis: 5_000,
       application_name: `${this.meshName} shard ${this.name}`,
       options: limits,
+      stream: () => thatEndsWhenSilentFor(this.silenceMs),
     });
     client.on('error', () => {});
     await client.connect();

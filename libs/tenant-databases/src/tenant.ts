@@ -152,14 +152,16 @@ async function createDatabase(session: Session, database: string, template: stri
  * Every object of schema public gets the tenant as owner, one by one: REASSIGN OWNED would reach into every other
  * database of the template's owner. Owned sequences follow their tables.
  */
-async function giveEverythingTo(client: Session, role: string, readerGroup: string): Promise<void> {
+export async function giveEverythingTo(client: Session, role: string, readerGroup: string): Promise<void> {
   // To hand a thing over one has to be a member of the new owner, for this transaction.
   await client.query(`DO $$
     DECLARE
       tenant constant name := ${quoteText(role)};
       one record;
     BEGIN
-      EXECUTE format('GRANT %I TO CURRENT_USER', tenant);
+      IF tenant <> current_user THEN
+        EXECUTE format('GRANT %I TO CURRENT_USER', tenant);
+      END IF;
       EXECUTE format('ALTER SCHEMA public OWNER TO %I', tenant);
       FOR one IN
         SELECT c.oid::regclass::text AS object, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'

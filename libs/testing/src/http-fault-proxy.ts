@@ -12,6 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { Pool } from 'undici';
 import { TcpProxy } from './tcp-proxy.js';
@@ -46,6 +47,8 @@ export class HttpFaultProxy {
   private readonly upstream: Pool;
   private readonly rules: Rule[] = [];
   private readonly watches = new Set<Watch>();
+  /** By the port from which `tcp` came. */
+  private readonly connections = new Map<number, TLSSocket>();
 
   private constructor(
     target: { readonly origin: string; readonly ca: string },
@@ -64,6 +67,13 @@ export class HttpFaultProxy {
       this.serve(request, response).catch(() => cut(response));
     });
     this.server.on('sessionError', () => {});
+    this.server.on('secureConnection', (socket) => {
+      const { remotePort: port } = socket;
+      // It was reset meanwhile.
+      if (port === undefined) return void socket.destroy();
+      this.connections.set(port, socket);
+      socket.once('close', () => this.connections.delete(port));
+    });
   }
 
   /** Set by `before`. */
@@ -85,6 +95,8 @@ export class HttpFaultProxy {
       const proxy = new HttpFaultProxy(target, readFileSync(cert, 'utf8'), readFileSync(key, 'utf8'));
       await once(proxy.server.listen(0, '127.0.0.1'), 'listening');
       proxy.tcp = await TcpProxy.before(`https://127.0.0.1:${(proxy.server.address() as AddressInfo).port}`);
+      // Node does not notice that a connection was reset, and keeps its streams, while much waits to be written to it.
+      proxy.tcp.onEnd = (port) => proxy.connections.get(port)?.destroy();
       return proxy;
     } finally {
       rmSync(folder, { recursive: true });
@@ -105,7 +117,7 @@ export class HttpFaultProxy {
     return this.rules.reduce((sum, { left }) => sum + left, 0);
   }
 
-  /** Those that have a caller; one whose caller left may be noticed only when the server says something on it. */
+  /** Those that have a caller: one whose stream or connection was ended counts no more, whatever still waits in it. */
   get openWatches(): number {
     return [...this.watches].filter((watch) => watch.hasCaller).length;
   }
@@ -129,6 +141,11 @@ export class HttpFaultProxy {
   }
 
   private async serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    // A stream that its caller ends in peace (NO_ERROR) while its window is full is closed only when all was written,
+    // which will never be.
+    response.stream?.once('aborted', () => gone.abort());
     const { pathname: path, searchParams: query } = new URL(request.url, this.url);
     const proxied: ProxiedRequest = { method: request.method, path, query };
     this.onRequest(proxied);
@@ -141,11 +158,6 @@ export class HttpFaultProxy {
       return;
     }
     if (typeof fault === 'object') await after(fault.slowMs);
-
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    // It may have left before anybody listened.
-    if (hasLeft(response)) gone.abort();
     const { statusCode, headers, body } = await this.upstream.request({
       method: request.method as 'GET',
       path: request.url,
@@ -161,17 +173,15 @@ export class HttpFaultProxy {
       return;
     }
     response.writeHead(statusCode, endToEnd(headers));
-    const watch = query.get('watch') === 'true' ? new Watch(response, () => gone.abort()) : undefined;
+    const watch = query.get('watch') === 'true' ? new Watch(response, gone) : undefined;
     if (watch) this.watches.add(watch);
     try {
       // Over HTTP/1.1 they would wait for the first event.
       if (watch) (response as { flushHeaders?(): void }).flushHeaders?.();
       for await (const chunk of body as AsyncIterable<Buffer>) {
         if (watch?.expired) return;
-        const full = !response.write(chunk);
-        // Who has left already leaves no second time, and a stream that is closed is never drained.
-        if (gone.signal.aborted) return;
-        if (full) await Promise.race([once(response, 'drain'), once(gone.signal, 'abort')]);
+        // A stream that is closed is never drained.
+        if (!response.write(chunk)) await once(response, 'drain', { signal: gone.signal });
         watch?.wrote(chunk);
       }
       response.end();
@@ -189,12 +199,16 @@ class Watch {
 
   constructor(
     private readonly response: Http2ServerResponse,
-    /** Ends it at the server. */
-    readonly leave: () => void,
+    private readonly gone: AbortController,
   ) {}
 
   get hasCaller(): boolean {
-    return !this.expired && !hasLeft(this.response);
+    return !this.expired && !this.gone.signal.aborted;
+  }
+
+  /** Ends it at the server. */
+  leave(): void {
+    this.gone.abort();
   }
 
   wrote(chunk: Buffer): void {
@@ -217,15 +231,12 @@ class Watch {
   }
 }
 
-/** Over HTTP/2 a stream of many on one connection, over HTTP/1.1 the connection itself. */
-function hasLeft(response: Http2ServerResponse): boolean {
-  return response.stream ? response.stream.destroyed : response.socket.destroyed;
-}
-
 /** The caller's connection or, of several on one, its stream breaks. */
 function cut(response: Http2ServerResponse): void {
-  if (response.stream) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  else response.socket.destroy();
+  if (!response.stream) response.socket.destroy();
+  // What waits in it goes nowhere any more.
+  else if (response.stream.closed) response.stream.destroy();
+  else response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
 }
 
 const ofOneConnection = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'host', 'http2-settings']);

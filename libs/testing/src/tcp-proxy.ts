@@ -21,6 +21,8 @@ export interface Faults {
  */
 export class TcpProxy {
   readonly faults: Faults = { latencyMs: 0 };
+  /** Sees that the way of a connection to the server has ended, by the port from which it came there. */
+  onEnd: (port: number) => void = () => {};
   private refusing = false;
   private stalled = false;
   private readonly pairs = new Set<Pair>();
@@ -62,6 +64,8 @@ export class TcpProxy {
   cut(): number {
     const cut = this.pairs.size;
     for (const pair of this.pairs) pair.end();
+    // Their sockets close a moment later, and until then they stand no more than after it.
+    this.pairs.clear();
     return cut;
   }
 
@@ -88,7 +92,12 @@ export class TcpProxy {
   private accept(client: Socket): void {
     client.on('error', () => {});
     if (this.refusing) return void client.resetAndDestroy();
-    const pair = new Pair(client, dial({ ...this.target, allowHalfOpen: true }), this.faults);
+    const server = dial({ ...this.target, allowHalfOpen: true });
+    server.once('connect', () => {
+      const port = server.localPort!;
+      server.once('close', () => this.onEnd(port));
+    });
+    const pair = new Pair(client, server, this.faults);
     this.pairs.add(pair);
     pair.ended.then(() => this.pairs.delete(pair));
     pair.stall(this.stalled);

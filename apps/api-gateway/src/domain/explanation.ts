@@ -31,11 +31,11 @@ const words: Readonly<Record<string, Words>> = {
   ),
   provisioning: platform(
     'the next step of its making',
-    'Each step takes seconds; after 15 minutes it is given up with a reason.',
+    'Each step takes seconds; when its time is over it is given up with a reason.',
   ),
   'provisioning SHARD_UNAVAILABLE': platform(
     'its database shard, which does not answer',
-    'It goes on by itself when the shard answers; an operator sees to the shard.',
+    'It goes on by itself when the shard answers; this time is not counted. An operator sees to the shard.',
   ),
   'provisioning SHARD_REFUSES_LOGIN': platform(
     'an operator: its database shard refuses the mesh’s log-in',
@@ -63,7 +63,7 @@ const words: Readonly<Record<string, Words>> = {
   ),
   'provisioning CLUSTER_UNAVAILABLE': platform(
     'the Kubernetes API, which does not answer',
-    'It goes on by itself when the API answers; an operator sees to the cluster.',
+    'It goes on by itself when the API answers; this time is not counted. An operator sees to the cluster.',
   ),
   'provisioning CLUSTER_FORBIDS': platform(
     'an operator: Kubernetes forbids a step',
@@ -101,7 +101,7 @@ const words: Readonly<Record<string, Words>> = {
     'An operator looks at the message, then sends instance.provision-retry-requested.',
   ),
   'failed DEADLINE_EXCEEDED': platform(
-    'somebody to look why a step took longer than 15 minutes',
+    'somebody to look why it was not Ready in time',
     'An operator mends it and asks for it to be taken up again.',
   ),
   'failed FOREIGN_ROLE': platform(

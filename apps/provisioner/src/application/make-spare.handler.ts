@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { FootprintPlaced, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import { timeSpentAtFirst } from '../domain/deadline.js';
 import { Footprints } from './ports.js';
 
 /** The planner wants a running spare: make it, after everything that somebody waits for. */
@@ -18,6 +19,7 @@ export class MakeSpareHandler extends MessageHandler<typeof FootprintPlaced> {
     const { footprintId } = placed;
     if (await this.footprints.lock(ctx, footprintId)) return;
     const { traceparent, correlationId } = ctx.message;
+    const now = new Date();
     await this.footprints.save(ctx, {
       footprintId,
       instanceId: null,
@@ -27,7 +29,8 @@ export class MakeSpareHandler extends MessageHandler<typeof FootprintPlaced> {
       timings: {},
       condition: null,
       approval: null,
-      startedAt: new Date(),
+      startedAt: now,
+      ...timeSpentAtFirst(now),
       traceparent: traceparent ?? null,
       correlationId,
     });

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InstancePlaced, InstanceProvisioningStarted, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import { timeSpentAtFirst } from '../domain/deadline.js';
 import { isSpare } from '../domain/footprint.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';
@@ -21,6 +22,7 @@ export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlac
     const known = await this.footprints.lock(ctx, footprintId);
     if (known && !isSpare(known)) return;
     const { traceparent, correlationId } = ctx.message;
+    const now = new Date();
     await this.footprints.save(ctx, {
       footprintId,
       instanceId,
@@ -30,7 +32,8 @@ export class ProvisionInstanceHandler extends MessageHandler<typeof InstancePlac
       timings: {},
       condition: null,
       approval: null,
-      startedAt: new Date(),
+      startedAt: now,
+      ...timeSpentAtFirst(now),
       traceparent: traceparent ?? null,
       correlationId,
     });

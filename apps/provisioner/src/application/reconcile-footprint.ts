@@ -4,7 +4,8 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun, inSpan } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type Condition, type Footprint, isSpare, orderOf, provisioningDeadlineMs } from '../domain/footprint.js';
+import { hidesTheWorld, isWorthKeeping, seen, unseen } from '../domain/deadline.js';
+import { type Condition, type Footprint, isSpare, orderOf } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { FootprintSteps } from './footprint-steps.js';
 import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
@@ -71,8 +72,14 @@ export class ReconcileFootprint {
       }
       if (!action) return await this.announceReady(lease, footprint, observed.site === 'answers');
       if (action.kind === 'fail') return await this.giveUp(lease, footprint, action.code, action.message);
-      if (Date.now() - footprint.startedAt.getTime() > provisioningDeadlineMs)
-        return await this.giveUp(lease, footprint, 'DEADLINE_EXCEEDED', `not ready in time: ${describe(action)}`);
+      const now = new Date();
+      const spent = seen(footprint, now, this.settings.deadlineMs);
+      if (spent.spentMs > this.settings.deadlineMs)
+        return await this.giveUp(lease, footprint, 'DEADLINE_EXCEEDED', tooLate(footprint, spent.spentMs, now, action));
+      if (isWorthKeeping(footprint, now, this.settings.deadlineMs)) {
+        footprint = await this.keep(lease, footprint, (current) => ({ ...current, ...spent }));
+        if (footprint?.state !== 'making') continue;
+      }
       if (action.kind === 'wait') {
         const told = await this.noteCondition(lease, footprint, action);
         // Who waits is looked at all the time; a trace of fifteen minutes of that could not be read.
@@ -97,7 +104,12 @@ export class ReconcileFootprint {
     const { footprintId } = footprint;
     const { instanceId } = orderOf(footprint);
     return await this.change(lease, footprint, async (ctx, current) => {
-      const next = { ...current, timings: { ...current.timings, [step]: durationMs }, condition: null };
+      const next = {
+        ...current,
+        ...seen(current, new Date(), this.settings.deadlineMs),
+        timings: { ...current.timings, [step]: durationMs },
+        condition: null,
+      };
       await this.footprints.save(ctx, next);
       await ctx.publish(InstanceProvisioningProgressed, {
         instanceId,
@@ -113,8 +125,24 @@ export class ReconcileFootprint {
   private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
     const footprint = await this.footprints.get(lease.key);
     if (footprint?.state !== 'making' || isSpare(footprint)) return;
+    if (hidesTheWorld(reason) && footprint.seenAt)
+      await this.keep(lease, footprint, (current) => ({ ...current, ...unseen(current) }));
     const step = steps.find((one) => footprint.timings[one] === undefined) ?? 'ready';
     await this.noteCondition(lease, footprint, { kind: 'wait', step, reason, message });
+  }
+
+  /** Saves what nobody is told of, and what is no progress: a run that dies after it counts as one that died. */
+  private async keep(
+    lease: Lease,
+    footprint: Footprint,
+    what: (current: Footprint) => Footprint,
+  ): Promise<Footprint | undefined> {
+    const work = async (ctx: PublishContext, current: Footprint) => {
+      const next = what(current);
+      await this.footprints.save(ctx, next);
+      return next;
+    };
+    return await this.change(lease, footprint, work, 'note');
   }
 
   /** Said once per reason, so that a long wait is one line of the timeline. @returns whether it was said. */
@@ -181,13 +209,21 @@ export class ReconcileFootprint {
     lease: Lease,
     { footprintId, correlationId, traceparent }: Footprint,
     work: (ctx: PublishContext, current: Footprint) => Promise<Footprint | undefined>,
+    what: 'progress' | 'note' = 'progress',
   ): Promise<Footprint | undefined> {
     return await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
-      await lease.hold(ctx);
+      await lease.hold(ctx, what);
       const current = await this.footprints.lock(ctx, footprintId);
       return current?.state === 'making' ? await work(ctx, current) : current;
     });
   }
+}
+
+/** With the time that was not counted, because who reads it has a clock too. */
+function tooLate({ startedAt }: Footprint, spentMs: number, now: Date, action: Action): string {
+  const uncounted = Math.floor((now.getTime() - startedAt.getTime() - spentMs) / 60_000);
+  const but = uncounted > 0 ? `, and ${uncounted} min in which it could not be looked at are not counted` : '';
+  return `not ready in time: ${describe(action)}${but}`;
 }
 
 function describe(action: Action): string {

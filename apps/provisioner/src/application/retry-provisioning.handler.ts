@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InstanceProvisioningStarted, InstanceProvisionRetryRequested, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler, TerminalError } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import { timeSpentAtFirst } from '../domain/deadline.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';
 
@@ -20,7 +21,9 @@ export class RetryProvisioningHandler extends MessageHandler<typeof InstanceProv
     if (!footprint) throw new TerminalError(`instance ${instanceId} was never placed: there is nothing to take up`);
     if (footprint.state !== 'failed') return;
     const { footprintId } = footprint;
-    await this.footprints.save(ctx, { ...footprint, state: 'making', startedAt: new Date(), condition: null });
+    const now = new Date();
+    const anew = { startedAt: now, ...timeSpentAtFirst(now), condition: null };
+    await this.footprints.save(ctx, { ...footprint, ...anew, state: 'making' });
     await this.jobs.ask(ctx, {
       kind: 'footprint',
       key: footprintId,

@@ -1,12 +1,13 @@
 import type { FootprintPlaced, InstancePlaced, PayloadOf } from '#contracts/index.js';
 import { findPlan, type Plan } from '#odoo/index.js';
+import type { TimeSpent } from './deadline.js';
 import type { Step } from './next-action.js';
 
 export type Placed = PayloadOf<typeof InstancePlaced>;
 export type SparePlaced = PayloadOf<typeof FootprintPlaced>;
 
 /** Everything one Odoo needs on the cluster and on a shard, on its way from nothing to Ready and, one day, to nothing. */
-export interface Footprint {
+export interface Footprint extends TimeSpent {
   readonly footprintId: string;
   /** Null of a spare, until an instance claims it: then it is that one's for ever. */
   readonly instanceId: string | null;
@@ -62,6 +63,3 @@ export function planOf({ placed }: Footprint): Plan {
   if (!plan) throw new Error(`plan ${name} in version ${version} is not known to this release of the provisioner`);
   return plan;
 }
-
-/** Made within this time, or given up with a reason. */
-export const provisioningDeadlineMs = 15 * 60_000;

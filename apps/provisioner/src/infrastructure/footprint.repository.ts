@@ -17,6 +17,8 @@ export const FootprintEntity = new EntitySchema<Footprint>({
     condition: { type: 'jsonb', nullable: true },
     approval: { type: 'jsonb', nullable: true },
     startedAt: { name: 'started_at', type: 'timestamptz' },
+    spentMs: { name: 'spent_ms', type: 'int' },
+    seenAt: { name: 'seen_at', type: 'timestamptz', nullable: true },
     traceparent: { type: 'text', nullable: true },
     correlationId: { name: 'correlation_id', type: 'text' },
   },

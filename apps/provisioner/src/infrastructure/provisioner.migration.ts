@@ -35,6 +35,19 @@ export class Provisioner1764000000030 implements MigrationInterface {
   }
 }
 
+/** How much of its time a making has used up. Those that are under way get all of it anew. */
+export class Provisioner1764000000031 implements MigrationInterface {
+  readonly name = 'Provisioner1764000000031';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE footprint ADD spent_ms integer NOT NULL DEFAULT 0, ADD seen_at timestamptz');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE footprint DROP spent_ms, DROP seen_at');
+  }
+}
+
 /** Footprints that are nobody's yet. */
 export class Provisioner1764000000040 implements MigrationInterface {
   readonly name = 'Provisioner1764000000040';
@@ -52,3 +65,10 @@ export class Provisioner1764000000040 implements MigrationInterface {
         ADD CONSTRAINT footprint_state_check CHECK (state IN ('making', 'ready', 'failed', 'removing', 'removed'))`);
   }
 }
+
+/** In this order. */
+export const provisionerMigrations = [
+  Provisioner1764000000030,
+  Provisioner1764000000031,
+  Provisioner1764000000040,
+] as const;

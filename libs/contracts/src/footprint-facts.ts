@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { fact, request } from './contract.js';
-import { footprintId, plan, purpose, template, text, word } from './fields.js';
+import { fact } from './contract.js';
+import { footprintId, plan, purpose, template, word } from './fields.js';
 
 const ofFootprint = (data: { readonly footprintId: string }) => data.footprintId;
 
@@ -30,13 +30,6 @@ export const FootprintReady = fact('footprint.ready.v1', {
   whole: true,
   why: 'A footprint that is no instance’s yet stands and can be had.',
   data: z.object({ ...place, database: word(63), role: word(63), secret: word(253), volumeClaim: word(253) }),
-});
-
-export const FootprintRemovalRequested = request('footprint.removal-requested.v1', {
-  owner: 'provisioner',
-  believedFrom: ['capacity-planner'],
-  why: 'A footprint that never was an instance’s is not wanted any more.',
-  data: z.object({ footprintId, reason: text(500) }),
 });
 
 export const FootprintRemoved = fact('footprint.removed.v1', {
