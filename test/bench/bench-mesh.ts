@@ -7,7 +7,7 @@ import { KubernetesClient, type KubernetesObject, typedApis } from '#kubernetes/
 import { readConfig } from '#local/config.js';
 import type { StackEnv } from '#local/env-file.js';
 import { type InstalledMesh, installMesh, type MeshPlan, programs, uninstallMesh } from '#local/mesh-install.js';
-import { MeshServices } from '#local/mesh-services.js';
+import { MeshServices, portNames } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
 import { publishTemplate, Shard } from '#tenant-databases/index.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -72,7 +72,7 @@ export class BenchMesh {
     shardUrl.username = `${name}_shard`;
     shardUrl.password = secret('shard');
     const ports = Object.fromEntries(
-      await Promise.all(programs.map(async (service) => [service, await state.port(`bench-${service}`)])),
+      await Promise.all(portNames.map(async (port) => [port, await state.port(`bench-${port}`)])),
     );
     const services = new MeshServices(installed, state.processes, root, ports);
     const mesh = new BenchMesh(name, installed, services, shardUrl.toString(), state, stack);

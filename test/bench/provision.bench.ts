@@ -213,6 +213,7 @@ function specFor(stack: StackEnv, mesh: BenchMesh, namespace: string): Footprint
     tenant: { instanceId: newId(), customerId: 'c-1042', host: `${names.object}.localhost` },
     epoch: 1,
     plan,
+    entry: { scheme: 'http' },
     image: 'registry.local/odoo:18.0',
     templateDatabase: mesh.template,
     storageClass: stack.MESH_STORAGE_CLASS,

@@ -15,7 +15,7 @@ import {
   programs,
   uninstallMesh,
 } from '#local/mesh-install.js';
-import { MeshServices } from '#local/mesh-services.js';
+import { MeshServices, portNames } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
 import { uninstallBroker } from '#messaging/index.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -75,6 +75,7 @@ export class TestMesh {
     const folder = mkdtempSync('/tmp/mesh-');
     const state = new State(folder);
     const seed = randomBytes(16).toString('hex');
+    const ports = Object.fromEntries(await Promise.all(portNames.map(async (port) => [port, await state.port(port)])));
     const installed = await installMesh({
       // The same at each installation: one that is repeated changes nothing.
       secret: (of) => createHash('sha256').update(`${seed} ${of}`).digest('hex'),
@@ -82,12 +83,10 @@ export class TestMesh {
       stack,
       root,
       folder: join(folder, 'mesh'),
+      pagesPort: ports.pages,
       retryLevels: '100ms,300ms,1s,2s,3s,4s',
       ...options,
     });
-    const ports = Object.fromEntries(
-      await Promise.all(programs.map(async (service) => [service, await state.port(service)])),
-    );
     const services = new MeshServices(installed, state.processes, root, ports);
     const broker = await connectAsAdministrator(name);
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
@@ -114,7 +113,7 @@ export class TestMesh {
   /** The services once more, on the same queues and tables. */
   async startReplica(services: readonly Program[] = programs): Promise<MeshServices> {
     const ports = Object.fromEntries(
-      await Promise.all(programs.map(async (service) => [service, await this.state.port(`${service}-2`)])),
+      await Promise.all(portNames.map(async (port) => [port, await this.state.port(`${port}-2`)])),
     );
     this.second = this.services.replica(ports);
     await this.second.startAll(services);
@@ -172,6 +171,24 @@ export class TestMesh {
         backupId: newId(),
         approvalId: newId(),
         expiresAt: new Date(Date.now() + 60_000).toISOString(),
+        ...change,
+      },
+    };
+  }
+
+  /** Lifecycle's word on an instance, as its service will publish it. `change` is of the data, but for the sequence. */
+  stateChange(ready: Said, state: string, reason: string, { sequence = Date.now(), ...change }: Said = {}) {
+    const { instanceId, footprintId, plan, template, database, secret, volumeClaim, host } = ready;
+    return {
+      specversion: '1.0',
+      id: newId(),
+      source: 'lifecycle',
+      type: 'mesh.instance.state-changed.v1',
+      subject: instanceId,
+      sequence,
+      data: {
+        ...{ instanceId, footprintId, plan, image: template.image, database, secret, volumeClaim, host },
+        ...{ state, reason, desired: state, since: new Date().toISOString() },
         ...change,
       },
     };

@@ -23,6 +23,7 @@ import { ReconcileSpares } from './application/reconcile-spares.js';
 import { ReconcileWaiting } from './application/reconcile-waiting.js';
 import { ReleasePlacementHandler } from './application/release-placement.handler.js';
 import { ReleaseSpareHandler } from './application/release-spare.handler.js';
+import { RenewCells } from './application/renew-cells.js';
 import { ReportCell } from './application/report-cell.js';
 import { Retirement } from './application/retirement.js';
 import type { Config } from './config.js';
@@ -53,6 +54,7 @@ export class AppModule {
       ingressNamespace: config.MESH_INGRESS_NAMESPACE,
       clusterNetworks: config.MESH_CLUSTER_NETWORKS,
       databases: config.MESH_DATABASE_NETWORKS,
+      edge: config.MESH_EDGE_ADDRESS,
       shards: config.MESH_SHARDS,
       spares: config.MESH_SPARES,
     };
@@ -97,6 +99,7 @@ export class AppModule {
         ReconcileWaiting,
         ReconcileSpares,
         Retirement,
+        RenewCells,
         ReportCell,
         RoomFigures,
         plannerJobs(config.MESH_JOB_LEASE, log),

@@ -35,6 +35,16 @@ const Environment = z.object({
   MESH_PLACES_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(1_000),
   MESH_MAX_CELLS: z.coerce.number().int().min(1).default(20),
   MESH_INGRESS_NAMESPACE: z.string().default('kube-system'),
+  /** `address:port` where the edge answers, as the router reaches it; an address, not a name. */
+  MESH_EDGE_ADDRESS: z
+    .string()
+    .transform((text, ctx) => {
+      const [, address, port] = /^([0-9.]+):(\d{1,5})$/.exec(text) ?? [];
+      if (!z.ipv4().safeParse(address).success || Number(port) < 1 || Number(port) > 65_535)
+        ctx.addIssue('not an IPv4 address and a port, as in 10.43.7.7:80');
+      return { address: address!, port: Number(port) };
+    })
+    .optional(),
   /** Out of bounds for an Odoo; K3s' defaults for pods and services. */
   MESH_CLUSTER_NETWORKS: list.default(['10.42.0.0/16', '10.43.0.0/16']),
   /** `CIDR` or `CIDR:port`, …: where the shards answer, 5432 if nothing is said. */

@@ -3,6 +3,7 @@ import { Messaging } from '#messaging/index.js';
 import { Log, runService } from '#observability/index.js';
 import { Database, JobQueue, JobWorker } from '#persistence/index.js';
 import { AppModule } from './app.module.js';
+import { RenewCells } from './application/renew-cells.js';
 import { readConfig } from './config.js';
 import { askForStandingJobs } from './entrypoints/jobs.js';
 
@@ -21,6 +22,7 @@ await runService({
   strategy: (app) => app.get(Messaging).transport,
   checks: (app) => ({ messages: () => app.get(Messaging).troubles }),
   onServing: async (app) => {
+    await app.get(RenewCells).renew();
     app.get(JobWorker).start();
     await askForStandingJobs(app.get(Database), app.get(JobQueue));
   },

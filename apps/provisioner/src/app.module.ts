@@ -38,6 +38,7 @@ export class AppModule {
     const settings: ProvisionerSettings = {
       meshName: config.MESH_NAME,
       storageClass: config.MESH_STORAGE_CLASS,
+      entry: { scheme: config.MESH_URL_SCHEME, tlsSecret: config.MESH_TLS_SECRET },
       urlOf(host) {
         const port = config.MESH_URL_PORT ? `:${config.MESH_URL_PORT}` : '';
         return `${config.MESH_URL_SCHEME}://${host}${port}`;

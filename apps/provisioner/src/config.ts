@@ -23,15 +23,28 @@ const Environment = z.object({
   /** An instance that is not Ready after this time is given up. Time in which nobody could look is not counted. */
   MESH_PROVISIONING_DEADLINE: duration.default(900_000).pipe(z.number().min(1_000).max(86_400_000)),
   MESH_URL_SCHEME: z.enum(['http', 'https']).default('https'),
+  /**
+   * A Secret, in the namespace of every cell, with a certificate that is good for all hosts: routes are on the router's
+   * entry point `websecure` then. Without it they are on `web`, and who ends TLS, if anybody, stands before the router.
+   */
+  MESH_TLS_SECRET: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'not the name of a Secret')
+    .optional(),
   /** In the address a customer gets, where it is not the scheme's own. */
   MESH_URL_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
   /** The router of all hosts: an instance is Ready when it answers there. Without it, when its pod is. */
   MESH_ROUTER_URL: z.url({ protocol: /^https?$/ }).optional(),
 });
 
+const Consistent = Environment.refine((all) => all.MESH_TLS_SECRET === undefined || all.MESH_URL_SCHEME === 'https', {
+  path: ['MESH_TLS_SECRET'],
+  error: 'with it MESH_URL_SCHEME has to be https',
+});
+
 /** The only place that reads the environment. Throws one error that names every fault. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
-  const parsed = Environment.safeParse(environment);
+  const parsed = Consistent.safeParse(environment);
   if (!parsed.success)
     throw new Error(`the provisioner's environment cannot be used:\n${z.prettifyError(parsed.error)}`);
   return Object.freeze(parsed.data);

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { KubeConfig } from '@kubernetes/client-node';
+import { KubeConfig, type V1Service } from '@kubernetes/client-node';
 import { KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
-import { clusterManifests } from '#odoo/index.js';
+import { clusterManifests, meshEdgeManifests } from '#odoo/index.js';
 
 /** The services that talk to the cluster, and the cluster-wide role each one is bound to. */
 const accounts = {
@@ -16,15 +16,29 @@ const fieldManager = 'mesh-installation';
 /** A token of the installation lives a week: long for a stack that is a laptop's, short for a file that leaks. */
 const tokenSeconds = 7 * 24 * 3600;
 
+/** Where a process on this machine answers. */
+interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface InstalledCluster {
+  /** The files' paths. */
+  readonly kubeconfigs: Record<Account, string>;
+  /** `address:port` of the Service that leads to the edge, where there is one. */
+  readonly edgeAddress: string | undefined;
+}
+
 /**
  * Cluster-wide objects, the services' accounts and a kubeconfig for each, in a file only this user can read.
- * @returns the files' paths.
+ * @param pages where the edge, a process of this machine, will serve its pages; absent: the cluster does not lead there.
  */
 export async function installCluster(
   meshName: string,
   adminKubeconfig: string,
   folder: string,
-): Promise<Record<Account, string>> {
+  pages: Address | undefined,
+): Promise<InstalledCluster> {
   const client = new KubernetesClient({ kubeconfig: adminKubeconfig });
   try {
     const namespace = `${meshName}-system`;
@@ -32,6 +46,7 @@ export async function installCluster(
     for (const manifest of [...clusterManifests(meshName), home])
       await client.apply(manifest as KubernetesObject, fieldManager);
 
+    const edgeAddress = pages && (await leadTo(client, meshName, pages));
     const files: Partial<Record<Account, string>> = {};
     for (const [account, role] of Object.entries(accounts) as [Account, string][]) {
       await client.apply(
@@ -58,10 +73,18 @@ export async function installCluster(
       files[account] = join(folder, `${account}.kubeconfig`);
       writeFileSync(files[account], kubeconfigWith(adminKubeconfig, account, status.token), { mode: 0o600 });
     }
-    return files as Record<Account, string>;
+    return { kubeconfigs: files as Record<Account, string>, edgeAddress };
   } finally {
     await client.close();
   }
+}
+
+/** As in production, but that there the Service selects the pods of a Deployment. */
+async function leadTo(client: KubernetesClient, meshName: string, pages: Address): Promise<string> {
+  const [service, endpoints] = meshEdgeManifests(meshName, pages);
+  const made = await client.apply<KubernetesObject & V1Service>(service as KubernetesObject & V1Service, fieldManager);
+  await client.apply(endpoints as KubernetesObject, fieldManager);
+  return `${made.spec!.clusterIP}:${service.spec!.ports![0]!.port}`;
 }
 
 /** Deletes what is cluster-wide and all namespaces of the mesh; does not wait until they are gone. */

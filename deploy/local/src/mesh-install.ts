@@ -14,7 +14,12 @@ import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
 /** The services that are programs today; the others have their users and rights already. */
-export const programs = ['capacity-planner', 'provisioner', 'api-gateway'] as const satisfies readonly Service[];
+export const programs = [
+  'capacity-planner',
+  'provisioner',
+  'api-gateway',
+  'edge',
+] as const satisfies readonly Service[];
 export type Program = (typeof programs)[number];
 
 export interface MeshPlan {
@@ -29,6 +34,8 @@ export interface MeshPlan {
   readonly secret?: (of: string) => string;
   /** Running spares, as the planner's MESH_SPARES says them. */
   readonly spares?: string;
+  /** Of the node, where the edge will serve its pages: cells lead there, on a stack with a real node. */
+  readonly pagesPort?: number;
   readonly placesPerCell?: number;
   readonly maxCells?: number;
   /** For tests: how long a failed message waits, for instance `20ms,40ms`. */
@@ -73,8 +80,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
   };
   const apiKey = secret('api key');
 
-  const [kubeconfigs, meshDatabaseUrl] = await Promise.all([
-    installCluster(name, stack.MESH_KUBECONFIG, folder),
+  const pages =
+    stack.MESH_NODE_ADDRESS && plan.pagesPort ? { address: stack.MESH_NODE_ADDRESS, port: plan.pagesPort } : undefined;
+  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl] = await Promise.all([
+    installCluster(name, stack.MESH_KUBECONFIG, folder, pages),
     installDatabase(plan, secret),
     installUsers(plan, secret),
     installShard(plan, secret),
@@ -91,14 +100,17 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(stack.MESH_OTLP_ENDPOINT && { MESH_OTLP_ENDPOINT: stack.MESH_OTLP_ENDPOINT }),
       ...(plan.retryLevels && { MESH_RETRY_LEVELS: plan.retryLevels }),
       ...(plan.askAgain && { MESH_ASK_AGAIN: plan.askAgain }),
-      ...(plan.jobLease && service !== 'api-gateway' && { MESH_JOB_LEASE: plan.jobLease }),
-      ...(service !== 'api-gateway' && { MESH_KUBECONFIG: kubeconfigs[service] }),
+      ...(hasJobs(service) && {
+        MESH_KUBECONFIG: kubeconfigs[service],
+        ...(plan.jobLease && { MESH_JOB_LEASE: plan.jobLease }),
+      }),
       ...(service === 'capacity-planner' && {
         MESH_DOMAIN: 'localhost',
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
         ...(plan.spares && { MESH_SPARES: plan.spares }),
+        ...(edgeAddress && { MESH_EDGE_ADDRESS: edgeAddress }),
         ...(stack.MESH_NODE_ADDRESS && {
           MESH_CLUSTER_NETWORKS: networksOf(stack).clusterNetworks.join(','),
           MESH_DATABASE_NETWORKS: networksOf(stack)
@@ -116,6 +128,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         }),
         ...(plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       }),
+      ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
         ...(plan.callsPerMinute && { MESH_API_CALLS_PER_MINUTE: String(plan.callsPerMinute) }),
@@ -125,6 +138,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
   return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), environmentFile };
+}
+
+/** Those that work on the cluster. */
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' {
+  return service === 'capacity-planner' || service === 'provisioner';
 }
 
 /** Removes everything global of a mesh, its instances included. For meshes that tests made. */

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { installMesh, type Program, programs } from './mesh-install.js';
-import { MeshServices, processNameOf } from './mesh-services.js';
+import { installMesh, programs } from './mesh-install.js';
+import { MeshServices, type Ports, portNames, processNameOf } from './mesh-services.js';
 import type { Phase, UpContext } from './phase.js';
 import type { State } from './state.js';
 import { duration, step } from './terminal.js';
@@ -15,10 +15,14 @@ async function startMesh(context: UpContext): Promise<void> {
   if (!env) throw new Error('the mesh needs a stack');
   await endLeftovers(context);
 
+  const allotted = new Map<string, number>();
+  for (const name of portNames) allotted.set(name, await state.port(name));
+  const ports = Object.fromEntries(allotted) as Ports;
   let installed: Awaited<ReturnType<typeof installMesh>> | undefined;
   const folder = state.path('mesh');
   await step('installation', async (progress) => {
     const secret = (of: string) => state.secret(`${meshName} ${of}`);
+    const pagesPort = ports.pages;
     const made: string[] = [];
     const makeTemplates = {
       told(done: string, ms: number) {
@@ -26,16 +30,22 @@ async function startMesh(context: UpContext): Promise<void> {
         progress(`template: ${made.join(', ')}`);
       },
     };
-    installed = await installMesh({ name: meshName, stack: env, root: config.root, folder, secret, makeTemplates });
+    installed = await installMesh({
+      name: meshName,
+      stack: env,
+      root: config.root,
+      folder,
+      secret,
+      pagesPort,
+      makeTemplates,
+    });
     const template = made.length > 0 ? `template (${made.join(', ')})` : 'template';
     return `broker users, database, ${template}, cluster accounts`;
   });
   if (!installed) return;
   writeFileSync(apiKeyFile(state), `Authorization: Bearer ${installed.apiKey}\n`, { mode: 0o600 });
 
-  const ports: Partial<Record<Program, number>> = {};
-  for (const service of programs) ports[service] = await state.port(service);
-  const services = new MeshServices(installed, state.processes, config.root, ports as Record<Program, number>);
+  const services = new MeshServices(installed, state.processes, config.root, ports);
   context.mesh = { installed, services };
   context.atEnd.push({ name: 'services', undo: () => services.stopAll() });
 

@@ -6,6 +6,10 @@ import type { Processes } from './processes.js';
 
 const readyWithinMs = 60_000;
 
+/** What a mesh's processes listen on: each service's own port, and the one of the edge's pages. */
+export const portNames = [...programs, 'pages'] as const;
+export type Ports = Readonly<Record<(typeof portNames)[number], number>>;
+
 /** The name under which a service of a mesh is kept among the processes of a state folder. */
 export function processNameOf(meshName: string, service: Program): string {
   return `${meshName}-${service}`;
@@ -17,8 +21,7 @@ export class MeshServices {
     private readonly mesh: InstalledMesh,
     private readonly processes: Processes,
     private readonly root: string,
-    /** The HTTP port of each. */
-    readonly ports: Readonly<Record<Program, number>>,
+    readonly ports: Ports,
   ) {}
 
   processName(service: Program): string {
@@ -26,7 +29,7 @@ export class MeshServices {
   }
 
   /** The same services once more, as a second replica beside the first. */
-  replica(ports: Readonly<Record<Program, number>>): MeshServices {
+  replica(ports: Ports): MeshServices {
     return new Replica(this.mesh, this.processes, this.root, ports);
   }
 
@@ -41,7 +44,11 @@ export class MeshServices {
         '--enable-source-maps',
         join(this.root, 'dist/apps', service, 'src/main.js'),
       ],
-      env: { MESH_HTTP_PORT: String(this.ports[service]), PATH: '/usr/bin:/bin' },
+      env: {
+        MESH_HTTP_PORT: String(this.ports[service]),
+        ...(service === 'edge' && { MESH_PAGES_PORT: String(this.ports.pages) }),
+        PATH: '/usr/bin:/bin',
+      },
       cwd: this.root,
     });
     await this.ready(service);

@@ -106,6 +106,7 @@ function specOf(order: TemplateOrder, database: string): FootprintSpec {
     cell: 'templates',
     footprintId: object,
     tenant: null,
+    entry: { scheme: 'http' },
     epoch: 1,
     plan: findPlan('enterprise')!, // assets are built here, which takes more memory than serving them
     image: order.image,

@@ -9,6 +9,7 @@ export const services = [
   'backup',
   'health-monitor',
   'billing-bridge',
+  'edge',
 ] as const;
 export type Service = (typeof services)[number];
 

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
-import { Envelope, InstanceRequested, registry, services, topicWritePattern } from './index.js';
+import { Envelope, InstanceRequested, ownersOf, registry, services, topicWritePattern } from './index.js';
 
 test.each(registry.map((one) => [one.key, one] as const))('%s is named as the mesh names messages', (key, contract) => {
   expect(key).toMatch(/^[a-z]+(\.[a-z]+(-[a-z]+)*)\.v[1-9]$/);
@@ -16,7 +16,7 @@ test('keys are unique', () => {
 });
 
 test('every contract that is written down is in the registry', async () => {
-  const files = readdirSync(import.meta.dirname).filter((file) => /-(requests|facts)\.ts$/.test(file));
+  const files = readdirSync(import.meta.dirname).filter((file) => /-(requests|facts|messages)\.ts$/.test(file));
   const written = await Promise.all(files.map(async (file) => Object.values(await import(`./${file}`))));
   expect(written.length).toBeGreaterThan(3);
   expect(new Set(written.flat())).toEqual(new Set(registry));
@@ -102,6 +102,11 @@ test('a service may say its own facts and the requests it sends, and nothing els
   expect(planner.test('instance.placed.v1.more')).toBe(false);
   expect(new RegExp(topicWritePattern('api-gateway')).test('instance.requested.v1')).toBe(true);
   expect(new RegExp(topicWritePattern('billing-bridge')).test('instance.ready.v1')).toBe(false);
+});
+
+test('facts are asked for from those who are there to say them again', () => {
+  expect(ownersOf('instance')).toEqual(['capacity-planner', 'provisioner']);
+  expect(ownersOf('backup')).toEqual([]);
 });
 
 const byKey = new Map(registry.map((one) => [one.key, one]));

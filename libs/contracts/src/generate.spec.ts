@@ -65,5 +65,5 @@ test('AsyncAPI tells of each fact who alone sends it, and of each request who an
   expect(services('send', 'instanceReadyV1')).toEqual(['provisioner']);
   expect(services('receive', 'instanceRequestedV1')).toEqual(['capacity-planner']);
   expect(services('send', 'instanceRequestedV1')).toEqual(['api-gateway']);
-  expect(services('receive', 'republishRequestedV1')).toEqual(['capacity-planner', 'provisioner']);
+  expect(services('receive', 'republishRequestedV1')).toEqual(['capacity-planner', 'provisioner', 'lifecycle']);
 });

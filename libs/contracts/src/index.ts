@@ -3,6 +3,7 @@ export * from './envelope.js';
 export * from './footprint-facts.js';
 export * from './footprint-requests.js';
 export * from './instance-requests.js';
+export * from './instance-state.js';
 export * from './lifecycle-facts.js';
 export * from './new-id.js';
 export * from './placement-facts.js';

@@ -25,6 +25,9 @@ export const answerKeys: ReadonlySet<string> = new Set(
   registry.flatMap((one) => (one.kind === 'request' ? (one.answeredBy ?? []) : [])),
 );
 
+/** No programs yet: nobody says their facts, so nobody waits for them to say any again. */
+const notYet: readonly Service[] = ['lifecycle', 'backup', 'health-monitor', 'billing-bridge'];
+
 /** Who says facts of this kind again when somebody asks for them. */
 export function ownersOf(subjectKind: string): Service[] {
   const owners = registry.flatMap((one) =>
@@ -32,7 +35,7 @@ export function ownersOf(subjectKind: string): Service[] {
       ? [one.publisher]
       : [],
   );
-  return [...new Set(owners)];
+  return [...new Set(owners)].filter((one) => !notYet.includes(one));
 }
 
 /** The requests of others that a service sends; facts are sent by their publisher alone. */

@@ -69,6 +69,7 @@ const footprint = () =>
       },
       epoch: 1,
       plan: findPlan('business')!,
+      entry: { scheme: 'https', tlsSecret: 'wildcard' },
       image: 'registry.local/odoo:18.0',
       templateDatabase: 'tpl_apps',
       storageClass: 'none-such',

@@ -41,6 +41,7 @@ const resources: ReadonlyMap<string, Resource> = new Map([
   ['LimitRange', resource('api/v1', 'limitranges')],
   ['ResourceQuota', resource('api/v1', 'resourcequotas')],
   ['ConfigMap', resource('api/v1', 'configmaps')],
+  ['EndpointSlice', resource('apis/discovery.k8s.io/v1', 'endpointslices')],
   ['Deployment', resource('apis/apps/v1', 'deployments')],
   ['Job', resource('apis/batch/v1', 'jobs')],
   ['NetworkPolicy', resource('apis/networking.k8s.io/v1', 'networkpolicies')],

@@ -35,6 +35,13 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'LimitRange mesh-c0/defaults',
     'ResourceQuota mesh-c0/fuse',
     'Middleware mesh-c0/blocked',
+    'Middleware mesh-c0/security-headers',
+    'Middleware mesh-c0/rate-limit',
+    'Middleware mesh-c0/api-cors',
+    'Middleware mesh-c0/not-answering',
+    'Middleware mesh-c0/forwarded-http',
+    'Middleware mesh-c0/forwarded-https',
+    'Service mesh-c0/edge',
     'RoleBinding mesh-c0/footprint-writers',
   ]);
   for (const { metadata } of manifests) expect(metadata?.labels).toMatchObject(labels);
@@ -156,6 +163,53 @@ it('what is blocked is blocked for everybody', () => {
     kind: 'Middleware',
     metadata: { name: 'blocked', namespace: 'mesh-c0', labels },
     spec: { ipAllowList: { sourceRange: ['255.255.255.255/32'] } },
+  });
+});
+
+it('pages keep other sites from framing them and not themselves, and no client takes more than its share', () => {
+  expect(find('Middleware', 'security-headers')).toMatchObject({
+    spec: { headers: { customFrameOptionsValue: 'SAMEORIGIN', contentTypeNosniff: true, browserXssFilter: true } },
+  });
+  expect(find('Middleware', 'rate-limit')).toMatchObject({ spec: { rateLimit: { average: 50, burst: 100 } } });
+});
+
+it.each(['http', 'https'])('what a client says of its scheme is overwritten with %s', (scheme) => {
+  expect(find('Middleware', `forwarded-${scheme}`)).toMatchObject({
+    spec: { headers: { customRequestHeaders: { 'X-Forwarded-Proto': scheme } } },
+  });
+});
+
+it('every cell has a Service that leads to the edge, when there is one, and has no address of its own', () => {
+  const ports = [{ name: 'http', port: 80, protocol: 'TCP' }];
+  expect(find('Service', 'edge')).toEqual({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'edge', namespace: 'mesh-c0', labels },
+    spec: { clusterIP: 'None', ports },
+  });
+  expect(find('EndpointSlice', 'edge')).toBeUndefined();
+  const cell = cellManifests({ ...spec, edge: { address: '10.43.7.7', port: 8080 } });
+  expect(find('EndpointSlice', 'edge', cell)).toEqual({
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: 'edge',
+      namespace: 'mesh-c0',
+      labels: {
+        ...labels,
+        'kubernetes.io/service-name': 'edge',
+        'endpointslice.kubernetes.io/managed-by': 'odoo-mesh',
+      },
+    },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    endpoints: [{ addresses: ['10.43.7.7'], conditions: { ready: true } }],
+  });
+});
+
+it('where no pod answers, the edge does', () => {
+  expect(find('Middleware', 'not-answering')).toMatchObject({
+    spec: { errors: { status: ['502-504'], service: { name: 'edge', port: 'http' } } },
   });
 });
 

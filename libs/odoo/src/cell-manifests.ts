@@ -1,15 +1,18 @@
 import type {
+  V1EndpointSlice,
   V1LimitRange,
   V1Namespace,
   V1NetworkPolicy,
   V1ResourceQuota,
   V1RoleBinding,
+  V1Service,
 } from '@kubernetes/client-node';
 import type { CellSpec } from './cell.js';
 import { footprintRoleName } from './cluster-manifests.js';
+import { edgeManifests } from './edge-manifests.js';
 import { labelNames, meshLabels } from './names.js';
 import { networkPolicySpecs } from './network-policies.js';
-import { blockedMiddleware, type Middleware } from './traefik.js';
+import { edgeService, type Middleware, middlewareSpecs } from './traefik.js';
 import type { Wire } from './wire.js';
 
 export type CellManifest =
@@ -18,6 +21,8 @@ export type CellManifest =
   | Wire<V1LimitRange>
   | Wire<V1ResourceQuota>
   | Wire<V1RoleBinding>
+  | Wire<V1Service>
+  | Wire<V1EndpointSlice>
   | Middleware;
 
 /** In the order in which they are applied: the namespace first, the right to write in it last. */
@@ -34,7 +39,15 @@ export function cellManifests(spec: CellSpec): CellManifest[] {
     ),
     limitRange(spec),
     resourceQuota(spec),
-    blocked(spec),
+    ...Object.entries(middlewareSpecs).map(
+      ([name, middleware]): Middleware => ({
+        apiVersion: 'traefik.io/v1alpha1',
+        kind: 'Middleware',
+        metadata: metadata(spec, name),
+        spec: middleware,
+      }),
+    ),
+    ...edgeManifests(metadata(spec, edgeService), spec.edge),
     roleBinding(spec),
   ];
 }
@@ -89,16 +102,6 @@ function resourceQuota(spec: CellSpec): Wire<V1ResourceQuota> {
         secrets: String(objects * 3),
       },
     },
-  };
-}
-
-/** 403 for everybody: the address is nobody's. */
-function blocked(spec: CellSpec): Middleware {
-  return {
-    apiVersion: 'traefik.io/v1alpha1',
-    kind: 'Middleware',
-    metadata: metadata(spec, blockedMiddleware),
-    spec: { ipAllowList: { sourceRange: ['255.255.255.255/32'] } },
   };
 }
 

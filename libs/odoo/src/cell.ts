@@ -1,3 +1,5 @@
+import type { EdgeAddress } from './edge-manifests.js';
+
 /** A namespace for at most `places` instances, and what holds in it. */
 export interface CellSpec {
   readonly meshName: string;
@@ -12,6 +14,8 @@ export interface CellSpec {
   readonly clusterNetworks: readonly string[];
   /** Where the database shards answer. */
   readonly databases: readonly { readonly cidr: string; readonly port: number }[];
+  /** Where the mesh's edge answers, for whatever is no Odoo just now; absent: nobody does, and the router says 503. */
+  readonly edge?: EdgeAddress | undefined;
   /** Mail relays inside the cluster's networks; TCP 25, 465, 587. */
   readonly mailNetworks?: readonly string[];
   /** Object storage inside the cluster's networks, for Jobs; TCP 80, 443. */

@@ -52,7 +52,8 @@ it('volumes can be released, not deleted', () => {
 it('who makes cells can hand on the footprint role and no other', () => {
   const verbs = ['get', 'create', 'patch'];
   expect(rulesOf('m2-cell-writer')).toEqual([
-    { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas'], verbs },
+    { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas', 'services'], verbs },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs },
     { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs },
     { apiGroups: ['traefik.io'], resources: ['middlewares'], verbs },
     { apiGroups: ['rbac.authorization.k8s.io'], resources: ['rolebindings'], verbs },

@@ -53,7 +53,8 @@ const volumeRules: readonly Wire<V1PolicyRule>[] = [
 function cellRules(meshName: string): readonly Wire<V1PolicyRule>[] {
   const verbs = ['get', 'create', 'patch'];
   return [
-    { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas'], verbs },
+    { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas', 'services'], verbs },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs },
     { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs },
     { apiGroups: ['traefik.io'], resources: ['middlewares'], verbs },
     { apiGroups: ['rbac.authorization.k8s.io'], resources: ['rolebindings'], verbs },

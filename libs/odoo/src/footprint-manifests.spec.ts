@@ -2,9 +2,10 @@ import { expect, it } from '@jest/globals';
 import type { KubernetesObject } from '@kubernetes/client-node';
 import fc from 'fast-check';
 import type { FootprintSpec } from './footprint.js';
-import { footprintManifests } from './footprint-manifests.js';
+import { footprintManifests, ingressRouteManifest, type RouteTarget } from './footprint-manifests.js';
 import { footprintNames } from './names.js';
 import { findPlan } from './plans.js';
+import { middlewareSpecs } from './traefik.js';
 
 const footprintId = '0199f3c2-7a41-7c1e-9f6a-2b7c5d1e4f00';
 const object = 'o0199f3c27a417c1e9f6a2b7c5d1e4f00';
@@ -21,6 +22,7 @@ const spec: FootprintSpec = {
   },
   epoch: 3,
   plan: findPlan('business', 1)!,
+  entry: { scheme: 'https' },
   image: 'registry.example/odoo:18.0',
   templateDatabase: 'tpl_apps',
   storageClass: 'local',
@@ -188,27 +190,124 @@ it('the Deployment is the one a real Odoo ran with', () => {
   });
 });
 
+const routeOf = (of: FootprintSpec, to?: RouteTarget) => ingressRouteManifest(of, 'acme.example.com', to);
+const rule = (priority: number, where: string, middlewares: readonly string[], service = object) => ({
+  kind: 'Rule',
+  match: `Host(\`acme.example.com\`)${where}`,
+  priority,
+  middlewares: middlewares.map((name) => ({ name })),
+  services: [{ name: service, port: 'http' }],
+});
+const pages = rule(10, '', ['security-headers', 'rate-limit', 'forwarded-https', 'not-answering']);
+const websocket = rule(20, ' && PathPrefix(`/websocket`)', ['rate-limit', 'forwarded-https']);
+
 it('the route leads the host to Odoo and stops what is nobody’s business', () => {
-  const services = [{ name: object, port: 'http' }];
   expect(manifests.ingressRoute).toEqual({
     apiVersion: 'traefik.io/v1alpha1',
     kind: 'IngressRoute',
     metadata,
     spec: {
       entryPoints: ['web'],
-      routes: [
-        { kind: 'Rule', match: 'Host(`acme.example.com`)', priority: 10, services },
-        { kind: 'Rule', match: 'Host(`acme.example.com`) && PathPrefix(`/websocket`)', priority: 20, services },
-        {
-          kind: 'Rule',
-          match:
-            'Host(`acme.example.com`) && (PathPrefix(`/web/database`) || PathPrefix(`/jsonrpc`) || PathPrefix(`/xmlrpc`))',
-          priority: 30,
-          middlewares: [{ name: 'blocked' }],
-          services,
-        },
-      ],
+      routes: [pages, websocket, rule(30, ` && ${closedRule()}`, ['blocked'])],
     },
+  });
+});
+
+/** The rule of what is closed, as it stands in a route. */
+function closedRule(of: FootprintSpec = spec): string {
+  return routeOf(of).spec.routes.at(-1)!.match.replace('Host(`acme.example.com`) && ', '');
+}
+
+/** RE2 and JavaScript read these expressions alike, but for the place of the flag. */
+function closes(path: string, of: FootprintSpec = spec): boolean {
+  const [, expression] = /^PathRegexp\(`\(\?i\)([^`]+)`\)$/.exec(closedRule(of))!;
+  return new RegExp(expression!, 'i').test(path);
+}
+
+const enterprise = { ...spec, plan: findPlan('enterprise', 2)! };
+
+it.each([
+  '/web/database',
+  '/web/database/manager',
+  '/web//database/manager',
+  '//web/database',
+  '/web%2Fdatabase/manager',
+  '/%2fweb%2f%2Fdatabase',
+  '/WEB/Database/manager',
+  '/fr/web/database/manager',
+  '/zh_CN/web/database',
+  '/fr%2Fweb%2Fdatabase',
+  '/web/database;x/manager',
+])('%s is closed to everybody', (path) => {
+  expect([closes(path), closes(path, enterprise)]).toEqual([true, true]);
+});
+
+it.each([
+  '/jsonrpc',
+  '//jsonrpc',
+  '/jsonrpc/',
+  '/fr/jsonrpc',
+  '/xmlrpc/2/object',
+  '/xmlrpc%2F2%2Fcommon',
+  '/%2fxmlrpc',
+])('%s is closed, but where the plan opens it', (path) => {
+  expect([closes(path), closes(path, enterprise)]).toEqual([true, false]);
+});
+
+it.each(['/xmlrpc/db', '/xmlrpc/2/db', '/xmlrpc//2//db', '/xmlrpc%2F2%2fdb', '/fr/xmlrpc/2/db'])(
+  '%s is closed, also where the plan opens RPC',
+  (path) => {
+    expect([closes(path), closes(path, enterprise)]).toEqual([true, true]);
+  },
+);
+
+it.each([
+  '/',
+  '/web',
+  '/web/login',
+  '/odoo/web-database',
+  '/web/dataset/call_kw',
+  '/shop/category/web/database-5',
+  '/blog/posts/jsonrpc-for-beginners',
+  '/websocket',
+])('%s is open', (path) => {
+  expect([closes(path), closes(path, enterprise)]).toEqual([false, false]);
+});
+
+it('a plan with RPC has a rule for it, which other sites may call, without anybody’s cookies', () => {
+  const rpc = rule(25, ' && (PathPrefix(`/jsonrpc`) || PathPrefix(`/xmlrpc`))', [
+    'security-headers',
+    'api-cors',
+    'rate-limit',
+    'forwarded-https',
+  ]);
+  const { routes } = routeOf(enterprise).spec;
+  expect(routes).toEqual([pages, websocket, rpc, rule(30, ` && ${closedRule(enterprise)}`, ['blocked'])]);
+  expect(JSON.stringify(middlewareSpecs['api-cors'])).not.toContain('Credentials');
+});
+
+it('every middleware of a route is one that cells have', () => {
+  const routes = (['instance', 'edge'] as const).flatMap((to) => routeOf(enterprise, to).spec.routes);
+  const used = routes.flatMap(({ middlewares = [] }) => middlewares.map(({ name }) => name));
+  expect(Object.keys(middlewareSpecs)).toEqual(expect.arrayContaining(used));
+});
+
+it('where TLS ends in front of the router, Odoo still hears of https; where there is none, of http', () => {
+  const { routes } = routeOf({ ...spec, entry: { scheme: 'http' } }).spec;
+  expect(routes[0]!.middlewares).toContainEqual({ name: 'forwarded-http' });
+});
+
+it.each(['instance', 'edge'] as const)('with a certificate the way to the %s is the secure entry point', (to) => {
+  const tls = routeOf({ ...spec, entry: { scheme: 'https', tlsSecret: 'wildcard' } }, to).spec;
+  const { entryPoints, ...rest } = routeOf(spec, to).spec;
+  expect(entryPoints).toEqual(['web']);
+  expect(tls).toEqual({ ...rest, entryPoints: ['websecure'], tls: { secretName: 'wildcard' } });
+});
+
+it('a route that leads to the edge is the same object, and leads nothing to Odoo', () => {
+  expect(routeOf(spec, 'edge')).toEqual({
+    ...manifests.ingressRoute,
+    spec: { entryPoints: ['web'], routes: [rule(10, '', ['rate-limit'], 'edge')] },
   });
 });
 

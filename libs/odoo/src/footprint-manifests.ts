@@ -2,7 +2,7 @@ import type { V1Deployment, V1PersistentVolumeClaim, V1Secret, V1Service } from 
 import { deploymentManifest } from './deployment-manifest.js';
 import { type FootprintSpec, objectMetadata, podLabels } from './footprint.js';
 import { httpPort } from './odoo-conf.js';
-import { type IngressRoute, routesOf } from './traefik.js';
+import { type IngressRoute, routesOf, routesToEdge } from './traefik.js';
 import type { Wire } from './wire.js';
 
 /** A footprint on the cluster, complete: what is applied is all of it, replicas included. */
@@ -71,11 +71,21 @@ export function serviceManifest(spec: FootprintSpec): Wire<V1Service> {
   };
 }
 
-export function ingressRouteManifest(spec: FootprintSpec, host: string): IngressRoute {
+/** Where the host of an instance leads: to Odoo, or to the page that says why it does not answer. */
+export type RouteTarget = 'instance' | 'edge';
+
+/** One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. */
+export function ingressRouteManifest(spec: FootprintSpec, host: string, to: RouteTarget = 'instance'): IngressRoute {
+  const { names, plan, entry } = spec;
+  const { scheme, tlsSecret } = entry;
   return {
     apiVersion: 'traefik.io/v1alpha1',
     kind: 'IngressRoute',
-    metadata: objectMetadata(spec, spec.names.object),
-    spec: { entryPoints: ['web'], routes: routesOf(host, spec.names.object) },
+    metadata: objectMetadata(spec, names.object),
+    spec: {
+      entryPoints: [tlsSecret === undefined ? 'web' : 'websecure'],
+      routes: to === 'edge' ? routesToEdge(host) : routesOf(host, names.object, { scheme, rpc: plan.rpc }),
+      ...(tlsSecret !== undefined && { tls: { secretName: tlsSecret } }),
+    },
   };
 }

@@ -8,6 +8,7 @@ import {
   meshLabels,
 } from './names.js';
 import type { Plan } from './plans.js';
+import type { Entry } from './traefik.js';
 import type { Wire } from './wire.js';
 
 /** All that the objects of one footprint depend on. */
@@ -21,6 +22,7 @@ export interface FootprintSpec {
   readonly tenant: { readonly instanceId: string; readonly customerId: string; readonly host: string } | null;
   readonly epoch: number;
   readonly plan: Plan;
+  readonly entry: Entry;
   readonly image: string;
   /** The template's database, whose files lie in the image under this name. */
   readonly templateDatabase: string;

@@ -3,6 +3,7 @@ export * from './cell.js';
 export * from './cell-manifests.js';
 export * from './cluster-manifests.js';
 export * from './deployment-manifest.js';
+export * from './edge-manifests.js';
 export * from './footprint.js';
 export * from './footprint-manifests.js';
 export * from './job-manifest.js';

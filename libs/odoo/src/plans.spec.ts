@@ -11,7 +11,14 @@ it('business, version 1, is what instances of it were sold', () => {
     storageBytes: 10_737_418_240,
     databasePool: 12,
     databaseConnections: 28,
+    rpc: false,
   });
+});
+
+it('programs may call instances of enterprise from its second version on, and no others', () => {
+  expect(findPlan('enterprise', 1)).toEqual({ ...findPlan('enterprise'), version: 1, rpc: false });
+  expect(findPlan('enterprise')).toMatchObject({ version: 2, rpc: true });
+  expect(planNames().filter((name) => findPlan(name)!.rpc)).toEqual(['enterprise']);
 });
 
 it('there are the plans that the operator sells', () => {

@@ -12,6 +12,8 @@ export interface Plan {
   readonly databasePool: number;
   /** CONNECTION LIMIT of the tenant's role: the pool, the LISTENs of cron and bus, and one upgrade Job beside them. */
   readonly databaseConnections: number;
+  /** Programs may call Odoo from outside: `/xmlrpc` and `/jsonrpc`. */
+  readonly rpc: boolean;
 }
 
 const MiB = 1024 ** 2;
@@ -22,7 +24,15 @@ const GiB = 1024 ** 3;
  * §4). A start costs 2.5 s of CPU, which a limit of 1 does not slow down. All plans run with workers = 0 until a
  * manifest for more is measured.
  */
-function plan(name: string, version: number, memoryMiB: number, cpu: string, storageGiB: number, pool: number): Plan {
+function plan(
+  name: string,
+  version: number,
+  memoryMiB: number,
+  cpu: string,
+  storageGiB: number,
+  pool: number,
+  { rpc = false } = {},
+): Plan {
   return {
     name,
     version,
@@ -32,15 +42,20 @@ function plan(name: string, version: number, memoryMiB: number, cpu: string, sto
     storageBytes: storageGiB * GiB,
     databasePool: pool,
     databaseConnections: pool * 2 + 4,
+    rpc,
   };
 }
 
-/** A plan's newest version stands last. None is ever taken out: instances are on it. */
+/**
+ * A plan's newest version stands last. None is ever taken out or changed: instances are on it, and stay on it until
+ * somebody asks for them to be resized.
+ */
 const plans: readonly Plan[] = [
   plan('trial', 1, 384, '1', 1, 8),
   plan('starter', 1, 512, '1', 5, 8),
   plan('business', 1, 768, '1', 10, 12),
   plan('enterprise', 1, 1536, '2', 50, 16),
+  plan('enterprise', 2, 1536, '2', 50, 16, { rpc: true }),
 ];
 
 /** The newest version of a plan, or the one that an instance is on. */

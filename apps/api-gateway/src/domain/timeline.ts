@@ -51,6 +51,7 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
         ? `Ready at ${data.url}; it answered.`
         : `Ready at ${data.url}, as a simulated node says; nothing runs there.`,
     ),
+  'instance.state-changed': (data) => ({ ...plain(`It is ${data.state}: ${data.reason}.`), reason: data.reason }),
   'instance.terminated': () => plain('Nothing is left of it.'),
   'host.released': (data) => plain(`Its name ${data.host} is free after a rest.`),
 };

@@ -8,6 +8,7 @@ import {
   InstanceProvisioningStarted,
   InstanceReady,
   InstanceRefused,
+  InstanceStateChanged,
   InstanceTerminated,
 } from '#contracts/index.js';
 import { on, onEvery } from '#messaging/index.js';
@@ -35,6 +36,7 @@ export const subscriptions = [
   on(InstanceProvisioningProgressed, ProjectProgressHandler, told),
   on(InstanceProvisioningFailed, ProjectFailedHandler, told),
   on(InstanceReady, ProjectReadyHandler, told),
+  onEvery(InstanceStateChanged, RecordFactHandler, { batch: true }),
   on(InstanceTerminated, ProjectTerminatedHandler, told),
   onEvery(HostReleased, RecordFactHandler, { batch: true }),
   on(CellChanged, ProjectCellHandler, { batch: true }),

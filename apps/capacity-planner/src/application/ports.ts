@@ -106,6 +106,8 @@ export abstract class PlannerSettings {
   abstract readonly maxCells: number;
   /** Where the edge router lives. */
   abstract readonly ingressNamespace: string;
+  /** Where the edge answers, for hosts whose Odoo does not run. */
+  abstract readonly edge: { readonly address: string; readonly port: number } | undefined;
   /** CIDRs of the cluster: out of bounds for an Odoo. */
   abstract readonly clusterNetworks: readonly string[];
   /** CIDRs of the database shards. */

@@ -16,7 +16,7 @@ export class KubernetesCluster extends Cluster {
   }
 
   async applyCell(cell: Cell, fence: () => void): Promise<void> {
-    const { meshName, clusterNetworks, databases, ingressNamespace } = this.settings;
+    const { meshName, clusterNetworks, databases, ingressNamespace, edge } = this.settings;
     const manifests = cellManifests({
       meshName,
       cell: cell.id,
@@ -26,6 +26,7 @@ export class KubernetesCluster extends Cluster {
       ingressNamespace,
       clusterNetworks,
       databases,
+      edge,
     });
     for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
   }

@@ -1,3 +1,4 @@
+import type { Entry } from '#odoo/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Footprint } from '../domain/footprint.js';
 import type { Observed } from '../domain/next-action.js';
@@ -92,6 +93,8 @@ export abstract class Site {
 export abstract class ProvisionerSettings {
   abstract readonly meshName: string;
   abstract readonly storageClass: string;
+  /** How browsers reach instances. */
+  abstract readonly entry: Entry;
   /** The address a customer gets. */
   abstract urlOf(host: string): string;
   /** `http[s]://host:port` of the router of all hosts; without one, Ready is believed of the pod's condition. */

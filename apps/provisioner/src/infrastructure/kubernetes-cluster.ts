@@ -241,6 +241,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
           : null,
       epoch,
       plan,
+      entry: this.settings.entry,
       image: placed.template.image,
       templateDatabase: placed.template.database,
       storageClass: this.settings.storageClass,

@@ -1,0 +1,25 @@
+import { Injectable } from '@nestjs/common';
+import { Log } from '#observability/index.js';
+import { hostNameOf } from '../domain/host-name.js';
+import { type Notice, notice, noticeOf } from '../domain/notice.js';
+import { Sites } from './ports.js';
+
+@Injectable()
+export class FindNotice {
+  constructor(
+    private readonly sites: Sites,
+    private readonly log: Log,
+  ) {}
+
+  /** @param host as the header `Host` has it. Never throws: who cannot look says so, and not that nobody is there. */
+  async at(host: string | undefined): Promise<Notice> {
+    const name = hostNameOf(host);
+    if (name === undefined) return notice('unknown');
+    try {
+      return noticeOf(await this.sites.at(name));
+    } catch (error) {
+      this.log.warn('a site cannot be looked up', { host: name, error });
+      return notice('untold');
+    }
+  }
+}
