@@ -452,6 +452,23 @@ except OSError as error:
     expect(await tenant.page()).toMatchObject({ status: 200 });
   });
 
+  it('of processes and threads has an end', async () => {
+    const crowd = `
+import threading
+threading.stack_size(64 << 10)
+stay = threading.Event()
+begun = 0
+try:
+    while begun < 2000:
+        threading.Thread(target=stay.wait, daemon=True).start()
+        begun += 1
+    print('no end')
+except RuntimeError as error:
+    print(error)`;
+    expect((await tenant.execute('python3', '-c', crowd)).stdout).toBe("can't start new thread\n");
+    expect([await tenant.page(), await neighbour.page()]).toMatchObject([{ status: 200 }, { status: 200 }]);
+  });
+
   it('of memory ends that instance alone, and it comes back', async () => {
     const watch = new AbortController();
     const answers: number[] = [];
@@ -474,6 +491,11 @@ except OSError as error:
     watch.abort();
     await watching;
     expect(new Set(answers)).toEqual(new Set([200]));
+
+    // All the memory of the tenant's plan, and the neighbour's has twice as much.
+    await neighbour.setFaults('memory');
+    for (let taken = 0; taken < 12; taken += 1) expect(await neighbour.page()).toMatchObject({ status: 200 });
+    await neighbour.setFaults();
     expect((await neighbour.pod()).status!.containerStatuses).toMatchObject([{ restartCount: 0 }]);
   });
 });

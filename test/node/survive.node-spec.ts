@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -61,6 +61,14 @@ async function strike(...names: readonly ((typeof supervised)[number] | 'provisi
 }
 
 const volumeFile = (volume: string) => join(MESH_STATE, 'node/volumes/volumes', volume);
+
+/** Loop devices of this machine whose file has this name, even if it is deleted. */
+function devicesOf(volume: string): string[] {
+  return readdirSync('/sys/block').filter((device) => {
+    const file = join('/sys/block', device, 'loop/backing_file');
+    return existsSync(file) && readFileSync(file, 'utf8').includes(volume);
+  });
+}
 
 async function volumes(): Promise<string[]> {
   const { namespace } = instances[0]!.ready;
@@ -157,6 +165,7 @@ describe('when PostgreSQL was restarted', () => {
       namespace,
     });
     const volume = claim!.spec!.volumeName!;
+    expect(devicesOf(volume)).toHaveLength(1);
     await mesh.purge(ready);
 
     const kinds = ['Deployment', 'Pod', 'Service', 'Secret', 'PersistentVolumeClaim', 'IngressRoute', 'ConfigMap'];
@@ -169,6 +178,8 @@ describe('when PostgreSQL was restarted', () => {
     expect(await mesh.sql(named, [database, role])).toEqual([]);
     await waitFor('the volume to be gone', async () => !(await volumes()).includes(volume));
     expect(existsSync(volumeFile(volume))).toBe(false);
+    // Nor is what was in it kept by a device that nobody sees.
+    expect(devicesOf(volume)).toEqual([]);
     const nobody = await pageAt(`nobody.${host.split('.').slice(1).join('.')}`);
     await waitFor('its host to be nobody’s', async () => (await pageAt(host)).status === nobody.status);
     expect(await pageAt(host)).toEqual(nobody);
