@@ -73,6 +73,25 @@ describe('a background process', () => {
     await until(() => commandLine() === 'sleep\u00001000\u0000');
   });
 
+  test.each([
+    ['are ended by its next start', undefined, false],
+    ['outlive it, where that is said', true, true],
+  ])('whose children %s', async (_, childrenOutlive, expected) => {
+    const parent = `setsid sleep 1000 & echo $! > ${state}/child; exec sleep 1000`;
+    await processes.start({ ...shell(parent), ...(childrenOutlive && { childrenOutlive }) });
+    await until(() => existsSync(`${state}/child`) && readFileSync(`${state}/child`, 'utf8').endsWith('\n'));
+    const child = Number(readFileSync(`${state}/child`, 'utf8'));
+    try {
+      await until(() => readFileSync(`/proc/${child}/comm`, 'utf8') === 'sleep\n');
+      await killProcess(state, 'sleeper');
+      expect(startTimeOf(child)).toBeDefined();
+      await processes.start({ ...sleeper, ...(childrenOutlive && { childrenOutlive }) });
+      expect(startTimeOf(child) !== undefined).toBe(expected);
+    } finally {
+      if (startTimeOf(child)) process.kill(child, 'SIGKILL');
+    }
+  });
+
   test('whose pid went to a stranger is taken for dead, and the stranger is left alone', async () => {
     await processes.start(sleeper);
     const file = join(state, 'run', 'sleeper.json');

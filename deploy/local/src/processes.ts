@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
@@ -16,6 +26,8 @@ export interface ProcessSpec {
   readonly user?: { readonly uid: number; readonly gid: number };
   /** What asks it to leave. Default SIGTERM. */
   readonly stopSignal?: NodeJS.Signals;
+  /** What it starts in process groups of their own outlives it, and it takes that up again when it comes back. */
+  readonly childrenOutlive?: boolean;
 }
 
 interface ProcessRecord extends ProcessSpec {
@@ -42,7 +54,7 @@ export class Processes {
   /** Starts the process unless it is alive. Its output is appended to `logFile(name)`. Throws if it cannot be executed. */
   async start(spec: ProcessSpec): Promise<void> {
     if (this.alive(spec.name)) return;
-    await this.endLeftovers(spec.name);
+    await this.endLeftovers(spec);
     mkdirSync(this.runFolder, { recursive: true, mode: 0o700 });
     mkdirSync(this.logFolder, { recursive: true, mode: 0o700 });
 
@@ -145,8 +157,9 @@ export class Processes {
    * Ends what an earlier run of this process left: its children after a crash, or the process itself when our own
    * command was killed between the start and the note of its pid. They are known by a mark in their environment.
    */
-  private async endLeftovers(name: string): Promise<void> {
-    const left = pidsWithEnvironment(`${markerName}=${this.marker(name)}`);
+  private async endLeftovers({ name, command, childrenOutlive }: ProcessSpec): Promise<void> {
+    const marked = pidsWithEnvironment(`${markerName}=${this.marker(name)}`);
+    const left = childrenOutlive ? marked.filter((pid) => runs(pid, command)) : marked;
     for (const pid of left) signal(pid, 'SIGKILL');
     const deadline = Date.now() + 10_000;
     while (left.some((pid) => startTimeOf(pid) !== undefined)) {
@@ -214,6 +227,14 @@ function signal(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function runs(pid: number, command: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === realpathSync(command);
+  } catch {
+    return false; // gone meanwhile
   }
 }
 

@@ -30,6 +30,7 @@ export async function prepareShard({ administratorUrl, meshName, password }: Sha
     for (const database of ['postgres', 'template1'])
       await client.query(`REVOKE CONNECT, TEMPORARY ON DATABASE ${database} FROM PUBLIC`);
     await client.query(`GRANT CONNECT ON DATABASE postgres TO ${quoteName(tenant)}, ${quoteName(mesh)}`);
+    await closeMeetingPlace(client, mesh);
     await client.query(`GRANT pg_read_all_data TO ${quoteName(reader)}`);
     await client.query(`GRANT ${quoteName(tenant)} TO ${quoteName(mesh)} WITH ADMIN OPTION`);
     // From version 16 on a CREATEROLE role is not simply master of the roles it makes: it has to grant itself that.
@@ -41,6 +42,23 @@ export async function prepareShard({ administratorUrl, meshName, password }: Sha
   } finally {
     await client.end();
   }
+}
+
+/**
+ * `postgres` is where all tenants meet. By default any role may leave large objects there, in older servers tables too,
+ * and take any advisory lock: also those by which the mesh makes one tenant at a time.
+ */
+async function closeMeetingPlace(client: Client, mesh: string): Promise<void> {
+  await client.query('REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+  const { rows } = await client.query<{ name: string; is_lock: boolean }>(
+    `SELECT oid::regprocedure::text AS name, proname LIKE '%advisory%' AS is_lock FROM pg_proc
+     WHERE pronamespace = 'pg_catalog'::regnamespace
+       AND (proname ~ '^pg_(try_)?advisory_' OR proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import'))`,
+  );
+  const list = (some: typeof rows) => some.map(({ name }) => name).join(', ');
+  await client.query(`REVOKE EXECUTE ON FUNCTION ${list(rows)} FROM PUBLIC`);
+  const locks = rows.filter(({ is_lock }) => is_lock);
+  await client.query(`GRANT EXECUTE ON FUNCTION ${list(locks)} TO ${quoteName(mesh)}`);
 }
 
 async function ensureRole(client: Client, name: string, attributes: string): Promise<void> {

@@ -103,6 +103,8 @@ function kubeletConf(state: State) {
     volumePluginDir: state.path('node', 'volume-plugins'),
     podLogsDir: state.path('node', 'pod-logs'),
     maxPods: 110,
+    // Of one pod; else one that makes processes without end takes those of all.
+    podPidsLimit: 512,
     // Ten pods start at once on a laptop: the defaults (5 a second) hold them up.
     registryPullQPS: 0,
     kubeAPIQPS: 100,

@@ -30,6 +30,8 @@ export async function startContainerRuntime(state: State, sandbox: ImageFile): P
     args: ['--config', join(folder, 'containerd.toml')],
     env: { PATH: path },
     cwd: folder,
+    // The keepers of the pods.
+    childrenOutlive: true,
   });
   await waitForServer(processes, 'containerd', 30_000, async () => {
     await ctr(state, 'version');

@@ -108,7 +108,7 @@ export function networkRules({ pods, namespaces, policies }: NetworkState, plan:
 }
 
 function directions(spec: Policy['spec']): readonly string[] {
-  return spec.policyTypes ?? ['Ingress', ...(spec.egress ? ['Egress'] : [])];
+  return spec.policyTypes ?? ['Ingress', ...(spec.egress?.length ? ['Egress'] : [])];
 }
 
 /** As the API has it: no selector chooses nothing, an empty one everything. */
