@@ -59,6 +59,8 @@ export interface InstalledMesh {
   /** A key for the API. */
   readonly apiKey: string;
   readonly meshDatabaseUrl: string;
+  /** The mesh's role on the shard, as its tenants reach it. */
+  readonly shardUrl: string;
   environmentFile(service: Program): string;
 }
 
@@ -135,7 +137,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
-  return { plan, amqpUrl, apiKey, meshDatabaseUrl, environmentFile };
+  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), environmentFile };
 }
 
 /** Those that work on the cluster. */

@@ -23,8 +23,12 @@ async function startMesh(context: UpContext): Promise<void> {
   await step('installation', async (progress) => {
     const secret = (of: string) => state.secret(`${meshName} ${of}`);
     const pagesPort = ports.pages;
+    const made: string[] = [];
     const makeTemplates = {
-      told: (done: string, ms: number) => progress(`template: ${done}, ${duration(ms)}`),
+      told(done: string, ms: number) {
+        made.push(`${done} ${duration(ms)}`);
+        progress(`template: ${made.join(', ')}`);
+      },
     };
     installed = await installMesh({
       name: meshName,
@@ -35,7 +39,8 @@ async function startMesh(context: UpContext): Promise<void> {
       pagesPort,
       makeTemplates,
     });
-    return 'broker users, database, template, cluster accounts';
+    const template = made.length > 0 ? `template (${made.join(', ')})` : 'template';
+    return `broker users, database, ${template}, cluster accounts`;
   });
   if (!installed) return;
   writeFileSync(apiKeyFile(state), `Authorization: Bearer ${installed.apiKey}\n`, { mode: 0o600 });

@@ -71,6 +71,8 @@ export abstract class Spares {
 export interface RoomFigures {
   readonly cells: readonly Pick<Cell, 'id' | 'state' | 'places' | 'reserved'>[];
   readonly shards: readonly { readonly name: string; readonly databases: number; readonly reserved: number }[];
+  /** Those that nobody has claimed. */
+  readonly spares: readonly { readonly state: Spare['state']; readonly count: number }[];
   readonly waiting: number;
   readonly oldestWaiting: number;
 }

@@ -37,6 +37,12 @@ export class RoomFigures implements OnApplicationBootstrap, OnModuleDestroy {
     figures.gauge('mesh.shard.databases.reserved', 'Of these, those that are taken.', ({ shards }) =>
       shards.map(({ name, reserved }) => [reserved, { shard: name }]),
     );
+    figures.gauge('mesh.spares', 'Running spares that nobody has claimed, by how far they are.', ({ spares }) =>
+      (['asked', 'ready', 'retiring'] as const).map((state) => [
+        spares.find((one) => one.state === state)?.count ?? 0,
+        { state },
+      ]),
+    );
     figures.gauge('mesh.placements.waiting', 'Accepted requests that wait for a place.', ({ waiting }) => waiting);
     figures.gauge(
       'mesh.placements.oldest.seconds',

@@ -95,10 +95,13 @@ export class RoomRepository extends Room {
   }
 
   async figures(): Promise<RoomFigures> {
-    const [cells, shards, waiting] = await Promise.all([
+    const [cells, shards, spares, waiting] = await Promise.all([
       this.database.query<RoomFigures['cells'][number]>('SELECT id, state, places, reserved FROM cell ORDER BY id'),
       this.database.query<RoomFigures['shards'][number]>(
         'SELECT name, databases, reserved FROM database_shard ORDER BY name',
+      ),
+      this.database.query<RoomFigures['spares'][number]>(
+        `SELECT state, count(*)::int AS count FROM spare WHERE state <> 'claimed' GROUP BY state`,
       ),
       this.database.query<Pick<RoomFigures, 'waiting' | 'oldestWaiting'>>(
         `SELECT count(*)::int AS waiting,
@@ -106,7 +109,7 @@ export class RoomRepository extends Room {
          FROM placement WHERE state = 'waiting'`,
       ),
     ]);
-    return { cells, shards, ...waiting[0]! };
+    return { cells, shards, spares, ...waiting[0]! };
   }
 }
 
