@@ -259,7 +259,7 @@ describe('the database server', () => {
     );
     expect(await attempts()).toEqual(expected('done'));
     await mesh.sql(
-      `ALTER ROLE ${role} NOSUPERUSER;
+      `ALTER ROLE ${role} NOSUPERUSER CREATEDB CREATEROLE;
        GRANT CREATE ON SCHEMA public TO PUBLIC;
        DO $$ DECLARE one regprocedure; BEGIN
          FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
@@ -269,14 +269,21 @@ describe('the database server', () => {
       [],
       'postgres',
     );
-    // As a server is by default, or has become: what the installation is there for.
-    const open = ['a table', 'a table for a while', 'a large object', 'a large object with content', 'template1'];
-    const locks = ['the lock on the neighbour', 'a shared lock'];
-    expect(await attempts()).toMatchObject(Object.fromEntries([...open, ...locks].map((name) => [name, 'done'])));
+    // No more than a server grants by default, and what is taken from the role: what needs a superuser is refused again.
+    const open = [
+      ...['the neighbour’s database', 'the template', 'the mesh’s database', 'template1'],
+      ...['a table', 'a table for a while', 'a large object', 'a large object with content'],
+      ...['the lock on the neighbour', 'a shared lock', 'a database', 'a copy of a template', 'a role'],
+    ];
+    expect(await attempts()).toEqual({
+      ...expected(refused),
+      ...Object.fromEntries(open.map((name) => [name, 'done'])),
+    });
 
     await mesh.sql(
       `REVOKE CONNECT ON DATABASE ${neighbour.ready.database}, ${template.database}, ${mesh.name}_mesh FROM PUBLIC;
-       ALTER DATABASE ${template.database} ALLOW_CONNECTIONS false`,
+       ALTER DATABASE ${template.database} ALLOW_CONNECTIONS false;
+       ALTER ROLE ${role} NOCREATEDB NOCREATEROLE`,
       [],
       'postgres',
     );

@@ -193,7 +193,8 @@ export class Processes {
 
 /**
  * For tests of faults: ends one process of a running stack with SIGKILL, as a crash would. Names are those of the
- * files in `<state>/run`: broker, database, etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok, jaeger.
+ * files in `<state>/run`: broker, database, etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok, jaeger, and
+ * those of a real node.
  * Resolves when the process is gone; a process that does not run is no error.
  */
 export async function killProcess(state: string, name: string): Promise<void> {

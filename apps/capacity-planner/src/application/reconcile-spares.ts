@@ -39,7 +39,6 @@ export class ReconcileSpares {
     let changed = 0;
     let customersWait = false;
     await this.outbox.transaction({}, async (ctx) => {
-      await lease.hold(ctx);
       const [cells, templates] = [await this.cells.all(ctx), await this.templates.all(ctx)];
       const { make, retire } = poolChanges(
         this.settings.spares,
@@ -53,8 +52,9 @@ export class ReconcileSpares {
       for (const { footprintId } of await this.spares.overdue(ctx, askAgainMs))
         await this.retirement.askAgain(ctx, footprintId);
       customersWait = (await this.placements.waiting(1)).length > 0;
-      if (customersWait) return;
-      for (const pool of make) if (await this.make(ctx, pool, cells, templates)) changed += 1;
+      if (!customersWait) for (const pool of make) if (await this.make(ctx, pool, cells, templates)) changed += 1;
+      // Last: who claims a spare asks for this job, so spares and cells first, then jobs, or the two would wait for each other.
+      await lease.hold(ctx);
     });
     if (changed === 0) forgetThisRun();
     return { again: customersWait ? customersFirstMs : lookAgainMs };

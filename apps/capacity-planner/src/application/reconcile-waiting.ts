@@ -45,10 +45,12 @@ export class ReconcileWaiting {
   ): Promise<Lack | undefined> {
     const cause = { traceparent: traceparent ?? undefined, correlationId, causationId: requestId };
     return await this.outbox.transaction(cause, async (ctx) => {
-      await lease.hold(ctx);
       const placement = await this.placements.lock(ctx, instanceId);
       if (placement?.state !== 'waiting') return undefined;
-      return await this.placing.placeOrDefer(ctx, placement, ahead);
+      const lack = await this.placing.placeOrDefer(ctx, placement, ahead);
+      // Last, as whoever places at a request asks for this job: cells first, then jobs, or the two would wait for each other.
+      await lease.hold(ctx);
+      return lack;
     });
   }
 }
