@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { LocalConfig } from './config.js';
 import { show } from './run.js';
 import { type LaneResult, resultOfJest } from './summary.js';
+import { duration, say } from './terminal.js';
 
 /** In the order in which they run: the cheap ones first. */
 export const laneNames = [
@@ -16,20 +17,24 @@ export const laneNames = [
   'reliability',
   'outage',
   'node',
+  'node-outage',
 ] as const;
 export type LaneName = (typeof laneNames)[number];
 
-/** Lanes that talk to a broker, a database and a cluster; `node` has one of its own. */
+/** Lanes on a stack whose pods run, of their own. */
+export const lanesOnNode: ReadonlySet<LaneName> = new Set(['node', 'node-outage']);
+
+/** Lanes that talk to a broker, a database and a cluster with simulated nodes. */
 export const lanesOnStack: ReadonlySet<LaneName> = new Set(['mesh', 'e2e', 'reliability', 'outage']);
 
 /** Lanes that run the compiled services. */
-export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage', 'node']);
+export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliability', 'outage', 'node', 'node-outage']);
 
 /** Lanes that read traces back. */
 export const lanesWithTraces: ReadonlySet<LaneName> = new Set(['e2e']);
 
 /** What kills a server of the stack must have it for itself. */
-const lanesAlone: ReadonlySet<LaneName> = new Set(['outage', 'node']);
+const lanesAlone: ReadonlySet<LaneName> = new Set(['outage', 'node-outage']);
 
 export interface Filter {
   /** Only tests whose full name matches. */
@@ -84,4 +89,12 @@ export async function runLane(
 /** The file of a lane's report below a folder. */
 export function reportFile(folder: string, lane: LaneName): string {
   return join(folder, `${lane}.json`);
+}
+
+/** With the lane's name over it, and its time below. */
+export async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {
+  say(`\n── ${lane} ${'─'.repeat(68 - lane.length)}`);
+  const result = await run();
+  say(`   ${lane}: ${duration(result.ms)}`);
+  return result;
 }

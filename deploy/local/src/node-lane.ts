@@ -2,9 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { LocalConfig } from './config.js';
 import { Interrupted } from './interruption.js';
-import { runLane } from './lanes.js';
+import { lanesOnNode, reportFile, runLane, titled } from './lanes.js';
 import { ownChoices, Stack, type StackOptions } from './stack.js';
 import { State } from './state.js';
+import type { LaneResult } from './summary.js';
 import { say } from './terminal.js';
 
 /** Of the lane whose pods run. */
@@ -16,7 +17,7 @@ export const nodeLaneStack: StackOptions = {
   realNode: true,
 };
 
-/** The part of the lane `node` that runs inside. Not for people: `npm test -- --lane node` calls it. */
+/** The part of the lanes `node` and `node-outage` that runs inside. Not for people: `npm test` calls it. */
 export const nodeLane = {
   help: 'npm test runs this inside the namespaces of a real node; use: npm test -- --lane node',
 
@@ -24,27 +25,33 @@ export const nodeLane = {
     const { values, positionals } = parseArgs({
       args: [...args],
       options: {
-        report: { type: 'string' },
+        lane: { type: 'string', multiple: true, default: [] },
+        reports: { type: 'string' },
         result: { type: 'string' },
         grep: { type: 'string' },
         long: { type: 'boolean', default: false },
       },
       allowPositionals: true,
     });
-    const { report, result } = values;
-    if (!report || !result) throw new Error(this.help);
+    const { reports, result } = values;
+    if (!reports || !result) throw new Error(this.help);
+    const lanes = [...lanesOnNode].filter((lane) => values.lane.includes(lane));
     const stack = new Stack(config, new State(config.state));
     const start = Date.now();
     try {
       const env = await stack.start(nodeLaneStack, { choices: ownChoices(), realNode: true });
       const filter = { grep: values.grep, paths: positionals, long: values.long };
-      writeFileSync(result, JSON.stringify(await runLane(config, 'node', filter, { ...env }, report)));
+      const results: LaneResult[] = [];
+      for (const lane of lanes)
+        results.push(await titled(lane, () => runLane(config, lane, filter, { ...env }, reportFile(reports, lane))));
+      writeFileSync(result, JSON.stringify(results));
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       const reason = error instanceof Error ? error.message : String(error);
       say(`\n${reason}`);
       const failed = [`the stack did not start: ${reason.split('\n')[0]}`];
-      writeFileSync(result, JSON.stringify({ lane: 'node', ms: Date.now() - start, passed: 0, failed, skipped: [] }));
+      const ms = Date.now() - start;
+      writeFileSync(result, JSON.stringify(lanes.map((lane) => ({ lane, ms, passed: 0, failed, skipped: [] }))));
     }
     return 0;
   },

@@ -10,10 +10,12 @@ import {
   type LaneName,
   laneNames,
   lanesOfServices,
+  lanesOnNode,
   lanesOnStack,
   lanesWithTraces,
   reportFile,
   runLane,
+  titled,
 } from './lanes.js';
 import { runInside } from './node/run-inside.js';
 import { nodeLaneStack } from './node-lane.js';
@@ -28,8 +30,8 @@ export const test = {
   help: `npm test [-- [--lane NAME]… [--grep PATTERN] [--long] [PATH]…]
 
 Runs all lanes in this order: ${laneNames.join(', ')}.
-mesh, e2e, reliability and outage get a stack of their own, node another one whose pods run (it needs root; else it is
-skipped and says why). Both are stopped and deleted at the end.
+mesh, e2e, reliability and outage get a stack of their own, node and node-outage another one whose pods run (it needs
+root; else they are skipped and say why). Both are stopped and deleted at the end.
 The last line says:  N passed, N failed, N skipped
 
   --lane NAME      only this lane; may be given again
@@ -51,13 +53,13 @@ The last line says:  N passed, N failed, N skipped
     const start = Date.now();
     try {
       const results: LaneResult[] = [];
-      for (const lane of lanes.filter((name) => !lanesOnStack.has(name) && name !== 'node'))
+      for (const lane of lanes.filter((name) => !lanesOnStack.has(name) && !lanesOnNode.has(name)))
         results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
       const compiles = results.every(({ lane, failed }) => lane !== 'types' || failed.length === 0);
       const onStack = lanes.filter((name) => lanesOnStack.has(name) && (!lanesOfServices.has(name) || compiles));
       if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
-      if (lanes.includes('node') && compiles)
-        results.push(await titled('node', () => runNodeLane(config, filter, reports)));
+      const onNode = lanes.filter((name) => lanesOnNode.has(name));
+      if (onNode.length > 0 && compiles) results.push(...(await runOnNode(config, onNode, filter, reports)));
       for (const lane of lanes.filter((name) => lanesOfServices.has(name) && !compiles))
         results.push(skippedLane(lane, 'the services do not compile'));
 
@@ -77,14 +79,9 @@ function chosenLanes(asked: readonly string[] | undefined, narrowed: boolean): L
   const unknown = asked?.filter((name) => !laneNames.includes(name as LaneName)) ?? [];
   if (unknown.length > 0) throw new Error(`no such lane: ${unknown.join(', ')}. There are ${laneNames.join(', ')}`);
   if (asked) return laneNames.filter((name) => asked.includes(name));
-  return narrowed ? ['unit', 'mesh', 'e2e', 'reliability', 'outage', 'node'] : [...laneNames];
-}
-
-async function titled(lane: LaneName, run: () => Promise<LaneResult>): Promise<LaneResult> {
-  say(`\n── ${lane} ${'─'.repeat(68 - lane.length)}`);
-  const result = await run();
-  say(`   ${lane}: ${duration(result.ms)}`);
-  return result;
+  return narrowed
+    ? laneNames.filter((name) => name === 'unit' || lanesOnStack.has(name) || lanesOnNode.has(name))
+    : [...laneNames];
 }
 
 async function runOnStack(
@@ -128,23 +125,30 @@ async function runOnStack(
 }
 
 /** Outside: what has to be fetched and built, and the namespaces. Inside: the stack, and the tests. */
-async function runNodeLane(config: LocalConfig, { grep, long, paths }: Filter, reports: string): Promise<LaneResult> {
+async function runOnNode(
+  config: LocalConfig,
+  lanes: readonly LaneName[],
+  { grep, long, paths }: Filter,
+  reports: string,
+): Promise<LaneResult[]> {
+  say(`\n── stack with a real node ${'─'.repeat(47)}`);
   const start = Date.now();
   const state = newTestState();
   const stack = new Stack(config, state);
-  const result = join(reports, 'node-result.json');
+  const result = join(reports, 'node-results.json');
   try {
     const { whyNoRealNode } = await stack.prepare(nodeLaneStack);
-    if (whyNoRealNode) return skippedLane('node', whyNoRealNode);
+    if (whyNoRealNode) return lanes.map((lane) => skippedLane(lane, whyNoRealNode));
+    const chosen = lanes.flatMap((lane) => ['--lane', lane]);
     const filter = [...(grep ? ['--grep', grep] : []), ...(long ? ['--long'] : []), '--', ...paths];
-    const files = ['--report', reportFile(reports, 'node'), '--result', result];
-    const status = await runInside(config, state, ['node-lane', ...files, ...filter]);
+    const files = ['--reports', reports, '--result', result];
+    const status = await runInside(config, state, ['node-lane', ...chosen, ...files, ...filter]);
     throwIfInterrupted();
     if (status !== 0) throw new Error(`the lane ended with ${status} and left no result`);
-    return { ...JSON.parse(readFileSync(result, 'utf8')), ms: Date.now() - start };
+    return JSON.parse(readFileSync(result, 'utf8'));
   } catch (error) {
     if (error instanceof Interrupted) throw error;
-    return withoutStack('node', Date.now() - start, error);
+    return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
   } finally {
     await removeTestState(config, state);
   }

@@ -3,6 +3,7 @@ export class TenantDatabaseError extends Error {
   constructor(
     readonly code:
       | 'FOREIGN_OBJECT'
+      | 'SHARD_NOT_PREPARED'
       | 'TEMPLATE_BUSY'
       | 'TEMPLATE_MISSING'
       | 'ROLE_OWNS_MORE'

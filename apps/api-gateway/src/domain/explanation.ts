@@ -41,6 +41,10 @@ const words: Readonly<Record<string, Words>> = {
     'an operator: its database shard refuses the mesh’s log-in',
     'The operator mends the password in MESH_SHARD_URLS or on the shard; it goes on by itself then.',
   ),
+  'provisioning SHARD_NOT_PREPARED': platform(
+    'an operator: on its database shard tenants would not be apart',
+    'The operator prepares the shard again; it goes on by itself then.',
+  ),
   'provisioning SHARD_FORBIDS': platform(
     'an operator: its database shard forbids a step',
     'The operator prepares the shard again; it goes on by itself then.',

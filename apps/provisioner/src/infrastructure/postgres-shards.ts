@@ -1,4 +1,5 @@
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Log } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import { isUnavailable } from '#persistence/index.js';
 import {
@@ -6,6 +7,7 @@ import {
   dropTenant,
   ensureTenantRole,
   listTemplates,
+  missingPreparation,
   observeTenant,
   personalise,
   Shard,
@@ -19,19 +21,31 @@ import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
 @Injectable()
-export class PostgresShards extends TenantShards implements OnApplicationShutdown {
+export class PostgresShards extends TenantShards implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly shards: ReadonlyMap<string, Shard>;
   /**
    * Of footprints that were personalised here and are not Ready yet: a session in a new database is the dearest thing a
    * shard is asked for, and this saves one. Whoever does not find it here looks there.
    */
   private readonly uuids = new Map<string, string>();
+  private readonly prepared = new Set<string>();
 
-  constructor(private readonly settings: ProvisionerSettings) {
+  constructor(
+    private readonly settings: ProvisionerSettings,
+    private readonly log: Log,
+  ) {
     super();
     this.shards = new Map(
       settings.shards.map(({ name, url }) => [name, new Shard(name, url, settings.meshName)] as const),
     );
+  }
+
+  /** Says at once what would else be said when somebody waits. A shard that is away now is looked at when it is needed. */
+  onApplicationBootstrap(): void {
+    for (const shard of this.shards.values())
+      this.expectPrepared(shard).catch((error) =>
+        this.log.warn('a shard is not prepared, or cannot be asked', { shard: shard.name, error }),
+      );
   }
 
   async observe(footprint: Footprint): Promise<OnShard> {
@@ -39,6 +53,7 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   }
 
   async ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void> {
+    await this.on(footprint, (shard) => this.expectPrepared(shard));
     const { databaseConnections: connectionLimit } = planOf(footprint);
     await this.on(footprint, (shard) =>
       ensureTenantRole(shard, this.tenantOf(footprint), { password, connectionLimit }, fence),
@@ -84,6 +99,19 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
 
   async onApplicationShutdown(): Promise<void> {
     await Promise.all([...this.shards.values()].map((shard) => shard.close()));
+  }
+
+  /** Looked at until it was right once; who takes rights away later is not what is looked for. */
+  private async expectPrepared(shard: Shard): Promise<void> {
+    if (this.prepared.has(shard.name)) return;
+    const missing = await missingPreparation(shard);
+    if (missing.length > 0)
+      throw new TenantDatabaseError(
+        'SHARD_NOT_PREPARED',
+        `${missing.join('; ')}: an administrator has to prepare it again`,
+        true,
+      );
+    this.prepared.add(shard.name);
   }
 
   private async on<T>(footprint: Footprint, work: (shard: Shard) => Promise<T>): Promise<T> {
