@@ -29,7 +29,7 @@ export const living = bench<Setting>({
   says: 'how soon a customer has a log-in page: from the request on the broker to the first 200 at its own host',
   realNode: true,
   size: {
-    full: { n: 30, rounds: 1, warmUp: 2, minutes: 8 },
+    full: { n: 30, rounds: 1, warmUp: 2, minutes: 10 },
     quick: { n: 4, rounds: 1, warmUp: 1, minutes: 2 },
   },
   setUp: async (stack) => {
@@ -51,7 +51,7 @@ export const living = bench<Setting>({
     'new, one by one': { start: (setting) => customers(setting, (one) => one.singles(withoutSpares)) },
     'claimed, one by one': { start: (setting) => customers(setting, (one) => one.singles(withSpares)) },
     'ten new at once': { start: (setting) => customers(setting, (one) => one.bursts(withoutSpares)) },
-    'start alone': { start: (setting) => customers(setting, (one) => one.starts()) },
+    'start alone': { share: 0.5, start: (setting) => customers(setting, (one) => one.starts()) },
   },
   comparisons: [
     {
