@@ -190,23 +190,45 @@ function controllers(): string[] {
 }
 
 function processesBelow(folder: string): number[] {
-  if (!existsSync(folder)) return [];
-  const own = readFileSync(join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
-  const below = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [...own, ...below.flatMap((entry) => processesBelow(join(folder, entry.name)))];
+  const own = unlessGone(() => readFileSync(join(folder, 'cgroup.procs'), 'utf8'), '');
+  const below = foldersIn(folder).flatMap((name) => processesBelow(join(folder, name)));
+  return [...own.split('\n').filter(Boolean).map(Number), ...below];
 }
 
 function removeCgroup(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true }))
-    if (entry.isDirectory()) removeCgroup(join(folder, entry.name));
-  rmdirSync(folder);
+  for (const name of foldersIn(folder)) removeCgroup(join(folder, name));
+  unlessGone(() => rmdirSync(folder), undefined);
+}
+
+function foldersIn(folder: string): string[] {
+  const entries = unlessGone(() => readdirSync(folder, { withFileTypes: true }), []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+/** The container runtime removes what is its own while we look at it: then its folder is gone, or its files have no device. */
+function unlessGone<T>(look: () => T, otherwise: T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (!['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    return otherwise;
+  }
 }
 
 async function removeTraces(state: State): Promise<void> {
   await killPods(state);
+  const deadline = Date.now() + 10_000;
   // Also where we made none: the container runtime makes one in each hierarchy that it finds.
-  for (const hierarchy of readdirSync(controllersRoot)) removeCgroup(join(controllersRoot, hierarchy, cgroupOf(state)));
+  for (const hierarchy of readdirSync(controllersRoot))
+    for (;;)
+      try {
+        removeCgroup(join(controllersRoot, hierarchy, cgroupOf(state)));
+        break;
+      } catch (error) {
+        // A process that was killed is counted until it was waited for.
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || Date.now() > deadline) throw error;
+        await pause(50);
+      }
 }
 
 const furnished = (state: State) => {
