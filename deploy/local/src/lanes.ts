@@ -33,7 +33,7 @@ export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliabili
 /** Lanes that read traces back. */
 export const lanesWithTraces: ReadonlySet<LaneName> = new Set(['e2e']);
 
-/** What kills a server of the stack must have it for itself. */
+/** What kills a server of the stack, or opens it to everybody, must have it for itself. */
 const lanesAlone: ReadonlySet<LaneName> = new Set(['outage', 'node-outage']);
 
 export interface Filter {
