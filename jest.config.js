@@ -1,6 +1,7 @@
 // Lanes: unit (no process), mesh (broker, database, control plane from the environment), e2e (the services as processes),
 // reliability (faults on the way and of our processes), outage (kills the stack's servers, or fills them: one file at a
-// time), node (pods that run), node-outage (kills what they run on, or opens it to all). `npm test` runs them in this order; unit needs no stack, node has one of its own.
+// time), node (pods that run), node-outage (kills what they run on, or opens it to all: one file at a time). `npm test`
+// runs them in this order; unit needs no stack, the last two have one of their own.
 const lane = (displayName, testMatch) => ({
   displayName,
   testMatch,
