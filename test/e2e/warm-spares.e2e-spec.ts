@@ -124,6 +124,17 @@ describe('with two spares', () => {
     }
   });
 
+  it('a spare that does not come in time is taken back, and another one is made', async () => {
+    const [late] = await readySpares(2);
+    await mesh.sql(
+      `UPDATE capacity_planner.spare SET state = 'asked', asked_at = now() - interval '16 minutes' WHERE footprint_id = $1`,
+      [late],
+    );
+    const gone = async () => (await pool()).every(({ footprint_id }) => footprint_id !== late);
+    await mesh.explained(waitFor('the late one to be gone', gone, { timeoutMs: 60_000 }));
+    expect(await readySpares(2)).not.toContain(late);
+  });
+
   it('what an instance has claimed is removed by its purge alone, and its place is free then', async () => {
     await readySpares(2);
     const ready = await mesh.ready(await request('mistaken'));

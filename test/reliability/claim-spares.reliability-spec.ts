@@ -79,6 +79,12 @@ const points: readonly NamedPoint[] = [
     'short',
     () => called(() => provisioner.cluster, 'asked', 'PATCH', 'ingressroutes'),
   ],
+  [
+    'its route is there',
+    'provisioner',
+    'short',
+    () => called(() => provisioner.cluster, 'answered', 'PATCH', 'ingressroutes'),
+  ],
   ['its pod is labelled', 'provisioner', 'long', () => called(() => provisioner.cluster, 'answered', 'PATCH', 'pods')],
 ];
 
@@ -127,5 +133,15 @@ test('a claim is never lost and never done twice, wherever a service dies in the
       ready.database,
     );
     expect(database).toEqual({ moved: true, uuid: ready.uuid });
+    // By these an operator finds what is a customer's.
+    const { namespace, secret, volumeClaim } = ready;
+    const pods = await mesh.cluster.list('Pod', namespace, `mesh.odoo/footprint=${footprint_id}`);
+    const objects = [
+      await mesh.cluster.get({ kind: 'Secret', namespace, name: secret }),
+      await mesh.cluster.get({ kind: 'PersistentVolumeClaim', namespace, name: volumeClaim }),
+      await mesh.cluster.get({ kind: 'Deployment', namespace, name: volumeClaim }),
+      ...pods,
+    ];
+    for (const object of objects) expect(object?.metadata?.labels).toMatchObject({ 'instance-id': claimed_by });
   }
 });

@@ -47,8 +47,8 @@ export abstract class DatabaseShards {
 export abstract class Spares {
   /** Neither claimed nor on their way out; those that are not ready first. */
   abstract free(tx: Transaction): Promise<Spare[]>;
-  /** Those whose removal was asked for longer ago. */
-  abstract overdue(tx: Transaction, ageMs: number): Promise<Spare[]>;
+  /** Those that were asked for, or whose removal was, longer ago. */
+  abstract overdue(tx: Transaction, state: 'asked' | 'retiring', ageMs: number): Promise<Spare[]>;
   abstract add(tx: Transaction, spare: Spare): Promise<void>;
   abstract noteReady(tx: Transaction, footprintId: string): Promise<void>;
   /** One that is ready, on a template as it is now, for this instance and for ever. Nobody waits for anybody. */

@@ -16,6 +16,8 @@ const lookAgainMs = 15_000;
 const customersFirstMs = 500;
 /** Whose removal nobody has heard of for so long is asked for again: a lost broker may have taken the request. */
 const askAgainMs = 60_000;
+/** What does not stand by then is taken back, and another one made: whatever is in its way may be its own. */
+const standsWithinMs = 15 * 60_000;
 
 /**
  * Keeps as many running spares at hand as the operator wants. Customers come first: while one waits, and of a cell's last
@@ -49,7 +51,9 @@ export class ReconcileSpares {
       );
       for (const { footprintId } of retire)
         if (await this.retirement.retire(ctx, footprintId, 'it is not wanted any more')) changed += 1;
-      for (const { footprintId } of await this.spares.overdue(ctx, askAgainMs))
+      for (const { footprintId } of await this.spares.overdue(ctx, 'asked', standsWithinMs))
+        if (await this.retirement.retire(ctx, footprintId, 'it did not come in time')) changed += 1;
+      for (const { footprintId } of await this.spares.overdue(ctx, 'retiring', askAgainMs))
         await this.retirement.askAgain(ctx, footprintId);
       customersWait = (await this.placements.waiting(1)).length > 0;
       if (!customersWait) for (const pool of make) if (await this.make(ctx, pool, cells, templates)) changed += 1;

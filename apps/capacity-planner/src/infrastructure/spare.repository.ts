@@ -12,9 +12,9 @@ export class SpareRepository extends Spares {
     return await read(tx, `SELECT ${columns} FROM spare WHERE state IN ('asked', 'ready') ORDER BY state, asked_at`);
   }
 
-  async overdue(tx: Transaction, ageMs: number): Promise<Spare[]> {
-    const since = `asked_at < now() - $1 * interval '1 millisecond'`;
-    return await read(tx, `SELECT ${columns} FROM spare WHERE state = 'retiring' AND ${since}`, [ageMs]);
+  async overdue(tx: Transaction, state: 'asked' | 'retiring', ageMs: number): Promise<Spare[]> {
+    const since = `asked_at < now() - $2 * interval '1 millisecond'`;
+    return await read(tx, `SELECT ${columns} FROM spare WHERE state = $1 AND ${since}`, [state, ageMs]);
   }
 
   async add(tx: Transaction, spare: Spare): Promise<void> {

@@ -145,14 +145,14 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   async applyWorkload(footprint: Footprint, fence: Fence): Promise<void> {
     const spec = this.specOf(footprint);
     const { tenant } = spec;
-    const manifests = [
-      serviceManifest(spec),
-      deploymentManifest(spec),
-      ...(tenant ? [ingressRouteManifest(spec, tenant.host)] : []),
-    ];
     const apply = (manifest: object) => this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
-    await asking(Promise.all(manifests.map(apply)));
-    if (tenant && orderOf(footprint).claim === 'spare') await asking(this.labelClaimed(spec, tenant, fence));
+    const standing = () => Promise.all([serviceManifest(spec), deploymentManifest(spec)].map(apply));
+    const route = async () => tenant && (await apply(ingressRouteManifest(spec, tenant.host)));
+    if (tenant && orderOf(footprint).claim === 'spare') {
+      // The route comes last: it is by the route that a claimed spare is known as done.
+      await asking(Promise.all([standing(), this.labelClaimed(spec, tenant, fence)]));
+      await asking(route());
+    } else await asking(Promise.all([standing(), route()]));
   }
 
   /** What was there before its instance is told whose it is now; nothing of it restarts. */

@@ -52,6 +52,8 @@ export function cgroupOf(state: State): string {
  */
 export async function startNamespaces(state: State): Promise<number> {
   const { processes } = state;
+  // A run that was killed in the middle has left them without what belongs into them.
+  if (processes.alive(holder) && !existsSync(furnished(state))) await stopNamespaces(state);
   if (!processes.alive(holder)) {
     await removeTraces(state);
     mkdirSync(state.path('node'), { recursive: true, mode: 0o711 });
@@ -67,10 +69,7 @@ export async function startNamespaces(state: State): Promise<number> {
     await furnish(state, processes.pid(holder)!);
     writeFileSync(furnished(state), '');
   }
-  const pid = processes.pid(holder);
-  if (!pid || !existsSync(furnished(state)))
-    throw new Error('the namespaces of the real node are half made; npm run down ends them');
-  return pid;
+  return processes.pid(holder)!;
 }
 
 /** The command and arguments that run a program of ours inside. */
@@ -84,16 +83,15 @@ export function inside(pid: number, command: string, args: readonly string[]): [
 /** True in a process that runs in the namespaces of this state's holder. */
 export function isInside(state: State): boolean {
   const pid = state.processes.pid(holder);
-  return pid !== undefined && namespaceOf(pid) === namespaceOf(process.pid);
+  return pid !== undefined && existsSync(furnished(state)) && namespaceOf(pid) === namespaceOf(process.pid);
 }
 
 /** Ends everything that still runs inside, then the namespaces, and what they have on the machine. */
 export async function stopNamespaces(state: State): Promise<void> {
   const pid = state.processes.pid(holder);
   if (pid) {
-    const namespace = namespaceOf(pid);
-    const left = () => pidsIn(namespace).filter((one) => one !== pid && one !== process.pid);
-    await untilGone(left);
+    const others = () => new Map(everyPid().map((one) => [one, namespaceOf(one)]));
+    await untilGone(() => insideOf(pid, process.pid, others()));
     await state.processes.kill(holder);
   }
   await removeTraces(state);
@@ -244,9 +242,20 @@ function namespaceOf(pid: number): string | undefined {
   }
 }
 
-function pidsIn(namespace: string | undefined): number[] {
-  if (!namespace) return [];
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => Number.isInteger(pid) && namespaceOf(pid) === namespace);
+function everyPid(): number[] {
+  return readdirSync('/proc').map(Number).filter(Number.isInteger);
+}
+
+/**
+ * Who shares the holder's mount namespace, but for the holder and for us. Nobody as long as that is the one we are in: a
+ * holder that was stopped before it had made its own is in the machine's, with everything that runs there.
+ */
+export function insideOf(
+  holderPid: number,
+  ownPid: number,
+  namespaces: ReadonlyMap<number, string | undefined>,
+): number[] {
+  const namespace = namespaces.get(holderPid);
+  if (!namespace || namespace === namespaces.get(ownPid)) return [];
+  return [...namespaces].filter(([pid, one]) => one === namespace && pid !== holderPid).map(([pid]) => pid);
 }
