@@ -51,10 +51,16 @@ class Follower {
       try {
         await this.connect();
       } catch {
-        // The gateway is away, or we are to stop.
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await this.somebodyThere();
       }
     }
+  }
+
+  /** The gateway is away, or does not want us, or we are to stop. */
+  private async somebodyThere(): Promise<void> {
+    const answers = async () =>
+      this.ended.signal.aborted || (await fetch(`${mesh.services.url('api-gateway')}/livez`)).ok;
+    await waitFor('the gateway to answer', answers, { timeoutMs: 60_000 });
   }
 
   private async connect(): Promise<void> {

@@ -22,6 +22,7 @@ import { nodeLaneStack } from './node-lane.js';
 import { Obstacle } from './preflight.js';
 import { pythonForTests } from './python.js';
 import { Stack, type StackOptions } from './stack.js';
+import type { State } from './state.js';
 import { type LaneResult, summaryLines } from './summary.js';
 import { duration, say, step } from './terminal.js';
 import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
@@ -57,6 +58,7 @@ The last line says:  N passed, N failed, N skipped
         results.push(await titled(lane, () => runLane(config, lane, filter, {}, reportFile(reports, lane))));
       const compiles = results.every(({ lane, failed }) => lane !== 'types' || failed.length === 0);
       const onStack = lanes.filter((name) => lanesOnStack.has(name) && (!lanesOfServices.has(name) || compiles));
+      await sweep(config);
       if (onStack.length > 0) results.push(...(await runOnStack(config, onStack, filter, reports)));
       const onNode = lanes.filter((name) => lanesOnNode.has(name));
       if (onNode.length > 0 && compiles) results.push(...(await runOnNode(config, onNode, filter, reports)));
@@ -90,11 +92,10 @@ async function runOnStack(
   filter: Filter,
   reports: string,
 ): Promise<LaneResult[]> {
-  const sweep = () => sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
-  await sweep();
   const state = newTestState();
   const stack = new Stack(config, state);
   const start = Date.now();
+  const results: LaneResult[] = [];
   try {
     say(`\n── stack ${'─'.repeat(63)}`);
     const options: StackOptions = {
@@ -109,18 +110,32 @@ async function runOnStack(
       ...(await pythonEnv(config)),
       ...(filter.long && { MESH_CHAOS: 'long' }),
     };
-    const results: LaneResult[] = [];
     for (const lane of lanes)
       results.push(await titled(lane, () => runLane(config, lane, filter, env, reportFile(reports, lane))));
-    return results;
   } catch (error) {
     if (error instanceof Interrupted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     say(`\n${reason}`);
-    return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
+    results.push(...lanes.map((lane) => withoutStack(lane, Date.now() - start, error)));
   } finally {
+    results.push(...(await cleanUp(config, state)));
+  }
+  return results;
+}
+
+const sweep = (config: LocalConfig) =>
+  sweepTestStates(config, (folder) => say(`Ending what a killed run left in ${folder}.`));
+
+/** What goes wrong here is a failure of its own, and takes no result away. */
+async function cleanUp(config: LocalConfig, state: State): Promise<LaneResult[]> {
+  const start = Date.now();
+  try {
     await removeTestState(config, state);
-    await sweep(); // specs that were cut off may have had a folder of their own
+    await sweep(config); // specs that were cut off may have had a folder of their own
+    return [];
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    return [{ lane: 'clean-up', ms: Date.now() - start, passed: 0, failed: [firstLine(error)], skipped: [] }];
   }
 }
 
@@ -136,6 +151,7 @@ async function runOnNode(
   const state = newTestState();
   const stack = new Stack(config, state);
   const result = join(reports, 'node-results.json');
+  const results: LaneResult[] = [];
   try {
     const { whyNoRealNode } = await stack.prepare(nodeLaneStack);
     if (whyNoRealNode) return lanes.map((lane) => skippedLane(lane, whyNoRealNode));
@@ -145,13 +161,14 @@ async function runOnNode(
     const status = await runInside(config, state, ['node-lane', ...chosen, ...files, ...filter]);
     throwIfInterrupted();
     if (status !== 0) throw new Error(`the lane ended with ${status} and left no result`);
-    return JSON.parse(readFileSync(result, 'utf8'));
+    results.push(...JSON.parse(readFileSync(result, 'utf8')));
   } catch (error) {
     if (error instanceof Interrupted) throw error;
-    return lanes.map((lane) => withoutStack(lane, Date.now() - start, error));
+    results.push(...lanes.map((lane) => withoutStack(lane, Date.now() - start, error)));
   } finally {
-    await removeTestState(config, state);
+    results.push(...(await cleanUp(config, state)));
   }
+  return results;
 }
 
 /** A machine that cannot have the stack skips the lane, loudly; a stack that fails to start is a failure. */
