@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import type { V1Pod, V1PodSpec, V1ResourceQuota } from '@kubernetes/client-node';
 import { Forbidden, type KubernetesObject, type ObjectRef } from '#kubernetes/index.js';
