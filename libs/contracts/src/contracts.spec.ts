@@ -19,7 +19,8 @@ test('every contract that is written down is in the registry', async () => {
   const files = readdirSync(import.meta.dirname).filter((file) => /-(requests|facts|messages)\.ts$/.test(file));
   const written = await Promise.all(files.map(async (file) => Object.values(await import(`./${file}`))));
   expect(written.length).toBeGreaterThan(3);
-  expect(new Set(written.flat())).toEqual(new Set(registry));
+  const contracts = written.flat().filter((one) => typeof one === 'object' && one !== null && 'kind' in one);
+  expect(new Set(contracts)).toEqual(new Set(registry));
 });
 
 const envelope = { specversion: '1.0', id: '7', source: 'signup', type: 'mesh.instance.requested.v1', data: {} };
@@ -105,7 +106,7 @@ test('a service may say its own facts and the requests it sends, and nothing els
 });
 
 test('facts are asked for from those who are there to say them again', () => {
-  expect(ownersOf('instance')).toEqual(['capacity-planner', 'provisioner']);
+  expect(new Set(ownersOf('instance'))).toEqual(new Set(['capacity-planner', 'provisioner', 'lifecycle']));
   expect(ownersOf('backup')).toEqual([]);
 });
 

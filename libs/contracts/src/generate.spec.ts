@@ -65,5 +65,6 @@ test('AsyncAPI tells of each fact who alone sends it, and of each request who an
   expect(services('send', 'instanceReadyV1')).toEqual(['provisioner']);
   expect(services('receive', 'instanceRequestedV1')).toEqual(['capacity-planner']);
   expect(services('send', 'instanceRequestedV1')).toEqual(['api-gateway']);
-  expect(services('receive', 'republishRequestedV1')).toEqual(['capacity-planner', 'provisioner', 'lifecycle']);
+  const owners = ['capacity-planner', 'provisioner', 'lifecycle', 'backup'];
+  expect(services('receive', 'republishRequestedV1')).toEqual(owners);
 });

@@ -1,3 +1,5 @@
+export * from './backup-facts.js';
+export * from './backup-requests.js';
 export * from './contract.js';
 export * from './envelope.js';
 export * from './footprint-facts.js';
@@ -5,8 +7,10 @@ export * from './footprint-requests.js';
 export * from './instance-requests.js';
 export * from './instance-state.js';
 export * from './lifecycle-facts.js';
+export * from './lifecycle-requests.js';
 export * from './new-id.js';
 export * from './placement-facts.js';
+export * from './placement-requests.js';
 export * from './provisioning-facts.js';
 export * from './registry.js';
 export * from './republish-requests.js';

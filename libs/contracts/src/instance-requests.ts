@@ -40,3 +40,11 @@ export const InstanceProvisionRetryRequested = request('instance.provision-retry
   why: 'A provisioning that was given up is to be taken up again.',
   data: z.object({ instanceId, reason: text(500) }),
 });
+
+export const InstanceProvisioningCancelRequested = request('instance.provisioning-cancel-requested.v1', {
+  owner: 'provisioner',
+  believedFrom: ['lifecycle'],
+  answeredBy: ['instance.provisioning-cancelled.v1', 'instance.ready.v1'],
+  why: 'An instance that is not Ready yet is not wanted any more.',
+  data: z.object({ instanceId, reason: text(500) }),
+});

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { fact } from './contract.js';
-import { footprintId, instanceId, ofInstance, plan, time, word } from './fields.js';
+import { fault, footprintId, instanceId, ofInstance, plan, time, word } from './fields.js';
 import { instanceStates } from './instance-state.js';
+import { suspensionReasons } from './lifecycle-requests.js';
 
 export const InstanceStateChanged = fact('instance.state-changed.v1', {
   publisher: 'lifecycle',
@@ -52,7 +53,166 @@ export const InstancePurgeApproved = fact('instance.purge-approved.v1', {
     /** A backup that was verified off-site; only a footprint that was never Ready goes without one. */
     backupId: word(128).optional(),
     neverReady: z.boolean().optional(),
+    /** Its Secrets, of which there may be more than one; absent: the first one. */
+    secrets: z.array(word(253)).max(16).optional(),
     approvalId: word(128),
     expiresAt: time,
   }),
+});
+
+/** What every end of an operation says. */
+const operation = {
+  instanceId,
+  /** Of the request that asked. */
+  operationId: word(128),
+  /** From when it began, after those before it; 0: it was so already. */
+  durationMs: z.int().nonnegative(),
+};
+const code = word(64);
+const message = z.string().max(2_000);
+
+export const InstanceStarted = fact('instance.started.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance runs, because somebody asked for it.',
+  data: z.object(operation),
+});
+
+export const InstanceStopped = fact('instance.stopped.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance stands still and its pod is gone, because somebody asked for it.',
+  data: z.object(operation),
+});
+
+export const InstanceRestarted = fact('instance.restarted.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance has begun anew.',
+  data: z.object(operation),
+});
+
+export const InstanceSuspended = fact('instance.suspended.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance does not run until billing or an operator says so.',
+  data: z.object({ ...operation, why: z.enum(suspensionReasons) }),
+});
+
+export const InstanceResumed = fact('instance.resumed.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance is not suspended any more.',
+  data: z.object(operation),
+});
+
+export const InstanceResized = fact('instance.resized.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance has another plan.',
+  data: z.object({ ...operation, plan, previousPlan: plan }),
+});
+
+export const InstanceUpgraded = fact('instance.upgraded.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance runs on another image, or a rehearsal of that went well.',
+  data: z.object({
+    ...operation,
+    image: word(256),
+    previousImage: word(256),
+    rehearsed: z.boolean(),
+    /** What its log warned of, a line each. */
+    warnings: z.array(z.string().max(500)).max(50),
+  }),
+});
+
+export const InstanceUpgradeFailed = fact('instance.upgrade-failed.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance is not on the image it was to run on.',
+  data: z.object({
+    ...operation,
+    code,
+    fault,
+    message,
+    /** It runs on its old image, and nothing of it was changed. */
+    rolledBack: z.boolean(),
+    /** The last lines of what failed. */
+    log: z.string().max(8_000),
+  }),
+});
+
+export const InstanceRenamed = fact('instance.renamed.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance is found at another host name.',
+  data: z.object({ ...operation, host: word(253), previousHost: word(253), url: z.url() }),
+});
+
+const standing = {
+  ...operation,
+  token: word(128),
+  purpose: word(64),
+  deadline: time,
+  footprintId,
+  database: word(63),
+  volumeClaim: word(253),
+};
+
+export const InstanceQuiesced = fact('instance.quiesced.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'Nothing of an instance runs or can write, until it is released or the deadline has passed.',
+  data: z.object(standing),
+});
+
+export const InstanceReleased = fact('instance.released.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance is as it was before it was quiesced, because it was released or the deadline has passed.',
+  data: z.object({ ...standing, expired: z.boolean() }),
+});
+
+export const InstanceTerminationScheduled = fact('instance.termination-scheduled.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance stands still and will be destroyed, not before a date and not without a verified backup.',
+  data: z.object({ ...operation, purgeNotBefore: time, finalBackupId: word(128).optional() }),
+});
+
+export const InstanceTerminationCancelled = fact('instance.termination-cancelled.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance is not destroyed after all.',
+  data: z.object(operation),
+});
+
+export const InstanceOperationRefused = fact('instance.operation-refused.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'What was asked of an instance is not done, and nothing was changed.',
+  data: z.object({ instanceId, operationId: word(128), operation: word(64), code, fault, message }),
+});
+
+export const InstanceOperationFailed = fact('instance.operation-failed.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'What was asked of an instance was begun and could not be brought to its end.',
+  data: z.object({ ...operation, operation: word(64), code, fault, message }),
 });

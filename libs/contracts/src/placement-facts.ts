@@ -67,3 +67,43 @@ export const HostReleased = fact('host.released.v1', {
   why: 'A host name is nobody’s any more and rests before somebody else may have it.',
   data: z.object({ host: word(253), instanceId }),
 });
+
+export const PlacementChanged = fact('placement.changed.v1', {
+  publisher: 'capacity-planner',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'There is room for an instance on another plan, and it is reserved.',
+  data: z.object({ instanceId, plan }),
+});
+
+export const PlacementChangeRefused = fact('placement.change-refused.v1', {
+  publisher: 'capacity-planner',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance cannot have another plan where it is.',
+  data: z.object({ instanceId, code: word(64), fault, message: z.string().max(2_000) }),
+});
+
+export const HostReserved = fact('host.reserved.v1', {
+  publisher: 'capacity-planner',
+  subject: 'host',
+  subjectOf: (data) => data.host,
+  why: 'A host name is an instance’s.',
+  data: z.object({ host: word(253), instanceId }),
+});
+
+export const HostReservationRefused = fact('host.reservation-refused.v1', {
+  publisher: 'capacity-planner',
+  // The request, never the host: who asks for another's name must not touch it.
+  subject: 'request',
+  subjectOf: (data) => data.requestId,
+  why: 'An instance does not get a host name.',
+  data: z.object({
+    requestId: word(128),
+    instanceId,
+    host: z.string().max(512),
+    code: word(64),
+    fault,
+    message: z.string().max(2_000),
+  }),
+});

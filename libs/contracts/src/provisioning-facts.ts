@@ -90,6 +90,15 @@ export const InstanceReady = fact('instance.ready.v1', {
   }),
 });
 
+export const InstanceProvisioningCancelled = fact('instance.provisioning-cancelled.v1', {
+  publisher: 'provisioner',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  replaces: ['instance.provisioning-failed.v1'],
+  why: 'An instance will never be Ready: what was made of it is removed.',
+  data: z.object({ instanceId, footprintId }),
+});
+
 export const InstanceTerminated = fact('instance.terminated.v1', {
   publisher: 'provisioner',
   subject: 'instance',

@@ -1,9 +1,13 @@
+import * as backupFacts from './backup-facts.js';
+import * as backupRequests from './backup-requests.js';
 import type { Contract, Service } from './contract.js';
 import * as footprintFacts from './footprint-facts.js';
 import * as footprintRequests from './footprint-requests.js';
 import * as instanceRequests from './instance-requests.js';
 import * as lifecycleFacts from './lifecycle-facts.js';
+import * as lifecycleRequests from './lifecycle-requests.js';
 import * as placementFacts from './placement-facts.js';
+import * as placementRequests from './placement-requests.js';
 import * as provisioningFacts from './provisioning-facts.js';
 import * as republishRequests from './republish-requests.js';
 
@@ -14,11 +18,21 @@ export const registry: readonly Contract[] = [
   footprintFacts,
   placementFacts,
   provisioningFacts,
+  lifecycleRequests,
   lifecycleFacts,
+  placementRequests,
+  backupRequests,
+  backupFacts,
   republishRequests,
 ]
-  .flatMap((file) => Object.values(file) as unknown as Contract[])
+  .flatMap((file) => Object.values(file) as unknown[])
+  .filter(isContract)
   .sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/** The files of contracts also hold the words that their fields may have. */
+function isContract(value: unknown): value is Contract {
+  return typeof value === 'object' && value !== null && 'kind' in value;
+}
 
 /** Facts that answer a request, by its id as their `causationid`. */
 export const answerKeys: ReadonlySet<string> = new Set(
@@ -26,7 +40,7 @@ export const answerKeys: ReadonlySet<string> = new Set(
 );
 
 /** No programs yet: nobody says their facts, so nobody waits for them to say any again. */
-const notYet: readonly Service[] = ['lifecycle', 'backup', 'health-monitor', 'billing-bridge'];
+const notYet: readonly Service[] = ['backup', 'health-monitor', 'billing-bridge'];
 
 /** Who says facts of this kind again when somebody asks for them. */
 export function ownersOf(subjectKind: string): Service[] {
@@ -40,8 +54,21 @@ export function ownersOf(subjectKind: string): Service[] {
 
 /** The requests of others that a service sends; facts are sent by their publisher alone. */
 const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
-  'api-gateway': ['instance.requested.v1'],
+  'api-gateway': [
+    'instance.requested.v1',
+    ...['start', 'stop', 'restart', 'suspend', 'resume', 'resize', 'upgrade', 'rename', 'termination'].map(
+      (what) => `instance.${what}-requested.v1`,
+    ),
+    'instance.termination-cancel-requested.v1',
+  ],
   'capacity-planner': ['footprint.removal-requested.v1'],
+  lifecycle: [
+    'instance.provisioning-cancel-requested.v1',
+    'placement.change-requested.v1',
+    'host.reservation-requested.v1',
+    'host.release-requested.v1',
+    'backup.requested.v1',
+  ],
 };
 const requestsOfAll = ['republish.requested.v1'];
 
