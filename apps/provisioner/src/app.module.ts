@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { urlOfHost } from '#footprints/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
@@ -39,10 +40,7 @@ export class AppModule {
       meshName: config.MESH_NAME,
       storageClass: config.MESH_STORAGE_CLASS,
       entry: { scheme: config.MESH_URL_SCHEME, tlsSecret: config.MESH_TLS_SECRET },
-      urlOf(host) {
-        const port = config.MESH_URL_PORT ? `:${config.MESH_URL_PORT}` : '';
-        return `${config.MESH_URL_SCHEME}://${host}${port}`;
-      },
+      urlOf: (host) => urlOfHost(config, host),
       routerUrl: config.MESH_ROUTER_URL,
       deadlineMs: config.MESH_PROVISIONING_DEADLINE,
       shards: config.MESH_SHARD_URLS,

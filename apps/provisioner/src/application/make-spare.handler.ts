@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { FootprintPlaced, type PayloadOf } from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { timeSpentAtFirst } from '../domain/deadline.js';
 import { Footprints } from './ports.js';
 
 /** The planner wants a running spare: make it, after everything that somebody waits for. */

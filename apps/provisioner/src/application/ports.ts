@@ -23,22 +23,7 @@ export type OnShard = Pick<Observed, 'role' | 'database'>;
  */
 export type Fence = () => void;
 
-/**
- * What keeps a step from being done, where it is known: a code and words for whoever was woken. The step is tried again
- * all the same; most of these go away.
- */
-export class Obstacle extends Error {
-  constructor(
-    readonly reason: string,
-    message: string,
-    options?: ErrorOptions,
-  ) {
-    super(message, options);
-    this.name = 'Obstacle';
-  }
-}
-
-/** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent"; an Obstacle where it is known why. */
+/** The footprint's objects. Everything throws when the cluster cannot be read: "could not look" is never "absent"; an Obstacle (libs/footprints) where it is known why. */
 export abstract class Cluster {
   /** Changes in this namespace hurry the footprint they belong to. Safe to repeat. */
   abstract watch(namespace: string): void;

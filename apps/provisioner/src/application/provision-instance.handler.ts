@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { InstancePlaced, InstanceProvisioningStarted, type PayloadOf } from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { timeSpentAtFirst } from '../domain/deadline.js';
 import { isSpare } from '../domain/footprint.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';

@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { InstanceProvisioningFailed, InstanceProvisioningProgressed, InstanceReady } from '#contracts/index.js';
+import { hidesTheWorld, isWorthKeeping, Obstacle, seen, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun, inSpan } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { hidesTheWorld, isWorthKeeping, seen, unseen } from '../domain/deadline.js';
 import { type Condition, type Footprint, isSpare, orderOf } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { FootprintSteps } from './footprint-steps.js';
-import { Cluster, Footprints, Obstacle, ProvisionerSettings, TenantShards } from './ports.js';
+import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
 import { ReconcileSpare } from './reconcile-spare.js';

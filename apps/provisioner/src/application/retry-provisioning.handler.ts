@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { InstanceProvisioningStarted, InstanceProvisionRetryRequested, type PayloadOf } from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/index.js';
 import { type ConsumeContext, MessageHandler, TerminalError } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { timeSpentAtFirst } from '../domain/deadline.js';
 import { steps } from '../domain/next-action.js';
 import { Footprints } from './ports.js';
 

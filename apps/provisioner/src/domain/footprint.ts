@@ -1,6 +1,6 @@
 import type { FootprintPlaced, InstancePlaced, PayloadOf } from '#contracts/index.js';
+import type { TimeSpent } from '#footprints/deadline.js';
 import { findPlan, type Plan } from '#odoo/index.js';
-import type { TimeSpent } from './deadline.js';
 import type { Step } from './next-action.js';
 
 export type Placed = PayloadOf<typeof InstancePlaced>;

@@ -1,20 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import {
-  AlreadyExists,
-  Forbidden,
-  Invalid,
-  KubernetesClient,
-  KubernetesError,
-  type KubernetesObject,
-  NotFound,
-  type ObjectRef,
-  Reflector,
-  ServerFault,
-  TooManyRequests,
-  Unreachable,
-} from '#kubernetes/index.js';
+import { askingCluster, FootprintWatch, Obstacle, volumeState, workloadState } from '#footprints/index.js';
+import { AlreadyExists, KubernetesClient, type KubernetesObject, type ObjectRef } from '#kubernetes/index.js';
 import { Log } from '#observability/index.js';
 import {
   deploymentManifest,
@@ -29,16 +17,8 @@ import {
   volumeClaimManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import {
-  Cluster,
-  type Fence,
-  Obstacle,
-  type OnCluster,
-  ProvisionerSettings,
-  TenantShards,
-} from '../application/ports.js';
+import { Cluster, type Fence, type OnCluster, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
-import type { Workload } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
 
 const fieldManager = 'mesh-footprint';
@@ -46,7 +26,7 @@ const kindsOfWorkload = ['IngressRoute', 'Deployment', 'Service'] as const;
 
 @Injectable()
 export class KubernetesCluster extends Cluster implements OnApplicationShutdown {
-  private readonly watched = new Map<string, Reflector<Watched>[]>();
+  private readonly changes: FootprintWatch;
 
   constructor(
     private readonly client: KubernetesClient,
@@ -56,35 +36,21 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     private readonly log: Log,
   ) {
     super();
+    this.changes = new FootprintWatch(client, {
+      kinds: ['Deployment', 'PersistentVolumeClaim'],
+      // Only woken by it: the reconciler reads the objects themselves.
+      onChange: (labels) => this.hurry(labels[labelNames.footprint] ?? ''),
+      onTrouble: (what, error) => this.log.warn(what, { error }),
+    });
   }
 
   watch(namespace: string): void {
-    if (this.watched.has(namespace)) return;
-    const reflectors = Object.entries(waitedFor).map(
-      ([kind, waitedForIn]) =>
-        new Reflector<Watched>(this.client, {
-          kind,
-          namespace,
-          labelSelector: labelNames.footprint,
-          // Only woken by it: the reconciler reads the objects themselves.
-          strip: (object) => ({
-            footprintId: object.metadata?.labels?.[labelNames.footprint] ?? '',
-            waitedFor: waitedForIn(object),
-          }),
-          onChange: (_, now, before) => {
-            const { footprintId } = (now ?? before)!;
-            if ((now ? now.waitedFor : 'gone') !== (before?.waitedFor ?? '')) this.hurry(footprintId);
-          },
-          onTrouble: (what, error) => this.log.warn(what, { error }),
-        }),
-    );
-    this.watched.set(namespace, reflectors);
-    for (const reflector of reflectors) reflector.start();
+    this.changes.watch(namespace);
   }
 
   async observe(footprint: Footprint): Promise<OnCluster> {
     const { names, namespace } = this.specOf(footprint);
-    const [secret, claim, deployment, route] = await asking(
+    const [secret, claim, deployment, route] = await askingCluster(
       Promise.all([
         this.client.get({ kind: 'Secret', name: names.secret, namespace }),
         this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
@@ -99,7 +65,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     return {
       secret: secret ? 'present' : 'absent',
       volumeClaim: volumeState(claim),
-      deployment: deploymentState(deployment),
+      deployment: workloadState(deployment),
       routed: route !== undefined,
     };
   }
@@ -119,7 +85,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       memoryLimitBytes: spec.plan.memoryLimitBytes,
     });
     try {
-      await asking(
+      await askingCluster(
         this.client.create(secretManifest(spec, conf, password) as KubernetesObject, fieldManager, { fence }),
       );
     } catch (error) {
@@ -131,7 +97,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   async passwordOf(footprint: Footprint): Promise<string> {
     const { names, namespace } = this.specOf(footprint);
     const ref = { kind: 'Secret', name: names.secret, namespace };
-    const secret = await asking(this.client.get<V1Secret & KubernetesObject>(ref));
+    const secret = await askingCluster(this.client.get<V1Secret & KubernetesObject>(ref));
     const password = secret?.data?.['database-password'];
     if (!password) throw new Obstacle('SECRET_LOST', `Secret ${names.secret} is gone or holds no password`);
     return Buffer.from(password, 'base64').toString();
@@ -139,7 +105,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   async applyVolume(footprint: Footprint, fence: Fence): Promise<void> {
     const manifest = volumeClaimManifest(this.specOf(footprint)) as KubernetesObject;
-    await asking(this.client.apply(manifest, fieldManager, { fence }));
+    await askingCluster(this.client.apply(manifest, fieldManager, { fence }));
   }
 
   async applyWorkload(footprint: Footprint, fence: Fence): Promise<void> {
@@ -150,9 +116,9 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const route = async () => tenant && (await apply(ingressRouteManifest(spec, tenant.host)));
     if (tenant && orderOf(footprint).claim === 'spare') {
       // The route comes last: it is by the route that a claimed spare is known as done.
-      await asking(Promise.all([standing(), this.labelClaimed(spec, tenant, fence)]));
-      await asking(route());
-    } else await asking(Promise.all([standing(), route()]));
+      await askingCluster(Promise.all([standing(), this.labelClaimed(spec, tenant, fence)]));
+      await askingCluster(route());
+    } else await askingCluster(Promise.all([standing(), route()]));
   }
 
   /** What was there before its instance is told whose it is now; nothing of it restarts. */
@@ -211,7 +177,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   onApplicationShutdown(): void {
-    for (const reflector of [...this.watched.values()].flat()) reflector.stop();
+    this.changes.stop();
   }
 
   private async remove(ref: ObjectRef, fence: Fence): Promise<void> {
@@ -248,65 +214,4 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       replicas: 1,
     };
   }
-}
-
-/** What is kept of a watched object. */
-interface Watched {
-  readonly footprintId: string;
-  /** What a reconciler may wait for; empty: nothing yet. The many other changes of an object wake nobody. */
-  readonly waitedFor: string;
-}
-
-const waitedFor: Readonly<Record<string, (object: KubernetesObject) => string>> = {
-  Deployment(object) {
-    const state = deploymentState(object as V1Deployment & KubernetesObject);
-    if (typeof state === 'string') return state;
-    return state.ready ? 'ready' : (state.refusal?.message ?? '');
-  },
-  PersistentVolumeClaim(object) {
-    const state = volumeState(object as V1PersistentVolumeClaim & KubernetesObject);
-    return state === 'pending' ? '' : state;
-  },
-};
-
-/** What the client says, or an Obstacle where a person can do something about it or at least knows what to wait for. */
-async function asking<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    const reason = reasonOf(error);
-    if (!reason) throw error;
-    throw new Obstacle(reason, (error as Error).message, { cause: error });
-  }
-}
-
-function reasonOf(error: unknown): string | undefined {
-  if (!(error instanceof KubernetesError)) return undefined;
-  if (error instanceof Unreachable || error instanceof ServerFault || error instanceof TooManyRequests)
-    return 'CLUSTER_UNAVAILABLE';
-  if (error instanceof Forbidden) return error.byQuota ? 'CELL_FULL' : 'CLUSTER_FORBIDS';
-  if (error instanceof NotFound) return 'CELL_MISSING';
-  return error instanceof Invalid ? 'MANIFEST_REFUSED' : undefined;
-}
-
-function volumeState(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): OnCluster['volumeClaim'] {
-  if (!claim) return 'absent';
-  if (claim.metadata?.deletionTimestamp) return 'terminating';
-  return claim.status?.phase === 'Bound' ? 'bound' : 'pending';
-}
-
-function deploymentState(deployment: (V1Deployment & KubernetesObject) | undefined): OnCluster['deployment'] {
-  if (!deployment) return 'absent';
-  if (deployment.metadata?.deletionTimestamp) return 'terminating';
-  const { spec, status, metadata } = deployment;
-  const failure = status?.conditions?.find((one) => one.type === 'ReplicaFailure' && one.status === 'True');
-  const state: Workload = {
-    ready:
-      status?.observedGeneration === metadata?.generation &&
-      (status?.updatedReplicas ?? 0) >= (spec?.replicas ?? 1) &&
-      (status?.readyReplicas ?? 0) >= (spec?.replicas ?? 1) &&
-      (status?.replicas ?? 0) === (spec?.replicas ?? 1),
-    ...(failure && { refusal: { reason: failure.reason ?? 'ReplicaFailure', message: failure.message ?? '' } }),
-  };
-  return state;
 }

@@ -1,51 +1,46 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Shards } from '#footprints/index.js';
 import { Log } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
-import { isUnavailable } from '#persistence/index.js';
 import {
   cloneTemplate,
   dropTenant,
   ensureTenantRole,
   listTemplates,
-  missingPreparation,
   observeTenant,
   personalise,
-  Shard,
+  type Shard,
   type Template,
   type Tenant,
-  TenantDatabaseError,
   uuidOf,
 } from '#tenant-databases/index.js';
-import { type Fence, Obstacle, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
+import { type Fence, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
 
 /** The shards this provisioner was told of, by name. */
 @Injectable()
 export class PostgresShards extends TenantShards implements OnApplicationBootstrap, OnApplicationShutdown {
-  private readonly shards: ReadonlyMap<string, Shard>;
+  private readonly shards: Shards;
   /**
    * Of footprints that were personalised here and are not Ready yet: a session in a new database is the dearest thing a
    * shard is asked for, and this saves one. Whoever does not find it here looks there.
    */
   private readonly uuids = new Map<string, string>();
-  private readonly prepared = new Set<string>();
 
   constructor(
     private readonly settings: ProvisionerSettings,
     private readonly log: Log,
   ) {
     super();
-    this.shards = new Map(
-      settings.shards.map(({ name, url }) => [name, new Shard(name, url, settings.meshName)] as const),
-    );
+    this.shards = new Shards(settings.shards, settings.meshName);
   }
 
   /** Says at once what would else be said when somebody waits. A shard that is away now is looked at when it is needed. */
   onApplicationBootstrap(): void {
-    for (const shard of this.shards.values())
-      this.expectPrepared(shard).catch((error) =>
-        this.log.warn('a shard is not prepared, or cannot be asked', { shard: shard.name, error }),
-      );
+    for (const shard of this.shards.all)
+      this.shards
+        .expectPrepared(shard)
+        .catch((error) => this.log.warn('a shard is not prepared, or cannot be asked', { shard: shard.name, error }));
   }
 
   async observe(footprint: Footprint): Promise<OnShard> {
@@ -53,7 +48,7 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
   }
 
   async ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void> {
-    await this.on(footprint, (shard) => this.expectPrepared(shard));
+    await this.on(footprint, (shard) => this.shards.expectPrepared(shard));
     const { databaseConnections: connectionLimit } = planOf(footprint);
     await this.on(footprint, (shard) =>
       ensureTenantRole(shard, this.tenantOf(footprint), { password, connectionLimit }, fence),
@@ -86,7 +81,7 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
 
   async templates(): Promise<{ readonly databaseShard: string; readonly template: Template }[]> {
     const found = await Promise.all(
-      [...this.shards.values()].map(async (shard) =>
+      this.shards.all.map(async (shard) =>
         (await listTemplates(shard)).map((template) => ({ databaseShard: shard.name, template })),
       ),
     );
@@ -94,58 +89,18 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
   }
 
   addressOf(footprint: Footprint): { readonly host: string; readonly port: number } {
-    return this.shardOf(footprint).address;
+    return this.shards.named(footprint.placed.databaseShard).address;
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all([...this.shards.values()].map((shard) => shard.close()));
+    await this.shards.close();
   }
 
-  /** Looked at until it was right once; who takes rights away later is not what is looked for. */
-  private async expectPrepared(shard: Shard): Promise<void> {
-    if (this.prepared.has(shard.name)) return;
-    const missing = await missingPreparation(shard);
-    if (missing.length > 0)
-      throw new TenantDatabaseError(
-        'SHARD_NOT_PREPARED',
-        `${missing.join('; ')}: an administrator has to prepare it again`,
-        true,
-      );
-    this.prepared.add(shard.name);
-  }
-
-  private async on<T>(footprint: Footprint, work: (shard: Shard) => Promise<T>): Promise<T> {
-    const shard = this.shardOf(footprint);
-    try {
-      return await work(shard);
-    } catch (error) {
-      const reason = reasonOf(error);
-      if (!reason) throw error;
-      throw new Obstacle(reason, `database shard ${shard.name}: ${(error as Error).message}`, { cause: error });
-    }
-  }
-
-  private shardOf({ placed }: Footprint): Shard {
-    const shard = this.shards.get(placed.databaseShard);
-    if (!shard) throw new Obstacle('SHARD_UNKNOWN', `database shard ${placed.databaseShard} is not in MESH_SHARD_URLS`);
-    return shard;
+  private async on<T>({ placed }: Footprint, work: (shard: Shard) => Promise<T>): Promise<T> {
+    return await this.shards.on(placed.databaseShard, work);
   }
 
   private tenantOf({ footprintId, epoch }: Footprint): Tenant {
     return { name: footprintNames(this.settings.meshName, footprintId).database, footprintId, epoch };
   }
-}
-
-const ofSqlState: Readonly<Record<string, string>> = {
-  '28000': 'SHARD_REFUSES_LOGIN',
-  '28P01': 'SHARD_REFUSES_LOGIN',
-  '42501': 'SHARD_FORBIDS',
-  '53100': 'SHARD_DISK_FULL',
-};
-
-function reasonOf(error: unknown): string | undefined {
-  if (error instanceof TenantDatabaseError) return error.code;
-  return (
-    ofSqlState[(error as { code?: string }).code ?? ''] ?? (isUnavailable(error) ? 'SHARD_UNAVAILABLE' : undefined)
-  );
 }
