@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { contradiction, entrySettings, shardUrls } from '#footprints/index.js';
+import { contradiction, entrySettings, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
