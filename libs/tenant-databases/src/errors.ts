@@ -6,6 +6,11 @@ export class TenantDatabaseError extends Error {
       | 'SHARD_NOT_PREPARED'
       | 'TEMPLATE_BUSY'
       | 'TEMPLATE_MISSING'
+      | 'SOURCE_BUSY'
+      | 'SOURCE_MISSING'
+      | 'TENANT_MISSING'
+      | 'STILL_CONNECTED'
+      | 'BAD_NAME'
       | 'ROLE_OWNS_MORE'
       | 'LANGUAGE_NOT_LOADED'
       | 'BAD_VALUE',

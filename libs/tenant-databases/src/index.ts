@@ -1,4 +1,6 @@
+export * from './copies.js';
 export * from './errors.js';
+export * from './fencing.js';
 export * from './personalise.js';
 export * from './preparation.js';
 export * from './prepare-shard.js';

@@ -10,6 +10,11 @@ export interface Session {
   query<Row extends object = any>(sql: string, parameters?: readonly unknown[]): Promise<QueryResult<Row>>;
 }
 
+interface Borrowed {
+  readonly session: Pick<PoolClient, 'query'>;
+  giveBack(broken: Error | undefined): Promise<void>;
+}
+
 const takeOverWithinMs = 10_000;
 /** A living server says something within the limit of a statement. */
 const silentForMs = 80_000;
@@ -64,8 +69,14 @@ export class Shard {
    * also the one `work` gets. Without a fence the others wait. With one, who comes later has the right, because its lease
    * is the younger one: whoever still works there, frozen perhaps, has its sessions ended, and can never go on with them.
    */
-  async exclusively<T>(tenant: string, work: (session: Session) => Promise<T>, fence?: Fence): Promise<T> {
-    const session = await this.pool.connect();
+  async exclusively<T>(
+    tenant: string,
+    work: (session: Session) => Promise<T>,
+    fence?: Fence,
+    /** Of one statement, in ms, where it may take longer than others do. */
+    longestMs?: number,
+  ): Promise<T> {
+    const { session, giveBack } = longestMs === undefined ? await this.borrow() : await this.connectFor(longestMs);
     let broken: Error | undefined;
     try {
       if (fence) await this.takeOver(session, tenant, fence);
@@ -80,8 +91,27 @@ export class Shard {
       broken = error as Error;
       throw error;
     } finally {
-      session.release(broken);
+      await giveBack(broken);
     }
+  }
+
+  private async borrow(): Promise<Borrowed> {
+    const session = await this.pool.connect();
+    return { session, giveBack: async (broken) => session.release(broken) };
+  }
+
+  /** A connection of its own, which is silent for as long as its statement takes. */
+  private async connectFor(longestMs: number): Promise<Borrowed> {
+    const session = new Client({
+      connectionString: this.url,
+      connectionTimeoutMillis: 5_000,
+      application_name: `${this.meshName} shard ${this.name}`,
+      options: `${limits} -c statement_timeout=${longestMs}`,
+      stream: () => thatEndsWhenSilentFor(longestMs + this.silenceMs),
+    });
+    session.on('error', () => {});
+    await session.connect();
+    return { session, giveBack: () => session.end() };
   }
 
   /** A connection into one tenant database, for as long as `work` takes. */
@@ -104,7 +134,7 @@ export class Shard {
     }
   }
 
-  private async takeOver(session: PoolClient, tenant: string, fence: Fence): Promise<void> {
+  private async takeOver(session: Borrowed['session'], tenant: string, fence: Fence): Promise<void> {
     const until = Date.now() + takeOverWithinMs;
     while (true) {
       fence();

@@ -1,79 +1,16 @@
 import { TenantDatabaseError } from './errors.js';
+import { databaseState, findIn, findOn, foreign, type ObservedTenant, roleState, type Tenant } from './found.js';
 import { checkTenantName, quoteName, quoteText } from './identifiers.js';
-import { type Mark, readMark, writeMark } from './mark.js';
+import { type Mark, writeMark } from './mark.js';
 import { scramVerifier } from './scram.js';
 import type { Fence, Session, Shard } from './shard.js';
 
-/** A tenant: one role and one database of the same, never used again, name. */
-export interface Tenant {
-  readonly name: string;
-  readonly footprintId: string;
-  readonly epoch: number;
-}
-
-export interface ObservedTenant {
-  readonly role: 'absent' | 'ours' | 'foreign';
-  /** `copying`: begun, not finished; `owned`: everything in it is the tenant's; `personal`: it carries its names. */
-  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
-}
-
-interface Found {
-  readonly role_comment: string | null;
-  readonly role_there: boolean;
-  readonly database_comment: string | null;
-  readonly database_there: boolean;
-  readonly allowed: boolean | null;
-  readonly owned_by_us: boolean | null;
-}
-
-type Ask = (sql: string, parameters: unknown[]) => Promise<Found[]>;
-
-async function find(ask: Ask, name: string): Promise<Found> {
-  const [found] = await ask(
-    `SELECT r.oid IS NOT NULL AS role_there, shobj_description(r.oid, 'pg_authid') AS role_comment,
-       d.oid IS NOT NULL AS database_there, shobj_description(d.oid, 'pg_database') AS database_comment,
-       d.datallowconn AS allowed, d.datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS owned_by_us
-     FROM (SELECT $1::name AS name) wanted
-     LEFT JOIN pg_roles r ON r.rolname = wanted.name
-     LEFT JOIN pg_database d ON d.datname = wanted.name`,
-    [name],
-  );
-  return found!;
-}
-
-const findIn = (session: Session, name: string) =>
-  find(async (sql, parameters) => (await session.query<Found>(sql, parameters)).rows, name);
-
-function isOurs(shard: Shard, tenant: Tenant, comment: string | null): Mark | undefined {
-  const mark = readMark(comment);
-  return mark?.mesh === shard.meshName && mark.footprint === tenant.footprintId ? mark : undefined;
-}
-
-/**
- * A database without a comment was begun by us when it belongs to the mesh's role and lets nobody in: we died between
- * CREATE DATABASE and COMMENT. Its name is this footprint's alone, so going on with it takes nothing from anybody.
- */
-function isJustBegun(found: Found): boolean {
-  return found.database_comment === null && found.owned_by_us === true && found.allowed === false;
-}
+export type { ObservedTenant, Tenant } from './found.js';
 
 /** Throws when the shard cannot be asked. */
 export async function observeTenant(shard: Shard, tenant: Tenant): Promise<ObservedTenant> {
-  const found = await find((sql, parameters) => shard.query<Found>(sql, parameters), tenant.name);
+  const found = await findOn(shard, tenant);
   return { role: roleState(shard, tenant, found), database: databaseState(shard, tenant, found) };
-}
-
-function roleState(shard: Shard, tenant: Tenant, found: Found): ObservedTenant['role'] {
-  if (!found.role_there) return 'absent';
-  return isOurs(shard, tenant, found.role_comment) ? 'ours' : 'foreign';
-}
-
-function databaseState(shard: Shard, tenant: Tenant, found: Found): ObservedTenant['database'] {
-  if (!found.database_there) return 'absent';
-  if (isJustBegun(found)) return 'copying';
-  const mark = isOurs(shard, tenant, found.database_comment);
-  if (!mark) return 'foreign';
-  return mark.state === 'owned' || mark.state === 'personal' ? mark.state : 'copying';
 }
 
 /**
@@ -91,7 +28,7 @@ export async function ensureTenantRole(
   await shard.exclusively(
     tenant.name,
     async (session) => {
-      const found = await findIn(session, tenant.name);
+      const found = await findIn(session, tenant);
       if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
       const attributes = `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
       // One transaction: a role without our mark would be taken for a stranger's.
@@ -114,26 +51,34 @@ export async function ensureTenantRole(
  */
 export async function cloneTemplate(shard: Shard, tenant: Tenant, template: string, fence?: Fence): Promise<void> {
   const database = quoteName(checkTenantName(tenant.name));
-  const role = quoteName(tenant.name);
   await shard.exclusively(
     tenant.name,
     async (session) => {
-      const found = await findIn(session, tenant.name);
+      const found = await findIn(session, tenant);
       const state = databaseState(shard, tenant, found);
       if (state === 'foreign') throw foreign('database', tenant);
       if (state === 'owned' || state === 'personal') return;
       if (state === 'absent') await createDatabase(session, database, template);
-      await markDatabase(session, shard, tenant, 'copied');
-      await session.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
-      // TEMPORARY and CREATE: Odoo makes temporary tables, and trusted extensions (pg_trgm, unaccent) when modules ask.
-      await session.query(`GRANT CONNECT, TEMPORARY, CREATE ON DATABASE ${database} TO ${role}`);
-      await session.query(`GRANT CONNECT ON DATABASE ${database} TO ${quoteName(shard.readerGroup)}`);
-      await session.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
+      await openToTenant(session, shard, tenant);
       await shard.inside(tenant.name, (client) => giveEverythingTo(client, tenant.name, shard.readerGroup), fence);
       await markDatabase(session, shard, tenant, 'owned');
     },
     fence,
   );
+}
+
+/**
+ * A copy that has just been made, or that was left in the middle of this, is marked as ours and lets in whom it is for.
+ * Within `exclusively`.
+ */
+export async function openToTenant(session: Session, shard: Shard, tenant: Tenant, copy = tenant.name): Promise<void> {
+  const database = quoteName(copy);
+  await markDatabase(session, shard, tenant, 'copied', copy);
+  await session.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
+  // TEMPORARY and CREATE: Odoo makes temporary tables, and trusted extensions (pg_trgm, unaccent) when modules ask.
+  await session.query(`GRANT CONNECT, TEMPORARY, CREATE ON DATABASE ${database} TO ${quoteName(tenant.name)}`);
+  await session.query(`GRANT CONNECT ON DATABASE ${database} TO ${quoteName(shard.readerGroup)}`);
+  await session.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
 }
 
 async function createDatabase(session: Session, database: string, template: string): Promise<void> {
@@ -202,9 +147,10 @@ export async function markDatabase(
   shard: Shard,
   tenant: Tenant,
   state: Mark['state'],
+  database = tenant.name,
 ): Promise<void> {
   const text = writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch, state });
-  await session.query(`COMMENT ON DATABASE ${quoteName(tenant.name)} IS ${quoteText(text)}`);
+  await session.query(`COMMENT ON DATABASE ${quoteName(database)} IS ${quoteText(text)}`);
 }
 
 /**
@@ -216,7 +162,7 @@ export async function dropTenant(shard: Shard, tenant: Tenant, fence?: Fence): P
   await shard.exclusively(
     tenant.name,
     async (session) => {
-      const found = await findIn(session, tenant.name);
+      const found = await findIn(session, tenant);
       if (databaseState(shard, tenant, found) === 'foreign') throw foreign('database', tenant);
       if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
       if (found.database_there) {
@@ -234,13 +180,5 @@ export async function dropTenant(shard: Shard, tenant: Tenant, fence?: Fence): P
       }
     },
     fence,
-  );
-}
-
-function foreign(what: 'role' | 'database', tenant: Tenant): TenantDatabaseError {
-  return new TenantDatabaseError(
-    'FOREIGN_OBJECT',
-    `a ${what} ${tenant.name} exists and does not carry the mark of footprint ${tenant.footprintId}; it was left alone`,
-    false,
   );
 }
