@@ -41,6 +41,7 @@ export interface TestMeshOptions {
   readonly askAgain?: string;
   readonly jobLease?: string;
   readonly provisioningDeadline?: string;
+  readonly lifecycle?: MeshPlan['lifecycle'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];

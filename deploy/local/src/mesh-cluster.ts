@@ -4,10 +4,11 @@ import { KubeConfig, type V1Service } from '@kubernetes/client-node';
 import { KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
 import { clusterManifests, meshEdgeManifests } from '#odoo/index.js';
 
-/** The services that talk to the cluster, and the cluster-wide role each one is bound to. */
+/** The services that talk to the cluster, and the cluster-wide role each one is bound to; lifecycle works in cells alone. */
 const accounts = {
   'capacity-planner': 'cell-writer',
   provisioner: 'volume-releaser',
+  lifecycle: undefined,
 } as const;
 type Account = keyof typeof accounts;
 
@@ -48,19 +49,12 @@ export async function installCluster(
 
     const edgeAddress = pages && (await leadTo(client, meshName, pages));
     const files: Partial<Record<Account, string>> = {};
-    for (const [account, role] of Object.entries(accounts) as [Account, string][]) {
+    for (const [account, role] of Object.entries(accounts) as [Account, string | undefined][]) {
       await client.apply(
         { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: account, namespace } },
         fieldManager,
       );
-      const binding = {
-        apiVersion: 'rbac.authorization.k8s.io/v1',
-        kind: 'ClusterRoleBinding',
-        metadata: { name: `${meshName}-${account}` },
-        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: `${meshName}-${role}` },
-        subjects: [{ kind: 'ServiceAccount', name: account, namespace }],
-      };
-      await client.apply(binding, fieldManager);
+      if (role) await client.apply(bindingOf(meshName, account, role), fieldManager);
       const { status } = await client.post<{ status: { token: string } }>(
         { kind: 'ServiceAccount', name: account, namespace },
         'token',
@@ -77,6 +71,17 @@ export async function installCluster(
   } finally {
     await client.close();
   }
+}
+
+function bindingOf(meshName: string, account: Account, role: string): KubernetesObject {
+  const binding = {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: `${meshName}-${account}` },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: `${meshName}-${role}` },
+    subjects: [{ kind: 'ServiceAccount', name: account, namespace: `${meshName}-system` }],
+  };
+  return binding;
 }
 
 /** As in production, but that there the Service selects the pods of a Deployment. */

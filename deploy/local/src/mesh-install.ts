@@ -17,6 +17,7 @@ import { State } from './state.js';
 export const programs = [
   'capacity-planner',
   'provisioner',
+  'lifecycle',
   'api-gateway',
   'edge',
 ] as const satisfies readonly Service[];
@@ -46,6 +47,8 @@ export interface MeshPlan {
   readonly jobLease?: string;
   /** For tests: after what time a provisioning is given up, for instance `3s`. */
   readonly provisioningDeadline?: string;
+  /** For tests: settings of lifecycle, by their names, for instance `MESH_STOP_DEADLINE`. */
+  readonly lifecycle?: Readonly<Record<string, string>>;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -118,7 +121,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
             .join(','),
         }),
       }),
-      ...(service === 'provisioner' && {
+      ...(worksOnFootprints(service) && {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
         MESH_URL_SCHEME: 'http',
@@ -126,8 +129,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
           MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
         }),
-        ...(plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       }),
+      ...(service === 'provisioner' &&
+        plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
+      ...(service === 'lifecycle' && plan.lifecycle),
       ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
@@ -141,8 +146,12 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
 }
 
 /** Those that work on the cluster. */
-function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' {
-  return service === 'capacity-planner' || service === 'provisioner';
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' {
+  return service === 'capacity-planner' || worksOnFootprints(service);
+}
+
+function worksOnFootprints(service: Program): service is 'provisioner' | 'lifecycle' {
+  return service === 'provisioner' || service === 'lifecycle';
 }
 
 /** Removes everything global of a mesh, its instances included. For meshes that tests made. */

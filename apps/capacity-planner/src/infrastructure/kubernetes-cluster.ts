@@ -22,7 +22,10 @@ export class KubernetesCluster extends Cluster {
       cell: cell.id,
       namespace: cell.namespace,
       places: cell.places,
-      footprintWriters: [{ serviceAccount: 'provisioner', namespace: `${meshName}-system` }],
+      footprintWriters: ['provisioner', 'lifecycle'].map((serviceAccount) => ({
+        serviceAccount,
+        namespace: `${meshName}-system`,
+      })),
       ingressNamespace,
       clusterNetworks,
       databases,

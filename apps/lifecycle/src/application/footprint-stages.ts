@@ -1,0 +1,117 @@
+import { Injectable } from '@nestjs/common';
+import { Obstacle } from '#footprints/index.js';
+import { Conflict } from '#kubernetes/index.js';
+import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
+import type { Lease } from '#persistence/index.js';
+import { type Instance, planOf } from '../domain/instance.js';
+import { nextStep, type Seen } from '../domain/next-step.js';
+import type { Failure, Operation } from '../domain/operation.js';
+import { Cluster, Site, TenantShards } from './ports.js';
+
+export type StageOutcome =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+  | {
+      readonly kind: 'waits';
+      readonly reason: string;
+      readonly message: string;
+      readonly soon?: boolean;
+      /** Something was changed before it had to wait. */
+      readonly acted: boolean;
+    };
+
+const done: StageOutcome = { kind: 'done' };
+
+/** What is done to the live footprint, as far as it can be done without waiting. */
+@Injectable()
+export class FootprintStages {
+  constructor(
+    private readonly cluster: Cluster,
+    private readonly shards: TenantShards,
+    private readonly site: Site,
+  ) {}
+
+  async take(
+    lease: Lease,
+    instance: Instance,
+    operation: Operation,
+    stage: 'up' | 'down' | 'fit' | 'fence',
+  ): Promise<StageOutcome> {
+    if (stage === 'fit') return await this.fit(lease, instance, operation);
+    if (stage === 'fence') return await this.fence(lease, instance, operation);
+    return await this.bring(lease, instance, operation, stage);
+  }
+
+  private async bring(
+    lease: Lease,
+    instance: Instance,
+    operation: Operation,
+    stage: 'up' | 'down',
+  ): Promise<StageOutcome> {
+    const { epoch } = instance;
+    let acted = false;
+    while (!lease.signal.aborted) {
+      const seen = await inSpan('look', {}, () => this.look(instance, stage, lease.signal));
+      const step = nextStep(seen, stage, epoch);
+      if (!step) return done;
+      if (step.kind === 'overtaken')
+        throw new Obstacle('EPOCH_AHEAD', 'somebody has written its objects with a later word than ours');
+      if (step.kind === 'wait') return { ...step, kind: 'waits', acted };
+      await this.act(lease, operation, `${stage}: ${step.what}`, async () => {
+        if (step.what === 'secret') await this.cluster.ensureSecret(instance, 'as before', lease.fence);
+        else if (step.what === 'route')
+          await this.cluster.applyRoute(instance, stage === 'up' ? 'instance' : 'edge', seen, lease.fence);
+        else await this.cluster.applyWorkload(instance, stage === 'up' ? 1 : 0, seen, lease.fence);
+      }).catch((error) => {
+        // Somebody else has written it meanwhile, a controller for instance: it is looked at again.
+        if (!(error instanceof Conflict)) throw error;
+      });
+      acted = true;
+    }
+    return { kind: 'waits', reason: 'Draining', message: 'this process is going', soon: true, acted };
+  }
+
+  /** The site is asked only when all else stands: it costs a request through the router. */
+  private async look(instance: Instance, stage: 'up' | 'down', signal: AbortSignal): Promise<Seen> {
+    const seen: Seen = { ...(await this.cluster.observe(instance)), site: 'unasked' };
+    if (stage === 'down' || nextStep(seen, stage, instance.epoch)) return seen;
+    return { ...seen, site: await this.site.ask(instance.live.host, signal) };
+  }
+
+  /** What the plan says, while it runs still: the pod takes it up when it comes up next. */
+  private async fit(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    const plan = planOf(instance.live.plan);
+    await this.act(lease, operation, 'fit: connections', () =>
+      this.shards.limitConnections(instance, plan.databaseConnections, lease.fence),
+    );
+    await this.act(lease, operation, 'fit: secret', () =>
+      this.cluster.ensureSecret(instance, 'as before', lease.fence),
+    );
+    await this.act(lease, operation, 'fit: volume', () => this.cluster.growVolume(instance, lease.fence));
+    return done;
+  }
+
+  /** Whoever lives on behind a lost node knows the old password only, and is thrown out. */
+  private async fence(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    await this.act(lease, operation, 'fence: secret', () => this.cluster.ensureSecret(instance, 'new', lease.fence));
+    await this.act(lease, operation, 'fence: database', async () =>
+      this.shards.fence(instance, await this.cluster.passwordOf(instance), lease.fence),
+    );
+    return done;
+  }
+
+  /** In a span of the operation that it is done for, and told before anybody is told of the operation's end. */
+  private async act(
+    lease: Lease,
+    { instanceId, correlationId, traceparent }: Operation,
+    name: string,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const parent = about({ instanceId, operationId: correlationId }, contextOf(traceparent));
+    await inSpan(name, { attributes: { 'mesh.attempt': lease.attempt }, parent }, async () => {
+      await lease.check();
+      await work();
+    });
+    await flushSpans();
+  }
+}

@@ -1,0 +1,80 @@
+import type { Entry } from '#odoo/index.js';
+import type { Transaction } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
+import type { Seen } from '../domain/next-step.js';
+import type { Operation } from '../domain/operation.js';
+
+export abstract class Instances {
+  abstract get(instanceId: string): Promise<Instance | undefined>;
+  /** The row stays locked until the transaction ends. */
+  abstract lock(tx: Transaction, instanceId: string): Promise<Instance | undefined>;
+  abstract save(tx: Transaction, instance: Instance): Promise<void>;
+}
+
+/** What was asked of instances. Who changes those of one instance holds its row's lock. */
+export abstract class Operations {
+  abstract get(tx: Transaction, operationId: string): Promise<Operation | undefined>;
+  /** Those of an instance that have not ended: the active one first, then those that wait, in their order. */
+  abstract open(tx: Transaction | undefined, instanceId: string): Promise<Operation[]>;
+  /** Those that are answered with this one. */
+  abstract mergedInto(tx: Transaction, operationId: string): Promise<Operation[]>;
+  abstract save(tx: Transaction, operation: Operation): Promise<void>;
+  /**
+   * Whether no later request of this requester was accepted before; then this one is the latest. Of the same time: yes.
+   */
+  abstract isLatest(tx: Transaction, instanceId: string, requestedBy: string, at: Date): Promise<boolean>;
+}
+
+/**
+ * Throws when the lease is lost; looked at before each request that changes something, however long that had to wait.
+ */
+export type Fence = () => void;
+
+/** The live footprint of an instance. Everything throws when the cluster cannot be read; an Obstacle (libs/footprints) where it is known why. */
+export abstract class Cluster {
+  /** Changes in this namespace hurry the instance they belong to. Safe to repeat. */
+  abstract watch(namespace: string): void;
+  abstract observe(instance: Instance): Promise<Omit<Seen, 'site'>>;
+  /**
+   * Makes the Secret of the live version, with the password of the version before it, or with a new one. One that is there
+   * already stays as it is.
+   */
+  abstract ensureSecret(instance: Instance, password: 'as before' | 'new', fence: Fence): Promise<void>;
+  abstract passwordOf(instance: Instance): Promise<string>;
+  /** Under the instance's epoch. Ends in a Conflict when somebody has changed it since it was seen. */
+  abstract applyWorkload(instance: Instance, replicas: 0 | 1, seen: Seen, fence: Fence): Promise<void>;
+  abstract applyRoute(instance: Instance, to: 'instance' | 'edge', seen: Seen, fence: Fence): Promise<void>;
+  /** Lets the volume have what `live` says; never less than it has. */
+  abstract growVolume(instance: Instance, fence: Fence): Promise<void>;
+  /** Secrets of older versions than the last two. */
+  abstract dropOldSecrets(instance: Instance, fence: Fence): Promise<void>;
+}
+
+/** The footprint's role on its shard. Throws as the cluster does. */
+export abstract class TenantShards {
+  abstract limitConnections(instance: Instance, connections: number, fence: Fence): Promise<void>;
+  /** Resolves when this is the role's password and nobody is connected as it. */
+  abstract fence(instance: Instance, password: string, fence: Fence): Promise<void>;
+  /** Where an Odoo reaches its database. */
+  abstract addressOf(instance: Instance): { readonly host: string; readonly port: number };
+}
+
+/** The instance as its customer finds it. */
+export abstract class Site {
+  abstract ask(host: string, signal: AbortSignal): Promise<Exclude<Seen['site'], 'unasked'>>;
+}
+
+/** What the operator decided; see config.ts. */
+export abstract class LifecycleSettings {
+  abstract readonly meshName: string;
+  abstract readonly storageClass: string;
+  abstract readonly entry: Entry;
+  abstract readonly routerUrl: string | undefined;
+  abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
+  /** How long each may take, in ms; time in which nobody could look does not count. */
+  abstract readonly deadlines: { readonly up: number; readonly down: number; readonly answer: number };
+  /** How long what is ended can be had back, in ms. */
+  abstract readonly graceMs: number;
+  /** How long a request for an instance that nobody knows is kept, in ms. */
+  abstract readonly unknownForMs: number;
+}

@@ -1,0 +1,511 @@
+import { Injectable } from '@nestjs/common';
+import {
+  BackupRequested,
+  InstanceProvisioningCancelRequested,
+  InstancePurgeApproved,
+  newId,
+  PlacementChangeRequested,
+} from '#contracts/index.js';
+import { hidesTheWorld, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
+import { Outbox, type PublishContext } from '#messaging/index.js';
+import { forgetThisRun } from '#observability/index.js';
+import { findPlan, footprintNames } from '#odoo/index.js';
+import type { Lease, Outcome } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
+import {
+  type Failure,
+  isSo,
+  type Operation,
+  type Progress,
+  refusalOf,
+  type Stage,
+  stagesOf,
+} from '../domain/operation.js';
+import { atOnce } from '../domain/state-table.js';
+import { EndOperation, moved, takenBack } from './end-operation.js';
+import { FootprintStages, type StageOutcome } from './footprint-stages.js';
+import { Cluster, Instances, LifecycleSettings, Operations } from './ports.js';
+import { causeOf } from './telling.js';
+
+/** The watch hurries us; this is how long a change may go unseen when the watch is down. */
+const lookAgainMs = 5_000;
+/** Nothing hurries us when a site begins to answer. */
+const askAgainMs = 250;
+/** A wait shorter than this is nobody's business. */
+const worthSayingMs = 2_000;
+/** How long an approval is good; the provisioner hears it within seconds. */
+const approvalMs = 15 * 60_000;
+
+/**
+ * Does what is asked of an instance, one thing after the other: takes the operation under way a step further, begins the
+ * next one when it has ended, and sees to what has its date. Every step may be repeated, so a run that dies anywhere is
+ * taken up by the next one, which looks first.
+ */
+@Injectable()
+export class ReconcileInstance {
+  constructor(
+    private readonly instances: Instances,
+    private readonly operations: Operations,
+    private readonly cluster: Cluster,
+    private readonly stages: FootprintStages,
+    private readonly end: EndOperation,
+    private readonly outbox: Outbox,
+    private readonly settings: LifecycleSettings,
+  ) {}
+
+  async reconcile(lease: Lease): Promise<Outcome> {
+    try {
+      return await this.goOn(lease);
+    } catch (error) {
+      // What goes away by itself before the second try is nobody's business.
+      if (error instanceof Obstacle && lease.attempt > 1) await this.noteObstacle(lease, error);
+      throw error;
+    }
+  }
+
+  private async goOn(lease: Lease): Promise<Outcome> {
+    let acted = false;
+    while (!lease.signal.aborted) {
+      const instance = await this.instances.get(lease.key);
+      if (!instance) return 'done';
+      const open = await this.operations.open(undefined, instance.instanceId);
+      const active = open.find((one) => one.status === 'active');
+      if (active) {
+        this.cluster.watch(instance.placed.namespace);
+        const wait = await this.work(lease, instance, active);
+        if (wait) {
+          // Who waits is looked at all the time; a trace of minutes of that could not be read.
+          if (!acted && !wait.acted) forgetThisRun();
+          return { again: wait.ms };
+        }
+        acted = true;
+        continue;
+      }
+      const next = open.find((one) => mayBegin(instance, one));
+      if (next) {
+        await this.begin(lease, next);
+        acted = true;
+        continue;
+      }
+      const rest = await this.rest(lease, instance, open);
+      if (rest !== 'look again') return rest;
+      acted = true;
+    }
+    return { again: 0 };
+  }
+
+  /** Judged now, because what was under way when it was asked for may have changed everything. */
+  private async begin(lease: Lease, waiting: Operation): Promise<void> {
+    await this.change(lease, waiting, async (ctx, instance, operation) => {
+      if (!mayBegin(instance, operation)) return;
+      if (isSo(instance, operation)) return await this.end.alreadySo(ctx, instance, operation);
+      const now = new Date();
+      const refusal = refusalOf(instance, operation, now);
+      if (refusal) return await this.end.refused(ctx, operation, refusal);
+      const { kind, input } = operation;
+      if (kind === 'terminate' && instance.state === 'terminating') {
+        const termination = { ...instance.termination!, purgeNotBefore: this.purgeNotBefore(input.at, now) };
+        await this.instances.save(ctx, { ...instance, termination });
+        return await this.end.alreadySo(ctx, { ...instance, termination }, operation);
+      }
+      const from = instance.state;
+      const held = kind === 'release' ? { held: instance.quiesce! } : {};
+      const begun: Operation = {
+        ...operation,
+        status: 'active',
+        startedAt: now,
+        progress: { from, ...held },
+        ...timeSpentAtFirst(now),
+      };
+      const [changed, entered] = this.enter(this.asItBegins(instance, begun, now), begun);
+      await this.instances.save(ctx, changed);
+      await this.operations.save(ctx, entered);
+      await this.end.tellState(ctx, changed, entered);
+    });
+  }
+
+  private asItBegins(instance: Instance, { kind, input, traceparent, correlationId }: Operation, now: Date): Instance {
+    if (!atOnce.has(kind)) return instance;
+    if (kind === 'quiesce') return moved(instance, kind, input.purpose!);
+    const purgeNotBefore = this.purgeNotBefore(input.at, now);
+    const cause = { traceparent, correlationId };
+    const termination = { purgeNotBefore, finalBackupId: null, verifiedBackupId: null, approval: null, ...cause };
+    // Whoever held it holds it no longer: their token is dead.
+    return { ...moved(instance, kind, 'requested'), termination, quiesce: null };
+  }
+
+  private purgeNotBefore(at: string | undefined, now: Date): string {
+    return at ?? new Date(now.getTime() + this.settings.graceMs).toISOString();
+  }
+
+  /** What is so from the beginning of a stage on. */
+  private enter(instance: Instance, operation: Operation): readonly [Instance, Operation] {
+    const stage = stagesOf(operation, instance)[operation.stage];
+    const { asked: _, answered: __, epoch: ___, ...progress } = operation.progress;
+    const entered = { ...operation, progress, condition: null, ...timeSpentAtFirst(new Date()) };
+    switch (stage) {
+      case 'up':
+      case 'down': {
+        const epoch = instance.epoch + 1;
+        return [
+          { ...instance, epoch },
+          { ...entered, progress: { ...progress, epoch } },
+        ];
+      }
+      case 'fit': {
+        if (progress.failure) return [{ ...instance, live: takenBack(instance, progress.before!) }, entered];
+        const plan = findPlan(operation.input.plan!)!;
+        const { live } = instance;
+        const version = live.lastSecretVersion + 1;
+        const fitting = {
+          ...live,
+          plan: { name: plan.name, version: plan.version },
+          secretVersion: version,
+          lastSecretVersion: version,
+          storageBytes: Math.max(live.storageBytes, plan.storageBytes),
+        };
+        return [
+          { ...instance, live: fitting },
+          { ...entered, progress: { ...progress, before: live } },
+        ];
+      }
+      case 'fence': {
+        const version = instance.live.lastSecretVersion + 1;
+        const live = { ...instance.live, secretVersion: version, lastSecretVersion: version };
+        return [{ ...instance, live }, entered];
+      }
+      default:
+        return [instance, entered];
+    }
+  }
+
+  /** A step further. @returns what it waits for; undefined: something has changed. */
+  private async work(
+    lease: Lease,
+    instance: Instance,
+    operation: Operation,
+  ): Promise<{ readonly ms: number; readonly acted: boolean } | undefined> {
+    const stages = stagesOf(operation, instance);
+    const stage = stages[operation.stage];
+    if (stage === undefined) {
+      await this.finish(lease, operation);
+      return undefined;
+    }
+    const outcome = await this.take(lease, instance, operation, stage);
+    switch (outcome.kind) {
+      case 'done': {
+        await this.advance(lease, operation, stages.length);
+        return undefined;
+      }
+      case 'failed': {
+        await this.turnBack(lease, operation, outcome.failure);
+        return undefined;
+      }
+      case 'waits': {
+        const limitMs = this.deadlineOf(stage);
+        const now = new Date();
+        const spent = seen(operation, now, limitMs);
+        if (limitMs !== Number.POSITIVE_INFINITY && spent.spentMs > limitMs) {
+          await this.turnBack(lease, operation, tooLate(stage, outcome));
+          return undefined;
+        }
+        await this.noteWait(lease, operation, outcome, spent);
+        return { ms: outcome.soon ? askAgainMs : lookAgainMs, acted: outcome.acted };
+      }
+    }
+  }
+
+  private async take(lease: Lease, instance: Instance, operation: Operation, stage: Stage): Promise<StageOutcome> {
+    switch (stage) {
+      case 'up':
+      case 'down':
+      case 'fit':
+      case 'fence':
+        return await this.stages.take(lease, instance, operation, stage);
+      case 'room':
+        return await this.askPlanner(lease, operation);
+      case 'cancel':
+        return await this.cancelProvisioning(lease, instance, operation);
+    }
+  }
+
+  private async askPlanner(lease: Lease, operation: Operation): Promise<StageOutcome> {
+    const { asked, answered } = operation.progress;
+    if (answered === 'yes') return { kind: 'done' };
+    if (answered) return { kind: 'failed', failure: answered };
+    if (!asked)
+      await this.note(lease, operation, async (ctx, { instanceId }) => ({
+        asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: operation.input.plan! }),
+      }));
+    return { kind: 'waits', reason: 'RoomAsked', message: 'the planner was asked for room', acted: !asked };
+  }
+
+  /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */
+  private async cancelProvisioning(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    if (instance.everReady || instance.state === 'purging') return { kind: 'done' };
+    const { spentMs } = seen(operation, new Date(), Number.POSITIVE_INFINITY);
+    if (!operation.progress.asked || spentMs > 30_000)
+      await this.note(lease, operation, async (ctx, { instanceId }) => ({
+        asked: await ctx.publish(InstanceProvisioningCancelRequested, { instanceId, reason: operation.reason }),
+      }));
+    return {
+      kind: 'waits',
+      reason: 'CancelAsked',
+      message: 'the provisioner was asked to stop making it',
+      acted: false,
+    };
+  }
+
+  private async finish(lease: Lease, operation: Operation): Promise<void> {
+    await this.change(lease, operation, async (ctx, instance, current) => {
+      const { failure } = current.progress;
+      if (failure) await this.end.failed(ctx, instance, current, failure);
+      else await this.end.done(ctx, instance, current);
+    });
+  }
+
+  /** To the next stage; after the last one it is over, in the same transaction. */
+  private async advance(lease: Lease, operation: Operation, stages: number): Promise<void> {
+    const stage = operation.stage + 1;
+    if (stage >= stages) return await this.finish(lease, operation);
+    await this.change(lease, operation, async (ctx, instance, current) => {
+      const [changed, entered] = this.enter(instance, { ...current, stage });
+      await this.instances.save(ctx, changed);
+      await this.operations.save(ctx, entered);
+    });
+  }
+
+  /** What was begun is taken back, stage by stage; what cannot even be taken back stands still. */
+  private async turnBack(lease: Lease, operation: Operation, failure: Failure): Promise<void> {
+    await this.change(lease, operation, async (ctx, instance, current) => {
+      const { progress } = current;
+      if (progress.fellThrough) return await this.end.failed(ctx, instance, current, progress.failure!);
+      const back: Operation = {
+        ...current,
+        stage: 0,
+        progress: progress.failure ? { ...progress, fellThrough: true } : { ...progress, failure },
+      };
+      if (stagesOf(back, instance).length === 0) return await this.end.failed(ctx, instance, back, failure);
+      const [changed, entered] = this.enter(instance, back);
+      await this.instances.save(ctx, changed);
+      await this.operations.save(ctx, entered);
+    });
+  }
+
+  /** Nothing is under way. What has its date is seen to. */
+  private async rest(lease: Lease, instance: Instance, open: readonly Operation[]): Promise<Outcome | 'look again'> {
+    const { quiesce, state } = instance;
+    if (quiesce) {
+      const leftMs = Date.parse(quiesce.deadline) - Date.now();
+      if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+      await this.releaseByItself(lease, instance);
+      return 'look again';
+    }
+    if (state === 'terminating' && open.length === 0) return await this.untilPurge(lease, instance);
+    if (state === 'purging') return await this.untilGone(lease, instance);
+    return 'done';
+  }
+
+  /** Its time has run out: the token is dead, and the instance runs again. */
+  private async releaseByItself(lease: Lease, { instanceId, quiesce }: Instance): Promise<void> {
+    const { token, operationId } = quiesce!;
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.quiesce?.token !== token) return;
+      const now = new Date();
+      const asked = await this.operations.get(ctx, operationId);
+      await this.operations.save(ctx, {
+        operationId: newId(),
+        instanceId,
+        kind: 'release',
+        input: { token, expired: true },
+        requestedBy: 'lifecycle',
+        reason: 'its deadline has passed',
+        acceptedAt: now,
+        status: 'waiting',
+        mergedInto: null,
+        urgent: true,
+        stage: 0,
+        startedAt: null,
+        progress: {},
+        condition: null,
+        traceparent: asked?.traceparent ?? null,
+        correlationId: asked?.correlationId ?? operationId,
+        ...timeSpentAtFirst(now),
+      });
+    });
+  }
+
+  /** Destroyed after its date, and never without a backup that was verified off-site. */
+  private async untilPurge(
+    lease: Lease,
+    { instanceId, termination, everReady }: Instance,
+  ): Promise<Outcome | 'look again'> {
+    if (!everReady) return 'done';
+    const { purgeNotBefore, finalBackupId, verifiedBackupId } = termination!;
+    if (!finalBackupId) {
+      await this.askForFinalBackup(lease, instanceId);
+      return 'look again';
+    }
+    // Its fact hurries us.
+    if (!verifiedBackupId) return { again: 3_600_000 };
+    const leftMs = Date.parse(purgeNotBefore) - Date.now();
+    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      const open = await this.operations.open(ctx, instanceId);
+      // Whoever wants to keep it was quicker.
+      if (instance.state !== 'terminating' || open.length > 0) return;
+      const { verifiedBackupId: verified, purgeNotBefore: date } = instance.termination!;
+      if (!verified || Date.parse(date) > Date.now()) return;
+      await this.approve(ctx, moved(instance, 'purge approved', 'approved'));
+    });
+    return 'look again';
+  }
+
+  private async askForFinalBackup(lease: Lease, instanceId: string): Promise<void> {
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.state !== 'terminating' || instance.termination?.finalBackupId) return;
+      const backupId = newId();
+      await ctx.publish(BackupRequested, { instanceId, backupId, why: 'final' });
+      const termination = { ...instance.termination!, finalBackupId: backupId };
+      await this.instances.save(ctx, { ...instance, termination });
+    });
+  }
+
+  /** From here on there is no way back. */
+  private async approve(ctx: PublishContext, instance: Instance): Promise<void> {
+    const { instanceId, live, placed, termination } = instance;
+    const approval = { approvalId: newId(), expiresAt: new Date(Date.now() + approvalMs).toISOString() };
+    const purging = { ...instance, termination: { ...termination!, approval } };
+    await this.instances.save(ctx, purging);
+    const secrets = Array.from(
+      { length: Math.min(live.lastSecretVersion, 16) },
+      (_, at) => footprintNames(this.settings.meshName, live.footprintId, live.lastSecretVersion - at).secret,
+    );
+    await ctx.publish(InstancePurgeApproved, {
+      instanceId,
+      footprintId: live.footprintId,
+      cell: placed.cell,
+      databaseShard: placed.databaseShard,
+      database: live.database,
+      backupId: termination!.verifiedBackupId!,
+      secrets,
+      ...approval,
+    });
+    await this.end.tellState(ctx, purging);
+  }
+
+  /** An approval that ran out before anybody acted on it is given again. */
+  private async untilGone(
+    lease: Lease,
+    { instanceId, termination, everReady }: Instance,
+  ): Promise<Outcome | 'look again'> {
+    if (!everReady || !termination?.approval) return 'done';
+    const leftMs = Date.parse(termination.approval.expiresAt) - Date.now();
+    if (leftMs > 0) return { again: leftMs };
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.state === 'purging') await this.approve(ctx, instance);
+    });
+    return 'look again';
+  }
+
+  private async noteWait(
+    lease: Lease,
+    operation: Operation,
+    { reason, message }: { readonly reason: string; readonly message: string },
+    spent: { readonly spentMs: number; readonly seenAt: Date | null },
+  ): Promise<void> {
+    const waited = Date.now() - (operation.startedAt?.getTime() ?? 0);
+    if (waited < worthSayingMs) return;
+    await this.change(
+      lease,
+      operation,
+      async (ctx, _, current) => {
+        await this.operations.save(ctx, { ...current, ...spent, condition: { reason, message } });
+      },
+      'note',
+    );
+  }
+
+  private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
+    const active = (await this.operations.open(undefined, lease.key)).find((one) => one.status === 'active');
+    if (!active || (active.condition?.reason === reason && active.seenAt === null)) return;
+    await this.change(
+      lease,
+      active,
+      async (ctx, _, current) => {
+        const spent = hidesTheWorld(reason) ? unseen(current) : {};
+        await this.operations.save(ctx, { ...current, ...spent, condition: { reason, message } });
+      },
+      'note',
+    );
+  }
+
+  private async note(
+    lease: Lease,
+    operation: Operation,
+    what: (ctx: PublishContext, instance: Instance) => Promise<Progress>,
+  ): Promise<void> {
+    await this.change(lease, operation, async (ctx, instance, current) => {
+      const progress = { ...current.progress, ...(await what(ctx, instance)) };
+      await this.operations.save(ctx, { ...current, progress, ...timeSpentAtFirst(new Date()) });
+    });
+  }
+
+  private deadlineOf(stage: Stage): number {
+    const { up, down, answer } = this.settings.deadlines;
+    if (stage === 'up') return up;
+    if (stage === 'cancel') return Number.POSITIVE_INFINITY;
+    return stage === 'room' ? answer : down;
+  }
+
+  /** Writes only while the lease is held, and the operation is where it was when we looked. */
+  private async change(
+    lease: Lease,
+    operation: Operation,
+    work: (ctx: PublishContext, instance: Instance, current: Operation) => Promise<void>,
+    what: 'progress' | 'note' = 'progress',
+  ): Promise<void> {
+    await this.outbox.transaction(causeOf(operation), async (ctx) => {
+      await lease.hold(ctx, what);
+      const instance = await this.instances.lock(ctx, operation.instanceId);
+      const current = await this.operations.get(ctx, operation.operationId);
+      if (!instance || current?.status !== operation.status || current.stage !== operation.stage) return;
+      if (Boolean(current.progress.failure) !== Boolean(operation.progress.failure)) return;
+      await work(ctx, instance, current);
+    });
+  }
+
+  /** The same for what no operation asks for. */
+  private async asInstance(
+    lease: Lease,
+    instanceId: string,
+    work: (ctx: PublishContext, instance: Instance) => Promise<void>,
+  ): Promise<void> {
+    const known = await this.instances.get(instanceId);
+    if (!known) return;
+    // Its end is part of the operation that asked for it.
+    const { traceparent, correlationId } = known.termination ?? known;
+    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
+      await lease.hold(ctx);
+      const instance = await this.instances.lock(ctx, instanceId);
+      if (instance) await work(ctx, instance);
+    });
+  }
+}
+
+/** Whether its turn has come, as far as the others are concerned. */
+function mayBegin({ state, quiesce }: Instance, { status, kind, urgent }: Operation): boolean {
+  if (status !== 'waiting') return false;
+  // Until it is Ready, or given up, there is nothing to do it with.
+  if (state === 'provisioning') return kind === 'terminate';
+  return quiesce === null || urgent;
+}
+
+function tooLate(stage: Stage, { reason, message }: { readonly reason: string; readonly message: string }): Failure {
+  const codes: Readonly<Partial<Record<Stage, string>>> = {
+    up: 'NOT_READY_IN_TIME',
+    down: 'DOES_NOT_END',
+    room: 'NO_ANSWER',
+  };
+  return { code: codes[stage] ?? reason, fault: 'platform', message: `not done in time: ${message}` };
+}

@@ -1,0 +1,129 @@
+import { Injectable } from '@nestjs/common';
+import {
+  InstanceQuiesceRequested,
+  InstanceReleaseRequested,
+  InstanceResizeRequested,
+  InstanceRestartRequested,
+  InstanceResumeRequested,
+  InstanceStartRequested,
+  InstanceStopRequested,
+  InstanceSuspendRequested,
+  InstanceTerminationCancelRequested,
+  InstanceTerminationRequested,
+  type PayloadOf,
+} from '#contracts/index.js';
+import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
+import { RequestOperation } from './request-operation.js';
+
+/** One short handler per request: each says which operation it asks for, and with what. */
+
+@Injectable()
+export class StartHandler extends MessageHandler<typeof InstanceStartRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceStartRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'start', asked);
+  }
+}
+
+@Injectable()
+export class StopHandler extends MessageHandler<typeof InstanceStopRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceStopRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'stop', asked);
+  }
+}
+
+@Injectable()
+export class RestartHandler extends MessageHandler<typeof InstanceRestartRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceRestartRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'restart', asked);
+  }
+}
+
+@Injectable()
+export class SuspendHandler extends MessageHandler<typeof InstanceSuspendRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceSuspendRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'suspend', asked, { why: asked.why });
+  }
+}
+
+@Injectable()
+export class ResumeHandler extends MessageHandler<typeof InstanceResumeRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceResumeRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'resume', asked);
+  }
+}
+
+@Injectable()
+export class ResizeHandler extends MessageHandler<typeof InstanceResizeRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceResizeRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'resize', asked, { plan: asked.plan });
+  }
+}
+
+@Injectable()
+export class QuiesceHandler extends MessageHandler<typeof InstanceQuiesceRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceQuiesceRequested>, ctx: ConsumeContext): Promise<void> {
+    const { purpose, deadline } = asked;
+    await this.operations.accept(ctx, 'quiesce', asked, { purpose, deadline });
+  }
+}
+
+@Injectable()
+export class ReleaseHandler extends MessageHandler<typeof InstanceReleaseRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceReleaseRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'release', asked, { token: asked.token });
+  }
+}
+
+@Injectable()
+export class TerminateHandler extends MessageHandler<typeof InstanceTerminationRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceTerminationRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'terminate', asked, asked.at === undefined ? {} : { at: asked.at });
+  }
+}
+
+@Injectable()
+export class CancelTerminationHandler extends MessageHandler<typeof InstanceTerminationCancelRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceTerminationCancelRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'cancel-termination', asked);
+  }
+}

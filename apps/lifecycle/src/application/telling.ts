@@ -1,0 +1,121 @@
+import {
+  type Contract,
+  type InputOf,
+  InstanceOperationFailed,
+  InstanceOperationRefused,
+  InstanceQuiesced,
+  InstanceReleased,
+  InstanceResized,
+  InstanceRestarted,
+  InstanceResumed,
+  InstanceStarted,
+  type InstanceStateChanged,
+  InstanceStopped,
+  InstanceSuspended,
+  InstanceTerminationCancelled,
+  InstanceTerminationScheduled,
+} from '#contracts/index.js';
+import type { Cause, PublishContext } from '#messaging/index.js';
+import { footprintNames } from '#odoo/index.js';
+import type { Instance } from '../domain/instance.js';
+import { desiredOf, type Failure, type Operation } from '../domain/operation.js';
+
+/** What is said for an operation is said because of its request, and within that one's trace. */
+export function causeOf({ traceparent, correlationId, operationId }: Operation): Cause {
+  return { traceparent: traceparent ?? undefined, correlationId, causationId: operationId };
+}
+
+/** The whole state of an instance, so that no hearer needs to ask anybody else. */
+export function stateFact(
+  meshName: string,
+  instance: Instance,
+  active: Pick<Operation, 'operationId' | 'kind'> | undefined,
+): InputOf<typeof InstanceStateChanged> {
+  const { instanceId, state, previous, reason, live, previousFootprintId, quiesce, since } = instance;
+  const names = footprintNames(meshName, live.footprintId, live.secretVersion);
+  return {
+    instanceId,
+    state,
+    ...(previous && { previous }),
+    reason,
+    desired: desiredOf(instance, active?.kind),
+    plan: live.plan,
+    image: live.image,
+    footprintId: live.footprintId,
+    ...(previousFootprintId && { previousFootprintId }),
+    database: live.database,
+    secret: names.secret,
+    volumeClaim: names.object,
+    host: live.host,
+    ...(quiesce && { quiesce: { purpose: quiesce.purpose, deadline: quiesce.deadline } }),
+    ...(active && { operation: { operationId: active.operationId, operation: active.kind } }),
+    since: since.toISOString(),
+  };
+}
+
+/** Its own fact, for who asked for it. `before`: the instance as it was when it began. */
+export async function sayDone(
+  ctx: PublishContext,
+  meshName: string,
+  instance: Instance,
+  operation: Operation,
+): Promise<void> {
+  const { instanceId, live } = instance;
+  const { operationId, kind, input, progress } = operation;
+  const done = { instanceId, operationId, durationMs: durationOf(operation) };
+  const say = <C extends Contract>(contract: C, data: InputOf<C>) => ctx.publish(contract, data);
+  switch (kind) {
+    case 'start':
+      return void (await say(InstanceStarted, done));
+    case 'stop':
+      return void (await say(InstanceStopped, done));
+    case 'restart':
+      return void (await say(InstanceRestarted, done));
+    case 'suspend':
+      return void (await say(InstanceSuspended, { ...done, why: input.why! }));
+    case 'resume':
+      return void (await say(InstanceResumed, done));
+    case 'resize':
+      return void (await say(InstanceResized, {
+        ...done,
+        plan: live.plan,
+        previousPlan: progress.before?.plan ?? live.plan,
+      }));
+    case 'quiesce':
+    case 'release': {
+      const { token, purpose, deadline } = (instance.quiesce ?? progress.held)!;
+      const { object: volumeClaim } = footprintNames(meshName, live.footprintId);
+      const { footprintId, database } = live;
+      const standing = { ...done, token, purpose, deadline, footprintId, database, volumeClaim };
+      if (kind === 'quiesce') return void (await say(InstanceQuiesced, standing));
+      return void (await say(InstanceReleased, { ...standing, expired: input.expired ?? false }));
+    }
+    case 'terminate': {
+      const { purgeNotBefore, finalBackupId } = instance.termination!;
+      return void (await say(InstanceTerminationScheduled, {
+        ...done,
+        purgeNotBefore,
+        ...(finalBackupId && { finalBackupId }),
+      }));
+    }
+    case 'cancel-termination':
+      return void (await say(InstanceTerminationCancelled, done));
+  }
+}
+
+/** It was begun, and is not so. */
+export async function sayFailed(ctx: PublishContext, operation: Operation, failure: Failure): Promise<void> {
+  const { instanceId, operationId, kind } = operation;
+  const durationMs = durationOf(operation);
+  await ctx.publish(InstanceOperationFailed, { instanceId, operationId, operation: kind, durationMs, ...failure });
+}
+
+/** It was not begun: nothing was changed. */
+export async function sayRefused(ctx: PublishContext, operation: Operation, refusal: Failure): Promise<void> {
+  const { instanceId, operationId, kind } = operation;
+  await ctx.publish(InstanceOperationRefused, { instanceId, operationId, operation: kind, ...refusal });
+}
+
+function durationOf({ startedAt }: Operation): number {
+  return startedAt ? Math.max(0, Date.now() - startedAt.getTime()) : 0;
+}

@@ -1,0 +1,116 @@
+import type { InstancePlaced, InstanceState, PayloadOf } from '#contracts/index.js';
+import { findPlan, type Plan } from '#odoo/index.js';
+
+export type Placed = PayloadOf<typeof InstancePlaced>;
+export type SuspensionReason = 'unpaid' | 'abuse' | 'operator';
+
+/** What its footprint is made of just now: with this, its manifests can be written. */
+export interface Live {
+  readonly footprintId: string;
+  readonly plan: { readonly name: string; readonly version: number };
+  readonly image: string;
+  readonly database: string;
+  /** Of the Secret. A change of odoo.conf is another one. */
+  readonly secretVersion: number;
+  /** The highest that was ever made or meant: a version is never made twice. */
+  readonly lastSecretVersion: number;
+  /** The largest it was ever asked to have: no volume becomes smaller. */
+  readonly storageBytes: number;
+  readonly host: string;
+}
+
+/** A dated end. */
+export interface Termination {
+  /** RFC 3339: not before then. */
+  readonly purgeNotBefore: string;
+  /** Of the last one that was asked for. */
+  readonly finalBackupId: string | null;
+  /** Restored somewhere and read back from off-site: without it nothing is destroyed. */
+  readonly verifiedBackupId: string | null;
+  /** The latest; another one is given when it has run out before anybody heard of it. */
+  readonly approval: { readonly approvalId: string; readonly expiresAt: string } | null;
+  /** Of the request. */
+  readonly traceparent: string | null;
+  readonly correlationId: string;
+}
+
+/** Who holds an instance still, and until when. */
+export interface Quiesce {
+  readonly token: string;
+  readonly purpose: string;
+  /** RFC 3339. */
+  readonly deadline: string;
+  /** Of the request. */
+  readonly operationId: string;
+  /** Whether it ran before, and is to run again. */
+  readonly ran: boolean;
+}
+
+export interface Instance {
+  readonly instanceId: string;
+  /** As the planner decided; what changed since stands in `live`. */
+  readonly placed: Placed;
+  readonly state: InstanceState;
+  readonly previous: InstanceState | null;
+  /** A word: why it is in this state. */
+  readonly reason: string;
+  /** When it came into this state. */
+  readonly since: Date;
+  /** What its owner wants of it where nothing else stands in the way. */
+  readonly ownerWants: 'running' | 'stopped';
+  readonly suspension: { readonly why: SuspensionReason } | null;
+  readonly termination: Termination | null;
+  readonly quiesce: Quiesce | null;
+  readonly live: Live;
+  /** The one it was switched from, as long as it can be switched back. */
+  readonly previousFootprintId: string | null;
+  /** Stands on what lifecycle applies. Grows with each change that is applied, so that an older one is known as such. */
+  readonly epoch: number;
+  /** From then on it is lifecycle that writes its footprint. */
+  readonly everReady: boolean;
+  readonly traceparent: string | null;
+  readonly correlationId: string;
+}
+
+/** As it is born with its place. */
+export function newborn(
+  placed: Placed,
+  now: Date,
+  cause: { readonly traceparent: string | null; readonly correlationId: string },
+  first: { readonly database: string },
+): Instance {
+  const plan = planOf(placed.plan);
+  return {
+    instanceId: placed.instanceId,
+    placed,
+    state: 'provisioning',
+    previous: null,
+    reason: 'requested',
+    since: now,
+    ownerWants: 'running',
+    suspension: null,
+    termination: null,
+    quiesce: null,
+    live: {
+      footprintId: placed.footprintId,
+      plan: placed.plan,
+      image: placed.template.image,
+      database: first.database,
+      secretVersion: 1,
+      lastSecretVersion: 1,
+      storageBytes: plan.storageBytes,
+      host: placed.host,
+    },
+    previousFootprintId: null,
+    epoch: 1,
+    everReady: false,
+    ...cause,
+  };
+}
+
+/** The plan in the version that was accepted: later numbers are for later instances. */
+export function planOf({ name, version }: { readonly name: string; readonly version: number }): Plan {
+  const plan = findPlan(name, version);
+  if (!plan) throw new Error(`plan ${name} in version ${version} is not known to this release of lifecycle`);
+  return plan;
+}

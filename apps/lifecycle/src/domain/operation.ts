@@ -1,0 +1,240 @@
+import type { InstanceState } from '#contracts/index.js';
+import type { TimeSpent } from '#footprints/deadline.js';
+import { findPlan } from '#odoo/index.js';
+import { type Instance, type Live, planOf, type Quiesce, type SuspensionReason } from './instance.js';
+import { nextState } from './state-table.js';
+
+/** What can be asked of an instance. Hibernation and switching back come with their own issues. */
+export const operationKinds = [
+  'start',
+  'stop',
+  'restart',
+  'suspend',
+  'resume',
+  'resize',
+  'quiesce',
+  'release',
+  'terminate',
+  'cancel-termination',
+] as const;
+export type OperationKind = (typeof operationKinds)[number];
+
+/** What a request says beyond who wants it and why. */
+export interface Input {
+  readonly why?: SuspensionReason;
+  readonly plan?: string;
+  readonly purpose?: string;
+  readonly deadline?: string;
+  readonly token?: string;
+  readonly at?: string;
+  /** Of a release: nobody asked, its time has run out. */
+  readonly expired?: boolean;
+}
+
+/** What is done with the footprint, in pieces that each can be waited for. */
+export type Stage =
+  /** Its host leads to the edge, and its last pod is gone. */
+  | 'down'
+  /** Its pod is Ready, its host leads there, and it answers. */
+  | 'up'
+  /** The planner has room for the plan. */
+  | 'room'
+  /** Secret, connection limit and volume are the plan's. */
+  | 'fit'
+  /** Nobody who knows the old password can write any more. */
+  | 'fence'
+  /** Nothing is made of it any more, or it was Ready before. */
+  | 'cancel';
+
+export interface Failure {
+  readonly code: string;
+  readonly fault: 'user' | 'platform' | 'provider';
+  readonly message: string;
+}
+
+export interface Operation extends TimeSpent {
+  /** The id of the message that asked. */
+  readonly operationId: string;
+  readonly instanceId: string;
+  readonly kind: OperationKind;
+  readonly input: Input;
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly acceptedAt: Date;
+  /** `merged`: it is answered when the one is that it is the same as. */
+  readonly status: 'waiting' | 'active' | 'merged' | 'ended';
+  readonly mergedInto: string | null;
+  /** Before those that wait longer. */
+  readonly urgent: boolean;
+  /** Index into its stages. */
+  readonly stage: number;
+  readonly startedAt: Date | null;
+  readonly progress: Progress;
+  /** What it waits for. */
+  readonly condition: { readonly reason: string; readonly message: string } | null;
+  readonly traceparent: string | null;
+  readonly correlationId: string;
+}
+
+export interface Progress {
+  /** The instance was so when it began. */
+  readonly from?: InstanceState;
+  readonly before?: Live;
+  /** Of a release: what it ended. */
+  readonly held?: Quiesce;
+  /** It is taken back since then. */
+  readonly failure?: Failure;
+  /** Taking it back failed too. */
+  readonly fellThrough?: boolean;
+  /** The footprint is at work for this stage under this epoch. */
+  readonly epoch?: number;
+  /** What was asked of another service for it, and what came. */
+  readonly asked?: string;
+  readonly answered?: 'yes' | Failure;
+}
+
+/** What is to be done for one that has begun, in this order. */
+export function stagesOf(
+  { kind, progress }: Pick<Operation, 'kind' | 'progress'>,
+  instance: Pick<Instance, 'state' | 'ownerWants' | 'suspension'>,
+): readonly Stage[] {
+  if (progress.failure) return stagesBack(kind, progress, isToRun(instance, 'cancel-termination'));
+  switch (kind) {
+    case 'start':
+    case 'resume':
+    case 'release':
+    case 'cancel-termination':
+      return isToRun(instance, kind) ? ['up'] : [];
+    case 'stop':
+    case 'suspend':
+      return ['down'];
+    case 'restart':
+      return ['down', 'up'];
+    case 'resize':
+      return progress.from === 'running' ? ['room', 'fit', 'up'] : ['room', 'fit'];
+    case 'quiesce':
+      return ['down', 'fence'];
+    case 'terminate':
+      return ['cancel', 'down'];
+  }
+}
+
+/** How one that failed is taken back. What does not become Ready is not left half alive: it stands still, and says so. */
+function stagesBack(kind: OperationKind, { from, before, fellThrough }: Progress, wasUp: boolean): readonly Stage[] {
+  if (fellThrough) return ['down'];
+  switch (kind) {
+    case 'start':
+    case 'restart':
+    case 'resume':
+    case 'release':
+    case 'cancel-termination':
+      return ['down'];
+    case 'resize':
+      if (!before) return [];
+      return from === 'running' ? ['fit', 'up'] : ['fit'];
+    case 'quiesce':
+      return from === 'running' ? ['up'] : [];
+    case 'terminate':
+      return wasUp ? ['up'] : [];
+    case 'stop':
+    case 'suspend':
+      return [];
+  }
+}
+
+/** Whether the instance runs when this has come to a good end. */
+export function isToRun(
+  { state, suspension, ownerWants }: Pick<Instance, 'state' | 'ownerWants' | 'suspension'>,
+  kind: OperationKind,
+): boolean {
+  switch (kind) {
+    case 'start':
+    case 'restart':
+      return true;
+    case 'resume':
+      return ownerWants === 'running';
+    case 'release':
+    case 'cancel-termination':
+      return !suspension && ownerWants === 'running';
+    case 'resize':
+      return state === 'running';
+    default:
+      return false;
+  }
+}
+
+/** The state it is on its way to. */
+export function desiredOf(instance: Instance, kind: OperationKind | undefined): InstanceState {
+  switch (kind) {
+    case undefined:
+    case 'resize':
+      return instance.state;
+    case 'stop':
+      return 'stopped';
+    case 'suspend':
+      return 'suspended';
+    case 'quiesce':
+      return 'maintenance';
+    case 'terminate':
+      return 'terminated';
+    default:
+      if (isToRun(instance, kind)) return 'running';
+      return instance.suspension && kind !== 'resume' ? 'suspended' : 'stopped';
+  }
+}
+
+/** So already: asked for nothing that is not there. */
+export function isSo(instance: Instance, { kind, input }: Pick<Operation, 'kind' | 'input'>): boolean {
+  const { state, suspension } = instance;
+  switch (kind) {
+    case 'start':
+      return state === 'running';
+    case 'stop':
+      return state === 'stopped';
+    case 'suspend':
+      return state === 'suspended' && suspension?.why === input.why;
+    case 'resume':
+      return state === 'running' || state === 'stopped';
+    case 'terminate':
+      return state === 'terminating' && input.at === undefined;
+    case 'resize':
+      return nextState(instance, kind) !== undefined && isOnPlan(instance, input.plan!);
+    default:
+      return false;
+  }
+}
+
+/** Why it is not done; undefined: it may begin. */
+export function refusalOf(
+  instance: Instance,
+  { kind, input }: Pick<Operation, 'kind' | 'input'>,
+  now: Date,
+): Failure | undefined {
+  const refused = (code: string, message: string): Failure => ({ code, fault: 'user', message });
+  const { state, quiesce, live, everReady } = instance;
+  if (kind === 'release' && quiesce?.token !== input.token)
+    return refused('TOKEN_DEAD', 'nobody holds it by this token, or not any more');
+  if (kind === 'quiesce' && Date.parse(input.deadline!) <= now.getTime())
+    return refused('DEADLINE_PASSED', `its deadline ${input.deadline} has passed`);
+  if (kind === 'cancel-termination' && state === 'terminating' && !everReady)
+    return refused('NEVER_READY', 'it never was Ready, and what was made of it is being removed');
+  if (kind === 'resize') {
+    const wanted = findPlan(input.plan!);
+    if (!wanted) return refused('UNKNOWN_PLAN', 'there is no such plan');
+    if (wanted.storageBytes < planOf(live.plan).storageBytes)
+      return refused(
+        'STORAGE_CANNOT_SHRINK',
+        `plan ${wanted.name} has a smaller volume, and no volume becomes smaller`,
+      );
+  }
+  if (kind === 'terminate' && state === 'terminating') return undefined;
+  if (nextState(instance, kind) === undefined)
+    return refused(`IS_${state.toUpperCase()}`, `it is ${state}, and nothing that is so can do ${kind}`);
+  return undefined;
+}
+
+/** Whether it is on the newest version of the plan already. */
+export function isOnPlan({ live }: Pick<Instance, 'live'>, plan: string): boolean {
+  const wanted = findPlan(plan);
+  return wanted !== undefined && wanted.name === live.plan.name && wanted.version === live.plan.version;
+}

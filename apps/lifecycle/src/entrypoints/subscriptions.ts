@@ -1,0 +1,51 @@
+import {
+  BackupFailed,
+  BackupVerified,
+  InstancePlaced,
+  InstanceProvisioningCancelled,
+  InstanceProvisioningFailed,
+  InstanceProvisioningStarted,
+  InstanceQuiesceRequested,
+  InstanceReady,
+  InstanceReleaseRequested,
+  InstanceResizeRequested,
+  InstanceRestartRequested,
+  InstanceResumeRequested,
+  InstanceStartRequested,
+  InstanceStopRequested,
+  InstanceSuspendRequested,
+  InstanceTerminated,
+  InstanceTerminationCancelRequested,
+  InstanceTerminationRequested,
+  PlacementChanged,
+  PlacementChangeRefused,
+  RepublishRequested,
+} from '#contracts/index.js';
+import { on, RepublishHandler } from '#messaging/index.js';
+import * as facts from '../application/instance-facts.handlers.js';
+import * as requests from '../application/request-operation.handlers.js';
+
+/** All that lifecycle hears. */
+export const subscriptions = [
+  on(InstanceStartRequested, requests.StartHandler),
+  on(InstanceStopRequested, requests.StopHandler),
+  on(InstanceRestartRequested, requests.RestartHandler),
+  on(InstanceSuspendRequested, requests.SuspendHandler),
+  on(InstanceResumeRequested, requests.ResumeHandler),
+  on(InstanceResizeRequested, requests.ResizeHandler),
+  on(InstanceQuiesceRequested, requests.QuiesceHandler),
+  on(InstanceReleaseRequested, requests.ReleaseHandler),
+  on(InstanceTerminationRequested, requests.TerminateHandler),
+  on(InstanceTerminationCancelRequested, requests.CancelTerminationHandler),
+  on(InstancePlaced, facts.BearHandler),
+  on(InstanceProvisioningStarted, facts.BeTakenUpAgainHandler),
+  on(InstanceProvisioningFailed, facts.BeGivenUpHandler),
+  on(InstanceProvisioningCancelled, facts.BeCancelledHandler),
+  on(InstanceReady, facts.BecomeReadyHandler),
+  on(InstanceTerminated, facts.EndHandler),
+  on(PlacementChanged, facts.HearOfRoomHandler),
+  on(PlacementChangeRefused, facts.HearOfNoRoomHandler),
+  on(BackupVerified, facts.TrustBackupHandler),
+  on(BackupFailed, facts.DistrustBackupHandler),
+  on(RepublishRequested, RepublishHandler),
+];

@@ -1,0 +1,226 @@
+import { randomBytes } from 'node:crypto';
+import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { askingCluster, FootprintWatch, Obstacle, workloadState } from '#footprints/index.js';
+import { AlreadyExists, KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
+import { Log } from '#observability/index.js';
+import {
+  deploymentManifest,
+  edgeService,
+  epochAnnotation,
+  type FootprintSpec,
+  footprintNames,
+  type IngressRoute,
+  ingressRouteManifest,
+  labelNames,
+  odooConf,
+  type RouteTarget,
+  secretManifest,
+} from '#odoo/index.js';
+import { JobQueue } from '#persistence/index.js';
+import { Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
+import { type Instance, planOf } from '../domain/instance.js';
+import type { Seen } from '../domain/next-step.js';
+
+const fieldManager = 'mesh-footprint';
+
+@Injectable()
+export class KubernetesCluster extends Cluster implements OnApplicationShutdown {
+  private readonly changes: FootprintWatch;
+  /** Of footprints that were looked at here: their pods say only which footprint they are. */
+  private readonly instanceOf = new Map<string, string>();
+
+  constructor(
+    private readonly client: KubernetesClient,
+    private readonly shards: TenantShards,
+    private readonly jobs: JobQueue,
+    private readonly settings: LifecycleSettings,
+    private readonly log: Log,
+  ) {
+    super();
+    this.changes = new FootprintWatch(client, {
+      kinds: ['Deployment', 'Pod'],
+      // Only woken by it: the reconciler reads the objects themselves.
+      onChange: (labels) => this.hurry(labels[labelNames.footprint] ?? ''),
+      onTrouble: (what, error) => this.log.warn(what, { error }),
+    });
+  }
+
+  watch(namespace: string): void {
+    this.changes.watch(namespace);
+  }
+
+  async observe(instance: Instance): Promise<Omit<Seen, 'site'>> {
+    const { names, namespace, footprintId } = this.specOf(instance, 1);
+    this.instanceOf.set(footprintId, instance.instanceId);
+    const [secret, deployment, route, pods] = await askingCluster(
+      Promise.all([
+        this.client.get({ kind: 'Secret', name: names.secret, namespace }),
+        this.client.get<Deployment>({ kind: 'Deployment', name: names.object, namespace }),
+        this.client.get<IngressRoute & KubernetesObject>({ kind: 'IngressRoute', name: names.object, namespace }),
+        this.client.list<V1Pod & KubernetesObject>('Pod', namespace, `app=odoo,${labelNames.footprint}=${footprintId}`),
+      ]),
+    );
+    return {
+      secret: secret !== undefined,
+      workload: workloadOf(deployment),
+      pods: pods.length,
+      route: route
+        ? {
+            version: route.metadata!.resourceVersion!,
+            epoch: epochOf(route),
+            to: route.spec.routes[0]?.services[0]?.name === edgeService ? 'edge' : 'instance',
+          }
+        : 'absent',
+    };
+  }
+
+  async ensureSecret(instance: Instance, password: 'as before' | 'new', fence: Fence): Promise<void> {
+    const spec = this.specOf(instance, 1);
+    const there = await askingCluster(
+      this.client.get({ kind: 'Secret', name: spec.names.secret, namespace: spec.namespace }),
+    );
+    if (there) return;
+    const secret = password === 'new' ? randomBytes(24).toString('hex') : await this.lastPassword(instance);
+    const { host, port } = this.shards.addressOf(instance);
+    const conf = odooConf({
+      databaseHost: host,
+      databasePort: port,
+      database: instance.live.database,
+      role: spec.names.role,
+      password: secret,
+      adminPassword: randomBytes(24).toString('hex'),
+      databasePool: spec.plan.databasePool,
+      memoryLimitBytes: spec.plan.memoryLimitBytes,
+    });
+    try {
+      await askingCluster(
+        this.client.create(secretManifest(spec, conf, secret) as KubernetesObject, fieldManager, { fence }),
+      );
+    } catch (error) {
+      // An earlier run made it, and its password may already be in use.
+      if (!(error instanceof AlreadyExists)) throw error;
+    }
+  }
+
+  async passwordOf(instance: Instance): Promise<string> {
+    const { names, namespace } = this.specOf(instance, 1);
+    const found = await this.passwordIn(names.secret, namespace);
+    if (!found) throw new Obstacle('SECRET_LOST', `Secret ${names.secret} is gone or holds no password`);
+    return found;
+  }
+
+  async applyWorkload(instance: Instance, replicas: 0 | 1, seen: Seen, fence: Fence): Promise<void> {
+    const manifest = deploymentManifest(this.specOf(instance, replicas));
+    await this.applyIfUnchanged(manifest, seen.workload, fence);
+  }
+
+  async applyRoute(instance: Instance, to: RouteTarget, seen: Seen, fence: Fence): Promise<void> {
+    const manifest = ingressRouteManifest(this.specOf(instance, 1), instance.live.host, to);
+    await this.applyIfUnchanged(manifest, seen.route, fence);
+  }
+
+  /** A request that was on its way for a long time changes nothing that somebody else has changed meanwhile. */
+  private async applyIfUnchanged(
+    manifest: { readonly metadata?: object },
+    seen: string | { readonly version: string },
+    fence: Fence,
+  ): Promise<void> {
+    const version = typeof seen === 'object' ? { resourceVersion: seen.version } : {};
+    const object = { ...manifest, metadata: { ...manifest.metadata, ...version } };
+    await askingCluster(this.client.apply(object as KubernetesObject, fieldManager, { fence }));
+  }
+
+  async growVolume(instance: Instance, fence: Fence): Promise<void> {
+    const { names, namespace } = this.specOf(instance, 1);
+    const ref = { kind: 'PersistentVolumeClaim', name: names.object, namespace };
+    const claim = await askingCluster(this.client.get<V1PersistentVolumeClaim & KubernetesObject>(ref));
+    if (!claim) throw new Obstacle('VOLUME_LOST', `PersistentVolumeClaim ${names.object} is gone`);
+    const wanted = instance.live.storageBytes;
+    if (bytesOf(claim.spec?.resources?.requests?.storage ?? '0') >= wanted) return;
+    const spec = { resources: { requests: { storage: String(wanted) } } };
+    await askingCluster(this.client.merge(ref, { spec }, fieldManager, { fence }));
+  }
+
+  async dropOldSecrets(instance: Instance, fence: Fence): Promise<void> {
+    const { live, placed } = instance;
+    for (let version = 1; version <= live.lastSecretVersion; version++) {
+      if (version >= live.lastSecretVersion - 1 || version === live.secretVersion) continue;
+      const { secret } = footprintNames(this.settings.meshName, live.footprintId, version);
+      const ref = { kind: 'Secret', name: secret, namespace: placed.namespace };
+      const uid = (await askingCluster(this.client.get(ref)))?.metadata?.uid;
+      if (uid) await askingCluster(this.client.delete(ref, { uid }, { fence }));
+    }
+  }
+
+  onApplicationShutdown(): void {
+    this.changes.stop();
+  }
+
+  /** Of the newest version that is there below the live one. */
+  private async lastPassword({ live, placed }: Instance): Promise<string> {
+    for (let version = live.secretVersion - 1; version >= 1; version--) {
+      const { secret } = footprintNames(this.settings.meshName, live.footprintId, version);
+      const found = await this.passwordIn(secret, placed.namespace);
+      if (found) return found;
+    }
+    throw new Obstacle('SECRET_LOST', 'none of its Secrets is left, and its password stood nowhere else');
+  }
+
+  private async passwordIn(name: string, namespace: string): Promise<string | undefined> {
+    const secret = await askingCluster(
+      this.client.get<V1Secret & KubernetesObject>({ kind: 'Secret', name, namespace }),
+    );
+    const password = secret?.data?.['database-password'];
+    return password ? Buffer.from(password, 'base64').toString() : undefined;
+  }
+
+  private hurry(footprintId: string): void {
+    const instanceId = this.instanceOf.get(footprintId);
+    if (!instanceId) return;
+    this.jobs
+      .hurry('instance', instanceId)
+      .catch((error) => this.log.warn('a change was seen and could not be noted', { instanceId, error }));
+  }
+
+  private specOf({ instanceId, placed, live, epoch }: Instance, replicas: 0 | 1): FootprintSpec {
+    const names = footprintNames(this.settings.meshName, live.footprintId, live.secretVersion);
+    return {
+      meshName: this.settings.meshName,
+      names: { ...names, database: live.database },
+      namespace: placed.namespace,
+      cell: placed.cell,
+      footprintId: live.footprintId,
+      tenant: { instanceId, customerId: placed.specification.customerId, host: live.host },
+      epoch,
+      plan: planOf(live.plan),
+      entry: this.settings.entry,
+      image: live.image,
+      templateDatabase: placed.template.database,
+      storageClass: this.settings.storageClass,
+      replicas,
+    };
+  }
+}
+
+type Deployment = V1Deployment & KubernetesObject;
+
+function workloadOf(deployment: Deployment | undefined): Seen['workload'] {
+  const state = workloadState(deployment);
+  if (typeof state === 'string') return state;
+  const { metadata, spec } = deployment!;
+  return { ...state, version: metadata!.resourceVersion!, epoch: epochOf(deployment!), replicas: spec?.replicas ?? 1 };
+}
+
+function epochOf({ metadata }: { readonly metadata?: { readonly annotations?: unknown } }): number {
+  return Number((metadata?.annotations as Record<string, string> | undefined)?.[epochAnnotation] ?? 0) || 0;
+}
+
+/** A Kubernetes quantity of bytes: plain, or with a binary or decimal suffix. */
+function bytesOf(quantity: string): number {
+  const [, number, suffix = ''] = /^([0-9.]+(?:[eE][+-]?[0-9]+)?)([kKMGTPE]i?)?$/.exec(quantity) ?? [];
+  if (number === undefined) throw new Error(`not a quantity of bytes: ${JSON.stringify(quantity)}`);
+  const base = suffix.endsWith('i') ? 1024 : 1000;
+  const power = suffix ? 'KMGTPE'.indexOf(suffix[0]!.toUpperCase()) + 1 : 0;
+  return Number(number) * base ** power;
+}

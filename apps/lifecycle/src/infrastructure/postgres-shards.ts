@@ -1,0 +1,44 @@
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Shards } from '#footprints/index.js';
+import { footprintNames } from '#odoo/index.js';
+import { fenceTenant, setTenantConnectionLimit, type Tenant } from '#tenant-databases/index.js';
+import { type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
+import type { Instance } from '../domain/instance.js';
+
+@Injectable()
+export class PostgresShards extends TenantShards implements OnApplicationShutdown {
+  private readonly shards: Shards;
+
+  constructor(private readonly settings: LifecycleSettings) {
+    super();
+    this.shards = new Shards(settings.shards, settings.meshName);
+  }
+
+  async limitConnections(instance: Instance, connections: number, fence: Fence): Promise<void> {
+    await this.shards.on(instance.placed.databaseShard, (shard) =>
+      setTenantConnectionLimit(shard, this.tenantOf(instance), connections, fence),
+    );
+  }
+
+  async fence(instance: Instance, password: string, fence: Fence): Promise<void> {
+    await this.shards.on(instance.placed.databaseShard, (shard) =>
+      fenceTenant(shard, this.tenantOf(instance), password, fence),
+    );
+  }
+
+  addressOf({ placed }: Instance): { readonly host: string; readonly port: number } {
+    return this.shards.named(placed.databaseShard).address;
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.shards.close();
+  }
+
+  private tenantOf({ live, epoch }: Instance): Tenant {
+    return {
+      name: footprintNames(this.settings.meshName, live.footprintId).role,
+      footprintId: live.footprintId,
+      epoch,
+    };
+  }
+}
