@@ -1,0 +1,98 @@
+import { newId } from '#contracts/index.js';
+import { waitFor } from '#testing/wait-for.js';
+import type { Heard, TestMesh } from './test-mesh.js';
+
+const answers =
+  /^instance\.(started|stopped|restarted|suspended|resumed|resized|upgraded|upgrade-failed|renamed|quiesced|released|termination-scheduled|termination-cancelled|operation-refused|operation-failed)\.v1$/;
+
+/** What a stranger asks of instances, and what he hears of it. */
+export class Lifecycle {
+  constructor(private readonly mesh: TestMesh) {}
+
+  /** @param what for instance `stop`. @returns the operation's id. */
+  async ask(
+    what: string,
+    instanceId: string,
+    {
+      reason = 'a test wants it',
+      id = newId(),
+      time = new Date().toISOString(),
+      ...data
+    }: Record<string, unknown> = {},
+  ): Promise<string> {
+    const key = `instance.${what}-requested.v1`;
+    const message = {
+      ...{ specversion: '1.0', id, source: 'signup', type: `mesh.${key}`, time },
+      data: { instanceId, reason, ...data },
+    };
+    await this.mesh.publish(message, { key });
+    return id as string;
+  }
+
+  /** All that was said in answer to a request. */
+  answersTo(operationId: string): Heard[] {
+    return this.mesh.heard.filter(
+      ({ key, envelope }) => answers.test(key) && envelope.data.operationId === operationId,
+    );
+  }
+
+  /** The fact without `instance.` and version, and its data. */
+  async answerTo(operationId: string, timeoutMs = 60_000) {
+    const [heard] = await this.mesh.explained(
+      waitFor(
+        `an answer to operation ${operationId}`,
+        () => {
+          const found = this.answersTo(operationId);
+          return found.length > 0 ? found : undefined;
+        },
+        { timeoutMs },
+      ),
+    );
+    const { key, envelope } = heard!;
+    return { ...envelope.data, fact: /^instance\.(.*)\.v1$/.exec(key)![1]! };
+  }
+
+  async do(what: string, instanceId: string, data: Record<string, unknown> = {}) {
+    return await this.answerTo(await this.ask(what, instanceId, data));
+  }
+
+  /** Lifecycle's last word. */
+  stateOf(instanceId: string) {
+    return this.mesh.said('instance.state-changed.v1', instanceId).at(-1)?.envelope.data;
+  }
+
+  async state(instanceId: string, state: string, timeoutMs = 60_000) {
+    return await this.mesh.explained(
+      waitFor(
+        `instance ${instanceId} to be ${state}`,
+        () => {
+          const last = this.stateOf(instanceId);
+          return last?.state === state && !last.operation ? last : undefined;
+        },
+        { timeoutMs },
+      ),
+    );
+  }
+
+  /** The backup service's word that a final backup is good, as its service will publish it. */
+  async verifyBackup(instanceId: string, backupId: string, change: Record<string, unknown> = {}): Promise<void> {
+    const key = 'backup.verified.v1';
+    const { footprintId } = this.stateOf(instanceId)!;
+    await this.mesh.publish(
+      {
+        specversion: '1.0',
+        id: newId(),
+        source: 'backup',
+        type: `mesh.${key}`,
+        subject: backupId,
+        sequence: Date.now(),
+        data: {
+          ...{ backupId, instanceId, footprintId, why: 'final', depth: 'full', offSite: true, rows: 1, files: 1 },
+          verifiedAt: new Date().toISOString(),
+          ...change,
+        },
+      },
+      { key, as: 'backup' },
+    );
+  }
+}
