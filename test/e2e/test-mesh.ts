@@ -177,6 +177,18 @@ export class TestMesh {
     };
   }
 
+  /** Lifecycle does not want an instance that is not Ready yet; its broker user publishes it. */
+  cancelRequest(instanceId: string) {
+    return {
+      specversion: '1.0',
+      id: newId(),
+      source: 'lifecycle',
+      type: 'mesh.instance.provisioning-cancel-requested.v1',
+      time: new Date().toISOString(),
+      data: { instanceId, reason: 'not wanted any more' },
+    };
+  }
+
   /** Lifecycle's word on an instance, as its service will publish it. `change` is of the data, but for the sequence. */
   stateChange(ready: Said, state: string, reason: string, { sequence = Date.now(), ...change }: Said = {}) {
     const { instanceId, footprintId, plan, template, database, secret, volumeClaim, host } = ready;

@@ -4,6 +4,7 @@ import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
+import { CancelProvisioningHandler } from './application/cancel-provisioning.handler.js';
 import { FootprintSteps } from './application/footprint-steps.js';
 import { MakeSpareHandler } from './application/make-spare.handler.js';
 import {
@@ -91,6 +92,7 @@ export class AppModule {
         RemoveSpareHandler,
         RemoveFootprintHandler,
         RetryProvisioningHandler,
+        CancelProvisioningHandler,
         RepublishHandler,
       ],
     };

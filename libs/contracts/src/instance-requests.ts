@@ -41,10 +41,14 @@ export const InstanceProvisionRetryRequested = request('instance.provision-retry
   data: z.object({ instanceId, reason: text(500) }),
 });
 
+/**
+ * No fact under this request's id is its answer, because each is said once: who asks hears `instance.provisioning-cancelled`
+ * or `instance.ready`, one of them and never both; the latter may have been said before it asked. Until it has heard one
+ * it asks again.
+ */
 export const InstanceProvisioningCancelRequested = request('instance.provisioning-cancel-requested.v1', {
   owner: 'provisioner',
   believedFrom: ['lifecycle'],
-  answeredBy: ['instance.provisioning-cancelled.v1', 'instance.ready.v1'],
   why: 'An instance that is not Ready yet is not wanted any more.',
   data: z.object({ instanceId, reason: text(500) }),
 });

@@ -94,6 +94,7 @@ export const InstanceProvisioningCancelled = fact('instance.provisioning-cancell
   publisher: 'provisioner',
   subject: 'instance',
   subjectOf: ofInstance,
+  whole: true,
   replaces: ['instance.provisioning-failed.v1'],
   why: 'An instance will never be Ready: what was made of it is removed.',
   data: z.object({ instanceId, footprintId }),
@@ -104,7 +105,7 @@ export const InstanceTerminated = fact('instance.terminated.v1', {
   subject: 'instance',
   subjectOf: ofInstance,
   whole: true,
-  replaces: ['instance.provisioning-failed.v1', 'instance.ready.v1'],
+  replaces: ['instance.provisioning-failed.v1', 'instance.provisioning-cancelled.v1', 'instance.ready.v1'],
   why: 'Nothing is left of an instance.',
   data: z.object({ instanceId, approvalId: word(128), removed: z.array(word(64)) }),
 });

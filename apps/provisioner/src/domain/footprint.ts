@@ -14,7 +14,8 @@ export interface Footprint extends TimeSpent {
   /** What the planner decided; of a spare, until it is claimed, only the place. */
   readonly placed: Placed | SparePlaced;
   /**
-   * `making` → `ready` → `removing` → `removed`; `making` → `failed`, from where it may be made again. A spare:
+   * `making` → `ready` → `removing` → `removed`; `making` → `failed`, from where it may be made again; cancelled, from
+   * both to `removing`, so that it is never `ready`. A spare:
    * `making` → `spare` → `removing` → `removed`, and from anywhere before `removing`, claimed, to `making` as an instance's.
    */
   readonly state: 'making' | 'spare' | 'ready' | 'failed' | 'removing' | 'removed';
@@ -36,10 +37,12 @@ export interface Condition {
   readonly fault: 'user' | 'platform' | 'provider';
 }
 
-/** Lifecycle's word that this footprint may be destroyed. */
+/** Lifecycle's word that this footprint may be destroyed: it approved a purge, or cancelled what was not Ready yet. */
 export interface Approval {
+  /** Of a cancelling: the id of the request. */
   readonly approvalId: string;
-  readonly expiresAt: string;
+  /** RFC 3339; a cancelling does not expire. */
+  readonly expiresAt?: string | undefined;
 }
 
 export function isSpare({ instanceId }: Footprint): boolean {

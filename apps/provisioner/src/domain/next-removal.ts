@@ -5,6 +5,8 @@ export interface Remains {
     /** Pods that have not gone yet: as long as one lives, it may write. */
     readonly pods: number;
     readonly volume: boolean;
+    /** Its volume is being made just now: taken away in that moment, the claim would leave it behind. */
+    readonly binding: boolean;
   };
   readonly shard: { readonly role: boolean; readonly database: boolean };
 }
@@ -21,6 +23,7 @@ export function nextRemoval({ cluster, shard }: Remains): Removal | undefined {
   if (cluster.workload) return { kind: 'act', what: 'workload' };
   if (cluster.pods > 0) return { kind: 'wait', reason: 'PodsTerminating' };
   if (shard.database || shard.role) return { kind: 'act', what: 'database' };
+  if (cluster.binding) return { kind: 'wait', reason: 'VolumeBinding' };
   if (cluster.volume) return { kind: 'act', what: 'volume' };
   return undefined;
 }

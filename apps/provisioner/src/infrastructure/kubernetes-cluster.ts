@@ -22,6 +22,7 @@ import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
 import type { Remains } from '../domain/next-removal.js';
 
 const fieldManager = 'mesh-footprint';
+const volumeIsMadeWithinMs = 60_000;
 const kindsOfWorkload = ['IngressRoute', 'Deployment', 'Service'] as const;
 
 @Injectable()
@@ -148,13 +149,18 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const [workload, pods, claim, secret] = await Promise.all([
       Promise.all(kindsOfWorkload.map((kind) => this.client.get({ kind, name: names.object, namespace }))),
       this.client.list<V1Pod & KubernetesObject>('Pod', namespace, selector),
-      this.client.get({ kind: 'PersistentVolumeClaim', name: names.object, namespace }),
+      this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
+        kind: 'PersistentVolumeClaim',
+        name: names.object,
+        namespace,
+      }),
       this.client.get({ kind: 'Secret', name: names.secret, namespace }),
     ]);
     return {
       workload: workload.some((object) => object !== undefined),
       pods: pods.length,
       volume: claim !== undefined || secret !== undefined,
+      binding: isBinding(claim),
     };
   }
 
@@ -214,4 +220,10 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       replicas: 1,
     };
   }
+}
+
+/** Pending and young: an older one waits for something that does not come, and nobody makes a volume for it. */
+function isBinding(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): boolean {
+  if (volumeState(claim) !== 'pending') return false;
+  return Date.now() - new Date(claim!.metadata!.creationTimestamp!).getTime() < volumeIsMadeWithinMs;
 }
