@@ -22,8 +22,9 @@ export class EndOperation {
   async done(tx: Transaction, instance: Instance, operation: Operation): Promise<void> {
     const ended = await this.withWhatItMeans(tx, instance, operation);
     await this.instances.save(tx, ended);
-    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings.meshName, ended, one));
+    // First, so that who hears the answer finds the state that it speaks of.
     await this.tellState(this.outbox.within(tx, causeOf(operation)), ended);
+    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings.meshName, ended, one));
   }
 
   /** It is so already: answered, and nothing is done. */
@@ -35,8 +36,8 @@ export class EndOperation {
   async failed(tx: Transaction, instance: Instance, operation: Operation, failure: Failure): Promise<void> {
     const ended = withoutWhatFailed(instance, operation);
     await this.instances.save(tx, ended);
-    await this.answer(tx, operation, (ctx, one) => sayFailed(ctx, one, failure));
     await this.tellState(this.outbox.within(tx, causeOf(operation)), ended);
+    await this.answer(tx, operation, (ctx, one) => sayFailed(ctx, one, failure));
   }
 
   async refused(tx: Transaction, operation: Operation, refusal: Failure): Promise<void> {
