@@ -16,8 +16,10 @@ afterAll(() => mesh?.stop());
 
 const key = 'instance.provisioning-cancel-requested.v1';
 
+const cancelRequest = (instanceId: string) => mesh.lifecycleRequest(key, { instanceId, reason: 'not wanted any more' });
+
 async function cancel(instanceId: string) {
-  const request = mesh.cancelRequest(instanceId);
+  const request = cancelRequest(instanceId);
   await mesh.publish(request, { key, as: 'lifecycle' });
   return request;
 }
@@ -132,10 +134,30 @@ test('a cancelling is said once, names its request at the end, and whoever cance
   await expectNothingLeft(instanceId);
 });
 
+test('one that failed beside a stranger’s database is removed, and the stranger’s is left alone', async () => {
+  await mesh.services.kill('provisioner');
+  // Not one of those for which a spare waits.
+  const request = mesh.request('beside-a-stranger', { plan: 'starter' });
+  const { instanceId } = request.data;
+  await mesh.publish(request);
+  const placed = await waitFor('its place', () => mesh.said('instance.placed.v1', instanceId)[0]);
+  const { database } = footprintNames(mesh.name, placed.envelope.data.footprintId);
+  await mesh.sql(`CREATE DATABASE "${database}"`);
+  try {
+    await mesh.services.start('provisioner');
+    const failed = () => mesh.said('instance.provisioning-failed.v1', instanceId)[0];
+    await mesh.explained(waitFor('it to be given up', failed, { timeoutMs: 60_000 }));
+    await cancel(instanceId);
+    await terminated(instanceId);
+    const left = `SELECT datname AS name FROM pg_database WHERE datname = $1 UNION ALL SELECT rolname FROM pg_roles WHERE rolname = $1`;
+    expect(await mesh.sql(left, [database])).toEqual([{ name: database }]);
+  } finally {
+    await mesh.sql(`DROP DATABASE "${database}"`);
+  }
+});
+
 test('the broker lets nobody but lifecycle cancel', async () => {
   const request = mesh.request('not-yours');
   for (const as of ['signup', 'capacity-planner', 'api-gateway'] as const)
-    await expect(mesh.publish(mesh.cancelRequest(request.data.instanceId), { key, as })).rejects.toThrow(
-      /ACCESS_REFUSED/,
-    );
+    await expect(mesh.publish(cancelRequest(request.data.instanceId), { key, as })).rejects.toThrow(/ACCESS_REFUSED/);
 });

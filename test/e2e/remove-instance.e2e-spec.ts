@@ -93,12 +93,70 @@ test.each([
   ['without a backup', { backupId: undefined }, /without a verified backup/],
   ['for another instance', { instanceId: newId() }, /belongs to another instance/],
   ['for a footprint nobody knows', { footprintId: newId() }, /not known here/],
+  ['with a database that is another’s', { database: 'postgres' }, /database postgres is not one of footprint/],
+  ['with a Secret that is another’s', { secrets: ['mesh-tls'] }, /Secret mesh-tls is not one of footprint/],
 ])('an approval %s is parked and destroys nothing', async (_, change, reason) => {
   const ready = await makeInstance(`kept-${newId().slice(-6)}`);
   const message = mesh.purgeApproval(ready, change);
   await mesh.publish(message, { key, as: 'lifecycle' });
   expect(await parkedError(message.id)).toMatch(reason);
   expect(await isWhole(ready)).toBe(true);
+});
+
+/** A copy of its database, as an upgrade makes it, with a mark. */
+async function copyDatabase({ database }: Ready, copy: string, mark: { mesh: string; footprint: string }) {
+  const owner = `${mesh.name}_shard`;
+  await mesh.sql(`CREATE DATABASE "${copy}" TEMPLATE "${database}" OWNER "${owner}"`);
+  const comment = JSON.stringify({ ...mark, epoch: 1, state: 'owned' });
+  await mesh.sql(`COMMENT ON DATABASE "${copy}" IS '${comment}'`);
+}
+
+const databasesOf = async ({ database }: Ready) =>
+  (
+    await mesh.sql<{ name: string }>(
+      `SELECT datname AS name FROM pg_database WHERE starts_with(datname, $1)
+       UNION ALL SELECT 'role' FROM pg_roles WHERE rolname = $1 ORDER BY name`,
+      [database],
+    )
+  ).map(({ name }) => name);
+
+test('a purge after an upgrade also takes the database that lives now, and every version of the Secret', async () => {
+  const ready = await makeInstance('upgraded');
+  const { database, namespace, volumeClaim, footprintId } = ready;
+  const live = `${database}_2`;
+  await copyDatabase(ready, live, { mesh: mesh.name, footprint: footprintId });
+  const secrets = [1, 2].map((version) => `${volumeClaim}-v${version}`);
+  const second = { apiVersion: 'v1', kind: 'Secret', metadata: { name: secrets[1]!, namespace } };
+  await mesh.cluster.create(second, 'test');
+  // Its role is still named in the rights of what is not its own.
+  await mesh.sql(`GRANT CONNECT ON DATABASE "${mesh.name}_tpl_18_apps_en_us" TO "${database}"`);
+  const approval = mesh.purgeApproval(ready, { database: live, secrets });
+  await mesh.publish(approval, { key, as: 'lifecycle' });
+  const said = () => mesh.said('instance.terminated.v1', ready.instanceId)[0];
+  await mesh.explained(waitFor('the end', said, { timeoutMs: 60_000 }));
+  expect(await databasesOf(ready)).toEqual([]);
+  for (const name of secrets) expect(await mesh.cluster.get({ kind: 'Secret', name, namespace })).toBeUndefined();
+});
+
+test('a database with a stranger’s mark stays, and so does all that is left of the instance, and it is said why', async () => {
+  const ready = await makeInstance('mistaken');
+  const { database, footprintId } = ready;
+  const strange = `${database}_3`;
+  await copyDatabase(ready, strange, { mesh: mesh.name, footprint: newId() });
+  const approval = mesh.purgeApproval(ready, { database: strange });
+  await mesh.publish(approval, { key, as: 'lifecycle' });
+  await waitFor('the reason', async () => {
+    const [job] = await mesh.sql<{ last_error: string | null }>(
+      `SELECT last_error FROM provisioner.job WHERE kind = 'footprint' AND key = $1`,
+      [footprintId],
+    );
+    return job?.last_error?.includes(`a database ${strange} exists and does not carry the mark`);
+  });
+  expect(await databasesOf(ready)).toEqual(['role', database, strange]);
+  expect(mesh.said('instance.terminated.v1', ready.instanceId)).toEqual([]);
+  await mesh.sql(`DROP DATABASE "${strange}"`);
+  const said = () => mesh.said('instance.terminated.v1', ready.instanceId)[0];
+  await mesh.explained(waitFor('the end', said, { timeoutMs: 120_000 }));
 });
 
 test('an approval that comes twice is one removal', async () => {

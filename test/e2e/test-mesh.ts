@@ -24,7 +24,14 @@ import { stackEnvironment } from './config.js';
 export interface Heard {
   readonly key: string;
   readonly publisher: string;
-  readonly envelope: { id: string; subject?: string; sequence?: number; traceparent?: string; data: Said };
+  readonly envelope: {
+    id: string;
+    causationid?: string;
+    subject?: string;
+    sequence?: number;
+    traceparent?: string;
+    data: Said;
+  };
 }
 
 /** Any message's data, as a stranger reads it: by the names of its fields. */
@@ -177,16 +184,10 @@ export class TestMesh {
     };
   }
 
-  /** Lifecycle does not want an instance that is not Ready yet; its broker user publishes it. */
-  cancelRequest(instanceId: string) {
-    return {
-      specversion: '1.0',
-      id: newId(),
-      source: 'lifecycle',
-      type: 'mesh.instance.provisioning-cancel-requested.v1',
-      time: new Date().toISOString(),
-      data: { instanceId, reason: 'not wanted any more' },
-    };
+  /** What lifecycle asks of another service, as its service will publish it under its own broker user. */
+  lifecycleRequest(key: string, data: Record<string, unknown>) {
+    const time = new Date().toISOString();
+    return { specversion: '1.0', id: newId(), source: 'lifecycle', type: `mesh.${key}`, time, data };
   }
 
   /** Lifecycle's word on an instance, as its service will publish it. `change` is of the data, but for the sequence. */

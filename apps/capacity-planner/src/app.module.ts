@@ -3,6 +3,7 @@ import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
+import { ChangePlacementHandler } from './application/change-placement.handler.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
 import { NoteSpareHandler } from './application/note-spare.handler.js';
 import { PlaceInstanceHandler } from './application/place-instance.handler.js';
@@ -21,10 +22,12 @@ import {
 import { ReconcileCell } from './application/reconcile-cell.js';
 import { ReconcileSpares } from './application/reconcile-spares.js';
 import { ReconcileWaiting } from './application/reconcile-waiting.js';
+import { ReleaseHostHandler } from './application/release-host.handler.js';
 import { ReleasePlacementHandler } from './application/release-placement.handler.js';
 import { ReleaseSpareHandler } from './application/release-spare.handler.js';
 import { RenewCells } from './application/renew-cells.js';
 import { ReportCell } from './application/report-cell.js';
+import { ReserveHostHandler } from './application/reserve-host.handler.js';
 import { Retirement } from './application/retirement.js';
 import type { Config } from './config.js';
 import { plannerJobs } from './entrypoints/jobs.js';
@@ -33,7 +36,7 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { HostNameRepository } from './infrastructure/host-name.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PlacementEntity, PlacementRepository } from './infrastructure/placement.repository.js';
-import { Planner1764000000010, Planner1764000000040 } from './infrastructure/planner.migration.js';
+import { plannerMigrations } from './infrastructure/planner.migration.js';
 import {
   CellRepository,
   DatabaseShardRepository,
@@ -67,7 +70,7 @@ export class AppModule {
           schema: 'capacity_planner',
           applicationName: `${config.MESH_NAME} capacity-planner`,
           entities: [PlacementEntity],
-          migrations: [...jobsMigrations, ...messagingMigrations, Planner1764000000010, Planner1764000000040],
+          migrations: [...jobsMigrations, ...messagingMigrations, ...plannerMigrations],
         }),
         MessagingModule.forService({
           service: 'capacity-planner',
@@ -105,6 +108,9 @@ export class AppModule {
         plannerJobs(config.MESH_JOB_LEASE, log),
         ShardSettings,
         PlaceInstanceHandler,
+        ChangePlacementHandler,
+        ReserveHostHandler,
+        ReleaseHostHandler,
         LearnTemplateHandler,
         ReleasePlacementHandler,
         NoteSpareHandler,

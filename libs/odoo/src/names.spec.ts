@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { footprintNames, labelValue } from './names.js';
+import { footprintNames, isDatabaseOf, isSecretOf, labelValue } from './names.js';
 
 const id = '0199f3c2-79d0-7aa2-8a15-6f2d3b9c0e11';
 const object = 'o0199f3c279d07aa28a156f2d3b9c0e11';
@@ -51,6 +51,27 @@ describe('names of a footprint', () => {
         expect(names.secret).toMatch(/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/);
       }),
     );
+  });
+});
+
+describe('what belongs to a footprint', () => {
+  const names = footprintNames('mesh', id);
+
+  it.each(['', '_1', '_42'])('is a database called as its own with %j behind', (end) => {
+    expect(isDatabaseOf(names.database, `${names.database}${end}`)).toBe(true);
+  });
+
+  it.each(['_', '_0', '_01', '_x', '_1_1', '1', '_1\n'])('is no database called as its own with %j behind', (end) => {
+    expect(isDatabaseOf(names.database, `${names.database}${end}`)).toBe(false);
+  });
+
+  it('is a Secret in any version, and nobody else’s', () => {
+    expect([1, 2, 12].map((version) => isSecretOf(names, footprintNames('mesh', id, version).secret))).toEqual([
+      ...[true, true, true],
+    ]);
+    for (const secret of ['', object, `${object}-v`, `${object}-v0`, `${object}-v1x`, 'mesh-tls', `x${object}-v1`])
+      expect(isSecretOf(names, secret)).toBe(false);
+    expect(isDatabaseOf(names.database, 'postgres')).toBe(false);
   });
 });
 

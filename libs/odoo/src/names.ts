@@ -25,6 +25,16 @@ export function footprintNames(meshName: string, footprintId: string, secretVers
   return { object, secret: `${object}-v${secretVersion}`, database, role: database };
 }
 
+/** Whether it is a footprint's own database, or the name of a numbered copy of that, as an upgrade makes: `<own>_<n>`. */
+export function isDatabaseOf(own: string, database: string): boolean {
+  return database.startsWith(own) && /^(_[1-9][0-9]{0,8})?$/.test(database.slice(own.length));
+}
+
+/** Whether it is a Secret of the footprint, in whatever version. */
+export function isSecretOf({ object }: Pick<FootprintNames, 'object'>, secret: string): boolean {
+  return secret.startsWith(`${object}-v`) && /^[1-9][0-9]{0,8}$/.test(secret.slice(`${object}-v`.length));
+}
+
 /** Everything global begins with it: a DNS label, short enough for a database's name to begin with it. Throws. */
 export function checkedMeshName(meshName: string): string {
   if (!/^[a-z](?:[a-z0-9-]{0,27}[a-z0-9])?$/.test(meshName))

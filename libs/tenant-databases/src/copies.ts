@@ -1,6 +1,7 @@
+import { isDatabaseOf } from '#odoo/index.js';
 import { TenantDatabaseError } from './errors.js';
 import { databaseState, findIn, foreign, roleState, type Tenant } from './found.js';
-import { checkTenantName, isDatabaseOf, quoteName } from './identifiers.js';
+import { checkTenantName, quoteName } from './identifiers.js';
 import type { Fence, Session, Shard } from './shard.js';
 import { markDatabase, openToTenant } from './tenant.js';
 

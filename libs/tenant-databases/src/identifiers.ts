@@ -17,8 +17,3 @@ export function checkTenantName(name: string): string {
     throw new Error(`not the name of a tenant database: ${JSON.stringify(name)}`);
   return name;
 }
-
-/** A tenant's databases: its own, which bears its name, and numbered copies of that, `<name>_<n>`. */
-export function isDatabaseOf(tenant: string, database: string): boolean {
-  return database.startsWith(tenant) && /^(_[1-9][0-9]{0,8})?$/.test(database.slice(tenant.length));
-}

@@ -1,4 +1,5 @@
 export * from './copies.js';
+export * from './drop-tenant.js';
 export * from './errors.js';
 export * from './fencing.js';
 export * from './personalise.js';

@@ -150,10 +150,11 @@ export class Shard {
         [tenant],
       );
     }
-    // And inside the tenant's database, where it may hold rows.
+    // And inside the tenant's database and its copies, where it may hold rows.
     fence();
     await session.query(
-      `SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user`,
+      `SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
+       WHERE (datname = $1 OR starts_with(datname, $1 || '_')) AND usename = current_user`,
       [tenant],
     );
   }

@@ -152,33 +152,3 @@ export async function markDatabase(
   const text = writeMark({ mesh: shard.meshName, footprint: tenant.footprintId, epoch: tenant.epoch, state });
   await session.query(`COMMENT ON DATABASE ${quoteName(database)} IS ${quoteText(text)}`);
 }
-
-/**
- * Destroys the tenant's database and role. Only with our mark of this very footprint; a name that is gone already is no
- * error. The connections are ended first, and nobody new gets in.
- */
-export async function dropTenant(shard: Shard, tenant: Tenant, fence?: Fence): Promise<void> {
-  const name = quoteName(checkTenantName(tenant.name));
-  await shard.exclusively(
-    tenant.name,
-    async (session) => {
-      const found = await findIn(session, tenant);
-      if (databaseState(shard, tenant, found) === 'foreign') throw foreign('database', tenant);
-      if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
-      if (found.database_there) {
-        await session.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
-        await session.query(`DROP DATABASE ${name} WITH (FORCE)`);
-      }
-      if (found.role_there) {
-        try {
-          await session.query(`DROP ROLE ${name}`);
-        } catch (error) {
-          const { code, message } = error as { code?: string; message: string };
-          if (code === '2BP01') throw new TenantDatabaseError('ROLE_OWNS_MORE', message, false);
-          throw error;
-        }
-      }
-    },
-    fence,
-  );
-}

@@ -3,7 +3,7 @@ import { InstanceRefused, InstanceRequested, type PayloadOf } from '#contracts/i
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { findPlan, planNames } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { faultOfSlug } from '../domain/host-name.js';
+import { faultOfSlug, slugTaken } from '../domain/host-name.js';
 import { type Placement, type Specification, sameSpecification } from '../domain/placement.js';
 import { templatesFor } from '../domain/template-choice.js';
 import { lookAgainMs, PlacingService, type Refusal } from './placing.js';
@@ -46,6 +46,7 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
       state: 'waiting',
       waitsFor: null,
       host,
+      plan: null,
       footprintId: null,
       cell: null,
       databaseShard: null,
@@ -70,8 +71,7 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
   }
 
   private async claimHost(ctx: ConsumeContext, host: string, instanceId: string): Promise<Refusal | undefined> {
-    if (await this.hosts.take(ctx, host, instanceId)) return undefined;
-    return { code: 'slug-taken', message: 'another instance has this name, or had it until recently' };
+    return (await this.hosts.take(ctx, host, instanceId)) ? undefined : slugTaken;
   }
 
   private async refuse(ctx: ConsumeContext, instanceId: string, refusal: Refusal): Promise<void> {

@@ -127,9 +127,10 @@ export class PlacingService {
   ): Promise<void> {
     const { instanceId, requestId, specification, host } = waiting;
     const { footprintId, cell } = place;
-    const placed = { state: 'placed', waitsFor: null, footprintId, cell, databaseShard } as const;
+    const accepted = findPlan(specification.plan)!;
+    const plan = { name: accepted.name, version: accepted.version };
+    const placed = { state: 'placed', waitsFor: null, plan, footprintId, cell, databaseShard } as const;
     await this.placements.save(ctx, { ...waiting, ...placed });
-    const plan = findPlan(specification.plan)!;
     await ctx.publish(InstancePlaced, {
       instanceId,
       requestId,
@@ -138,7 +139,7 @@ export class PlacingService {
       databaseShard,
       template: { image, version, bundle, language, database },
       host,
-      plan: { name: plan.name, version: plan.version },
+      plan,
     });
   }
 

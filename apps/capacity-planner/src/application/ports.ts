@@ -1,5 +1,6 @@
 import type { PayloadOf, TemplatePublished } from '#contracts/index.js';
 import type { Transaction } from '#persistence/index.js';
+import type { HeldName } from '../domain/host-name.js';
 import type { Cell, Placement } from '../domain/placement.js';
 import type { Spare, SpareWish } from '../domain/spares.js';
 import type { Template } from '../domain/template-choice.js';
@@ -16,6 +17,8 @@ export abstract class Placements {
 }
 
 export abstract class HostNames {
+  /** All names of the instance, those that rest after it too; what it took last comes first. */
+  abstract of(tx: Transaction, instanceId: string): Promise<HeldName[]>;
   /** False: another instance has it, or it rests after one. */
   abstract take(tx: Transaction, host: string, instanceId: string): Promise<boolean>;
   abstract rest(tx: Transaction, host: string, instanceId: string, days: number): Promise<void>;

@@ -5,7 +5,7 @@ import { JobQueue } from '#persistence/index.js';
 import { restDays } from '../domain/host-name.js';
 import { Cells, DatabaseShards, HostNames, Placements } from './ports.js';
 
-/** An instance came to its end: its place is free, and its host name rests. */
+/** An instance came to its end: its place is free, and its host names rest. */
 @Injectable()
 export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTerminated> {
   constructor(
@@ -24,8 +24,11 @@ export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTermi
     await this.placements.save(ctx, { ...placement, state: 'ended' });
     await this.cells.givePlaceBack(ctx, placement.cell!);
     await this.shards.giveDatabaseBack(ctx, placement.databaseShard!);
-    await this.hosts.rest(ctx, placement.host, instanceId, restDays);
-    await ctx.publish(HostReleased, { host: placement.host, instanceId });
+    for (const { host, rests } of await this.hosts.of(ctx, instanceId)) {
+      if (rests) continue;
+      await this.hosts.rest(ctx, host, instanceId, restDays);
+      await ctx.publish(HostReleased, { host, instanceId });
+    }
     await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements' });
   }
 }

@@ -19,5 +19,38 @@ export function faultOfSlug(slug: string): { code: 'slug-not-a-label' | 'slug-re
   return undefined;
 }
 
+export const slugTaken = {
+  code: 'slug-taken',
+  message: 'another instance has this name, or had it until recently',
+} as const;
+
 /** A host name that became free rests this long, so that old links and cookies do not reach a new customer. */
 export const restDays = 30;
+
+export interface HeldName {
+  readonly host: string;
+  /** It was given up, and nobody else may have it yet. */
+  readonly rests: boolean;
+}
+
+export type Release =
+  /** `main`: what the instance is called from then on. */
+  | { readonly kind: 'release'; readonly main: string }
+  /** It was given up before. */
+  | { readonly kind: 'released' }
+  | { readonly kind: 'impossible'; readonly why: string };
+
+/**
+ * What it means that an instance gives a name up.
+ * @param main what it is called. @param names all of its, the last one taken first.
+ */
+export function releaseOf(host: string, main: string, names: readonly HeldName[]): Release {
+  const found = names.find((one) => one.host === host);
+  if (!found) return { kind: 'impossible', why: 'it is not one of the names of this instance' };
+  if (found.rests) return { kind: 'released' };
+  if (host !== main) return { kind: 'release', main };
+  const other = names.find((one) => one.host !== host && !one.rests);
+  return other
+    ? { kind: 'release', main: other.host }
+    : { kind: 'impossible', why: 'it is the only name of this instance, which has not ended' };
+}

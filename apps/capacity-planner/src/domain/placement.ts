@@ -11,12 +11,28 @@ export interface Placement {
   readonly state: 'waiting' | 'placed' | 'ended';
   /** What was lacking when it was looked for last, in one word. */
   readonly waitsFor: string | null;
+  /** What it is called; while it is renamed it holds another name too. */
   readonly host: string;
+  /** Null where it was placed before this was kept, or is not yet: the one it was requested with. */
+  readonly plan: { readonly name: string; readonly version: number } | null;
   readonly footprintId: string | null;
   readonly cell: string | null;
   readonly databaseShard: string | null;
   readonly traceparent: string | null;
   readonly correlationId: string;
+}
+
+/** Why nothing is changed about an instance that is not placed. */
+export function notPlaced(placement: Placement | undefined): {
+  readonly code: 'not-placed';
+  readonly fault: 'user' | 'platform';
+  readonly message: string;
+} {
+  const code = 'not-placed';
+  // Its end may have come just before.
+  if (placement?.state === 'ended') return { code, fault: 'user', message: 'this instance has come to its end' };
+  // Who asks has heard of its place from us, or should not ask.
+  return { code, fault: 'platform', message: 'this instance has no place' };
 }
 
 /** A namespace on the cluster with database shards, room for `places` instances. */

@@ -1,13 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '#persistence/index.js';
 import { HostNames } from '../application/ports.js';
+import type { HeldName } from '../domain/host-name.js';
 
 @Injectable()
 export class HostNameRepository extends HostNames {
+  async of(tx: Transaction, instanceId: string): Promise<HeldName[]> {
+    return await tx.query<HeldName>(
+      `SELECT host, rests_until IS NOT NULL AS rests FROM host_name WHERE instance_id = $1 ORDER BY taken_at DESC, host`,
+      [instanceId],
+    );
+  }
+
   async take(tx: Transaction, host: string, instanceId: string): Promise<boolean> {
     const taken = await tx.query(
       `INSERT INTO host_name AS h (host, instance_id) VALUES ($1, $2)
-       ON CONFLICT (host) DO UPDATE SET instance_id = excluded.instance_id, rests_until = NULL
+       ON CONFLICT (host) DO UPDATE SET instance_id = excluded.instance_id, rests_until = NULL,
+         taken_at = now()
          WHERE h.instance_id = excluded.instance_id OR h.rests_until < now()
        RETURNING 1`,
       [host, instanceId],

@@ -14,6 +14,7 @@ export const PlacementEntity = new EntitySchema<Placement & { acceptedAt: Date }
     state: { type: 'text' },
     waitsFor: { name: 'waits_for', type: 'text', nullable: true },
     host: { type: 'text' },
+    plan: { type: 'jsonb', nullable: true },
     footprintId: { name: 'footprint_id', type: 'uuid', nullable: true },
     cell: { type: 'text', nullable: true },
     databaseShard: { name: 'database_shard', type: 'text', nullable: true },

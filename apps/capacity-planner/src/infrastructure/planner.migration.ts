@@ -94,3 +94,23 @@ export class Planner1764000000040 implements MigrationInterface {
     await runner.query('ALTER TABLE template DROP made_at');
   }
 }
+
+/** Plans change after the placing, and an instance that is renamed has two names. */
+export class Planner1764000000050 implements MigrationInterface {
+  readonly name = 'Planner1764000000050';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE placement ADD plan jsonb');
+    await runner.query('ALTER TABLE host_name ADD taken_at timestamptz NOT NULL DEFAULT now()');
+    await runner.query('CREATE INDEX host_name_instance ON host_name (instance_id)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE placement DROP plan');
+    await runner.query('ALTER TABLE host_name DROP taken_at');
+    await runner.query('DROP INDEX host_name_instance');
+  }
+}
+
+/** In this order. */
+export const plannerMigrations = [Planner1764000000010, Planner1764000000040, Planner1764000000050] as const;

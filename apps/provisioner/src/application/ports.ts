@@ -37,7 +37,7 @@ export abstract class Cluster {
   abstract remains(footprint: Footprint): Promise<Remains['cluster']>;
   /** Takes the workload down; the pod ends in its own time. */
   abstract removeWorkload(footprint: Footprint, fence: Fence): Promise<void>;
-  /** The claim, its volume (whose class says Retain) and the Secret. */
+  /** The claim, its volume (whose class says Retain) and the Secrets. */
   abstract removeVolume(footprint: Footprint, fence: Fence): Promise<void>;
 }
 
@@ -49,6 +49,8 @@ export abstract class TenantShards {
   abstract personalise(footprint: Footprint, fence: Fence): Promise<void>;
   /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
+  abstract remains(footprint: Footprint): Promise<Remains['shard']>;
+  /** All databases of the footprint, and its role. Nothing is removed where an approval names what is not the footprint's. */
   abstract remove(footprint: Footprint, fence: Fence): Promise<void>;
   /** What instances can be made of, on all shards. */
   abstract templates(): Promise<readonly { readonly databaseShard: string; readonly template: Template }[]>;

@@ -24,8 +24,7 @@ export class RemoveFootprint {
     this.cluster.watch(footprint.placed.namespace);
     let acted = false;
     while (!lease.signal.aborted) {
-      const [cluster, onShard] = await Promise.all([this.cluster.remains(footprint), this.shards.observe(footprint)]);
-      const shard = { role: onShard.role === 'ours', database: !['absent', 'foreign'].includes(onShard.database) };
+      const [cluster, shard] = await Promise.all([this.cluster.remains(footprint), this.shards.remains(footprint)]);
       const removal = nextRemoval({ cluster, shard });
       if (!removal) return await this.announceRemoved(lease, footprint);
       if (removal.kind === 'wait') {

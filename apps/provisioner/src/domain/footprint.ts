@@ -43,6 +43,10 @@ export interface Approval {
   readonly approvalId: string;
   /** RFC 3339; a cancelling does not expire. */
   readonly expiresAt?: string | undefined;
+  /** The database that lived, if it is not the first one: a copy of that. */
+  readonly database?: string | undefined;
+  /** Secrets beside the first one. */
+  readonly secrets?: readonly string[] | undefined;
 }
 
 export function isSpare({ instanceId }: Footprint): boolean {

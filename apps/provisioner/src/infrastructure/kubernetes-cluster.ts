@@ -6,6 +6,7 @@ import { AlreadyExists, KubernetesClient, type KubernetesObject, type ObjectRef 
 import { Log } from '#observability/index.js';
 import {
   deploymentManifest,
+  type FootprintNames,
   type FootprintSpec,
   footprintNames,
   ingressRouteManifest,
@@ -146,7 +147,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   async remains(footprint: Footprint): Promise<Remains['cluster']> {
     const { names, namespace } = this.specOf(footprint);
     const selector = `${labelNames.footprint}=${footprint.footprintId}`;
-    const [workload, pods, claim, secret] = await Promise.all([
+    const [workload, pods, claim, secrets] = await Promise.all([
       Promise.all(kindsOfWorkload.map((kind) => this.client.get({ kind, name: names.object, namespace }))),
       this.client.list<V1Pod & KubernetesObject>('Pod', namespace, selector),
       this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
@@ -154,12 +155,12 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
         name: names.object,
         namespace,
       }),
-      this.client.get({ kind: 'Secret', name: names.secret, namespace }),
+      Promise.all(secretsOf(footprint, names).map((name) => this.client.get({ kind: 'Secret', name, namespace }))),
     ]);
     return {
       workload: workload.some((object) => object !== undefined),
       pods: pods.length,
-      volume: claim !== undefined || secret !== undefined,
+      volume: claim !== undefined || secrets.some((secret) => secret !== undefined),
       binding: isBinding(claim),
     };
   }
@@ -179,7 +180,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       await this.client.merge(volume, { spec: { persistentVolumeReclaimPolicy: 'Delete' } }, fieldManager, { fence });
     }
     await this.remove(ref, fence);
-    await this.remove({ kind: 'Secret', name: names.secret, namespace }, fence);
+    for (const name of secretsOf(footprint, names)) await this.remove({ kind: 'Secret', name, namespace }, fence);
   }
 
   onApplicationShutdown(): void {
@@ -226,4 +227,8 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 function isBinding(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefined): boolean {
   if (volumeState(claim) !== 'pending') return false;
   return Date.now() - new Date(claim!.metadata!.creationTimestamp!).getTime() < volumeIsMadeWithinMs;
+}
+
+function secretsOf({ approval }: Footprint, { secret }: FootprintNames): string[] {
+  return [...new Set([secret, ...(approval?.secrets ?? [])])];
 }

@@ -9,6 +9,7 @@ import {
   listTemplates,
   observeTenant,
   personalise,
+  remainsOfTenant,
   type Shard,
   type Template,
   type Tenant,
@@ -16,6 +17,7 @@ import {
 } from '#tenant-databases/index.js';
 import { type Fence, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
+import type { Remains } from '../domain/next-removal.js';
 
 /** The shards this provisioner was told of, by name. */
 @Injectable()
@@ -75,8 +77,17 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
     return known ?? (await this.on(footprint, (shard) => uuidOf(shard, this.tenantOf(footprint))));
   }
 
+  async remains(footprint: Footprint): Promise<Remains['shard']> {
+    const named = databasesNamed(footprint);
+    const { role, databases } = await this.on(footprint, (shard) =>
+      remainsOfTenant(shard, this.tenantOf(footprint), named),
+    );
+    return { role, database: databases.length > 0 };
+  }
+
   async remove(footprint: Footprint, fence: Fence): Promise<void> {
-    await this.on(footprint, (shard) => dropTenant(shard, this.tenantOf(footprint), fence));
+    const named = databasesNamed(footprint);
+    await this.on(footprint, (shard) => dropTenant(shard, this.tenantOf(footprint), fence, named));
   }
 
   async templates(): Promise<{ readonly databaseShard: string; readonly template: Template }[]> {
@@ -103,4 +114,9 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
   private tenantOf({ footprintId, epoch }: Footprint): Tenant {
     return { name: footprintNames(this.settings.meshName, footprintId).database, footprintId, epoch };
   }
+}
+
+/** What has to be this footprint's. One that failed because a stranger has its name is removed beside that. */
+function databasesNamed({ approval }: Footprint): string[] {
+  return approval?.database ? [approval.database] : [];
 }
