@@ -11,6 +11,7 @@ import { ReconcileInstance } from './application/reconcile-instance.js';
 import { RefuseUnknown } from './application/refuse-unknown.js';
 import * as requests from './application/request-operation.handlers.js';
 import { RequestOperation } from './application/request-operation.js';
+import { SeeToDates } from './application/see-to-dates.js';
 import type { Config } from './config.js';
 import { faultsOf, transitions } from './domain/state-table.js';
 import { lifecycleJobs } from './entrypoints/jobs.js';
@@ -37,7 +38,10 @@ export class AppModule {
         up: config.MESH_START_DEADLINE,
         down: config.MESH_STOP_DEADLINE,
         answer: config.MESH_START_DEADLINE,
+        backup: config.MESH_BACKUP_DEADLINE,
+        update: config.MESH_UPDATE_DEADLINE,
       },
+      keepMs: config.MESH_KEEP_OLD,
       graceMs: config.MESH_TERMINATION_GRACE,
       unknownForMs: config.MESH_UNKNOWN_FOR,
     };
@@ -78,6 +82,7 @@ export class AppModule {
         EndOperation,
         RequestOperation,
         FootprintStages,
+        SeeToDates,
         ReconcileInstance,
         RefuseUnknown,
         lifecycleJobs(config.MESH_JOB_LEASE, log),

@@ -20,6 +20,17 @@ const Environment = z.object({
   MESH_START_DEADLINE: duration.default(10 * 60_000).pipe(upTo(24 * hour)),
   /** The same for a pod that does not end. */
   MESH_STOP_DEADLINE: duration.default(5 * 60_000).pipe(upTo(24 * hour)),
+  /** How long the backup before an upgrade may take. */
+  MESH_BACKUP_DEADLINE: duration.default(6 * hour).pipe(upTo(7 * 24 * hour)),
+  /** The same for Odoo's update of the copy. */
+  MESH_UPDATE_DEADLINE: duration.default(2 * hour).pipe(upTo(7 * 24 * hour)),
+  /** How long the database from before an upgrade is kept. */
+  MESH_KEEP_OLD: duration.default(48 * hour).pipe(
+    z
+      .number()
+      .min(0)
+      .max(365 * 24 * hour),
+  ),
   /** How long after its termination an instance can be had back, where the request names no date. */
   MESH_TERMINATION_GRACE: duration.default(14 * 24 * hour).pipe(
     z

@@ -1,4 +1,4 @@
-import type { V1Deployment, V1PersistentVolumeClaim } from '@kubernetes/client-node';
+import type { V1Deployment, V1Job, V1PersistentVolumeClaim } from '@kubernetes/client-node';
 import { type KubernetesClient, type KubernetesObject, Reflector } from '#kubernetes/index.js';
 import { labelNames } from '#odoo/index.js';
 import { volumeState, workloadState } from './observed.js';
@@ -22,6 +22,10 @@ const waitedFor = {
   },
   /** Only that it is gone. */
   Pod: () => '',
+  Job(object: KubernetesObject) {
+    const { succeeded, failed } = (object as V1Job & KubernetesObject).status ?? {};
+    return succeeded || failed ? 'ended' : '';
+  },
 } as const;
 
 /** Tells when something was seen in a cell that may be what somebody waits for. Nothing more: who is told looks himself. */

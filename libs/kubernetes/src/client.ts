@@ -178,6 +178,29 @@ export class KubernetesClient {
     return items;
   }
 
+  /**
+   * What a container of a pod has written, its last part when it is more than `limitBytes`. Throws as the others do; where
+   * the node does not answer that is a ServerFault.
+   */
+  async logs(
+    { name, namespace }: { readonly name: string; readonly namespace: string },
+    container: string,
+    { limitBytes, ...options }: CallOptions & { readonly limitBytes: number },
+  ): Promise<string> {
+    const ref = { kind: 'Pod', name, namespace };
+    const request = {
+      verb: 'logs',
+      method: 'GET' as const,
+      path: `${objectPath(ref)}/log?${new URLSearchParams({ container, tailLines: '2000' })}`,
+      kind: 'Pod',
+      object: describeRef(ref),
+      ...options,
+    };
+    const answer = await this.server.send(request);
+    if (answer.status >= 300) throw refusal(request, answer);
+    return answer.text.slice(-limitBytes);
+  }
+
   /** The raw stream of a watch, a JSON document per line. The caller ends it by the signal. */
   async watch(
     kind: string,

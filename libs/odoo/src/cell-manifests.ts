@@ -8,7 +8,7 @@ import type {
   V1Service,
 } from '@kubernetes/client-node';
 import type { CellSpec } from './cell.js';
-import { footprintRoleName } from './cluster-manifests.js';
+import { footprintRoleName, jobRoleName } from './cluster-manifests.js';
 import { edgeManifests } from './edge-manifests.js';
 import { labelNames, meshLabels } from './names.js';
 import { networkPolicySpecs } from './network-policies.js';
@@ -48,7 +48,8 @@ export function cellManifests(spec: CellSpec): CellManifest[] {
       }),
     ),
     ...edgeManifests(metadata(spec, edgeService), spec.edge),
-    roleBinding(spec),
+    roleBinding(spec, 'footprint-writers', footprintRoleName(spec.meshName), spec.footprintWriters),
+    roleBinding(spec, 'job-runners', jobRoleName(spec.meshName), spec.jobRunners ?? []),
   ];
 }
 
@@ -105,17 +106,18 @@ function resourceQuota(spec: CellSpec): Wire<V1ResourceQuota> {
   };
 }
 
-function roleBinding(spec: CellSpec): Wire<V1RoleBinding> {
+function roleBinding(
+  spec: CellSpec,
+  name: string,
+  role: string,
+  accounts: CellSpec['footprintWriters'],
+): Wire<V1RoleBinding> {
   return {
     apiVersion: 'rbac.authorization.k8s.io/v1',
     kind: 'RoleBinding',
-    metadata: metadata(spec, 'footprint-writers'),
-    roleRef: {
-      apiGroup: 'rbac.authorization.k8s.io',
-      kind: 'ClusterRole',
-      name: footprintRoleName(spec.meshName),
-    },
-    subjects: spec.footprintWriters.map(({ serviceAccount, namespace: home }) => ({
+    metadata: metadata(spec, name),
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+    subjects: accounts.map(({ serviceAccount, namespace: home }) => ({
       kind: 'ServiceAccount',
       name: serviceAccount,
       namespace: home,

@@ -8,6 +8,8 @@ export interface CellSpec {
   readonly places: number;
   /** The accounts of services that work in every cell: each gets the footprint role here. */
   readonly footprintWriters: readonly { readonly serviceAccount: string; readonly namespace: string }[];
+  /** The accounts of services that run Jobs here, beside that. */
+  readonly jobRunners?: CellSpec['footprintWriters'];
   /** Where the edge router lives; only it may reach an Odoo. */
   readonly ingressNamespace: string;
   /** The cluster's own networks (IPv4 CIDRs): an Odoo reaches the internet, but nothing in here beside what is named. */

@@ -3,6 +3,7 @@ import { meshLabels } from './names.js';
 import type { Wire } from './wire.js';
 
 export const footprintRoleName = (meshName: string) => `${meshName}-footprint-writer`;
+export const jobRoleName = (meshName: string) => `${meshName}-job-runner`;
 export const volumeRoleName = (meshName: string) => `${meshName}-volume-releaser`;
 export const cellRoleName = (meshName: string) => `${meshName}-cell-writer`;
 
@@ -27,6 +28,7 @@ export function clusterManifests(meshName: string): (Wire<V1PriorityClass> | Wir
     priority('instance-trial', 50_000, 'Odoo instances on trial'),
     priority('spare', 1_000, 'running spares: the first to give way'),
     role(footprintRoleName(meshName), footprintRules),
+    role(jobRoleName(meshName), jobRules),
     role(volumeRoleName(meshName), volumeRules),
     role(cellRoleName(meshName), cellRules(meshName)),
   ];
@@ -44,12 +46,18 @@ const footprintRules: readonly Wire<V1PolicyRule>[] = [
   { apiGroups: ['traefik.io'], resources: ['ingressroutes'], verbs: write },
 ];
 
+/** Bound in each cell beside the footprint role, for who works with Jobs: it reads their logs. */
+const jobRules: readonly Wire<V1PolicyRule>[] = [
+  { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get', 'list', 'watch', 'create', 'delete'] },
+  { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+];
+
 /** Bound cluster-wide: volumes have no namespace. One that is to go is marked so; nothing else may be done to any. */
 const volumeRules: readonly Wire<V1PolicyRule>[] = [
   { apiGroups: [''], resources: ['persistentvolumes'], verbs: ['get', 'patch'] },
 ];
 
-/** Bound cluster-wide to the planner. It can hand on the footprint role and no other. */
+/** Bound cluster-wide to the planner. It can hand on the two roles of a cell and no other. */
 function cellRules(meshName: string): readonly Wire<V1PolicyRule>[] {
   const verbs = ['get', 'create', 'patch'];
   return [
@@ -61,7 +69,7 @@ function cellRules(meshName: string): readonly Wire<V1PolicyRule>[] {
     {
       apiGroups: ['rbac.authorization.k8s.io'],
       resources: ['clusterroles'],
-      resourceNames: [footprintRoleName(meshName)],
+      resourceNames: [footprintRoleName(meshName), jobRoleName(meshName)],
       verbs: ['bind'],
     },
   ];

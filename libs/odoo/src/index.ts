@@ -12,4 +12,5 @@ export * from './odoo-conf.js';
 export * from './password.js';
 export * from './plans.js';
 export * from './traefik.js';
+export * from './upgrade-job.js';
 export * from './wire.js';

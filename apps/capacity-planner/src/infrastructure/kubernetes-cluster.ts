@@ -17,15 +17,14 @@ export class KubernetesCluster extends Cluster {
 
   async applyCell(cell: Cell, fence: () => void): Promise<void> {
     const { meshName, clusterNetworks, databases, ingressNamespace, edge } = this.settings;
+    const account = (serviceAccount: string) => ({ serviceAccount, namespace: `${meshName}-system` });
     const manifests = cellManifests({
       meshName,
       cell: cell.id,
       namespace: cell.namespace,
       places: cell.places,
-      footprintWriters: ['provisioner', 'lifecycle'].map((serviceAccount) => ({
-        serviceAccount,
-        namespace: `${meshName}-system`,
-      })),
+      footprintWriters: [account('provisioner'), account('lifecycle')],
+      jobRunners: [account('lifecycle')],
       ingressNamespace,
       clusterNetworks,
       databases,

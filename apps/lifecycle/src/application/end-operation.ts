@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { BackupRequested, type InstanceState, InstanceStateChanged, newId } from '#contracts/index.js';
+import { BackupRequested, InstanceStateChanged, newId } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Instance } from '../domain/instance.js';
+import { moved, takenBack, withoutWhatFailed } from '../domain/moving.js';
 import type { Failure, Operation } from '../domain/operation.js';
-import { nextState, type Trigger } from '../domain/state-table.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 import { causeOf, sayDone, sayFailed, sayRefused, stateFact } from './telling.js';
 
@@ -92,6 +92,11 @@ export class EndOperation {
         return moved(instance, kind, 'restarted');
       case 'resize':
         return { ...instance, reason: instance.state === 'running' ? 'resized' : instance.reason };
+      case 'upgrade': {
+        const { database, image } = operation.progress.before!;
+        const until = new Date(Date.now() + this.settings.keepMs).toISOString();
+        return { ...moved(instance, 'release', 'upgraded'), kept: { database, image, until } };
+      }
       case 'quiesce': {
         const { purpose, deadline } = input;
         const ran = operation.progress.from === 'running';
@@ -115,55 +120,4 @@ export class EndOperation {
     await ctx.publish(BackupRequested, { instanceId, backupId, why: 'final' });
     return { ...instance, reason: 'waits-for-final-backup', termination: { ...termination!, finalBackupId: backupId } };
   }
-}
-
-/** In the state that the table says; an instance for which it says none stays as it is. */
-export function moved(instance: Instance, on: Trigger, reason: string): Instance {
-  const to = nextState(instance, on);
-  return to === undefined ? instance : inState(instance, to, wordFor(instance, to, reason));
-}
-
-export function inState(instance: Instance, to: InstanceState, reason: string): Instance {
-  if (to === instance.state) return { ...instance, reason };
-  return { ...instance, state: to, previous: instance.state, reason, since: new Date() };
-}
-
-/** Who is suspended is so for the reason of the suspension, whatever brought it back there. */
-function wordFor({ suspension }: Instance, to: InstanceState, reason: string): string {
-  return to === 'suspended' && suspension ? suspension.why : reason;
-}
-
-/** What is so after one that failed was taken back. */
-function withoutWhatFailed(instance: Instance, { kind, progress }: Operation): Instance {
-  const { before, fellThrough } = progress;
-  const restored = before ? { ...instance, live: takenBack(instance, before) } : instance;
-  const reason = `${kind}-failed`;
-  const standsStill = (one: Instance): Instance => ({ ...moved(one, 'not running', reason), ownerWants: 'stopped' });
-  switch (kind) {
-    case 'start':
-    case 'restart':
-      return standsStill(restored);
-    case 'resume':
-      return standsStill({ ...restored, suspension: null });
-    case 'release':
-      return standsStill({ ...restored, quiesce: null });
-    case 'cancel-termination':
-      return standsStill({ ...restored, termination: null });
-    case 'resize':
-      return fellThrough ? standsStill(restored) : restored;
-    case 'quiesce':
-      return fellThrough ? standsStill(restored) : moved(restored, 'release', reason);
-    case 'terminate': {
-      const kept = { ...restored, termination: null };
-      return fellThrough ? standsStill(kept) : moved(kept, 'cancel-termination', reason);
-    }
-    case 'stop':
-    case 'suspend':
-      return { ...restored, reason };
-  }
-}
-
-/** As it was, but for what cannot be taken back: a volume stays as large as it is, and a version is never made twice. */
-export function takenBack({ live }: Instance, before: Instance['live']): Instance['live'] {
-  return { ...before, storageBytes: live.storageBytes, lastSecretVersion: live.lastSecretVersion };
 }

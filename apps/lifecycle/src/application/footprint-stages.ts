@@ -5,12 +5,13 @@ import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
 import { type Instance, planOf } from '../domain/instance.js';
 import { nextStep, type Seen } from '../domain/next-step.js';
-import type { Failure, Operation } from '../domain/operation.js';
+import type { Failure, Operation, Progress } from '../domain/operation.js';
+import { judge, lastOf } from '../domain/update-log.js';
 import { Cluster, Site, TenantShards } from './ports.js';
 
 export type StageOutcome =
-  | { readonly kind: 'done' }
-  | { readonly kind: 'failed'; readonly failure: Failure }
+  | { readonly kind: 'done'; readonly progress?: Progress }
+  | { readonly kind: 'failed'; readonly failure: Failure; readonly progress?: Progress }
   | {
       readonly kind: 'waits';
       readonly reason: string;
@@ -35,11 +36,22 @@ export class FootprintStages {
     lease: Lease,
     instance: Instance,
     operation: Operation,
-    stage: 'up' | 'down' | 'fit' | 'fence',
+    stage: 'up' | 'down' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy',
   ): Promise<StageOutcome> {
-    if (stage === 'fit') return await this.fit(lease, instance, operation);
-    if (stage === 'fence') return await this.fence(lease, instance, operation);
-    return await this.bring(lease, instance, operation, stage);
+    switch (stage) {
+      case 'fit':
+        return await this.fit(lease, instance, operation);
+      case 'fence':
+        return await this.fence(lease, instance, operation);
+      case 'copy':
+        return await this.copy(lease, instance, operation);
+      case 'update':
+        return await this.update(lease, instance, operation);
+      case 'tidy':
+        return await this.tidy(lease, instance, operation);
+      default:
+        return await this.bring(lease, instance, operation, stage);
+    }
   }
 
   private async bring(
@@ -97,6 +109,62 @@ export class FootprintStages {
     await this.act(lease, operation, 'fence: database', async () =>
       this.shards.fence(instance, await this.cluster.passwordOf(instance), lease.fence),
     );
+    return done;
+  }
+
+  /** The original is not touched from here on: whatever is changed is changed in the copy. */
+  private async copy(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    const from = operation.progress.before!.database;
+    await this.act(lease, operation, 'copy: database', () => this.shards.copyDatabase(instance, from, lease.fence));
+    await this.act(lease, operation, 'copy: secret', () =>
+      this.cluster.ensureSecret(instance, 'as before', lease.fence),
+    );
+    return done;
+  }
+
+  /** By its exit code and by its log: an update that ends with 0 may have left half of the customer's pages broken. */
+  private async update(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    const seen = await this.cluster.observeUpdate(instance);
+    if (seen === 'absent') {
+      const from = operation.progress.before!.database;
+      await this.act(lease, operation, 'update: job', () =>
+        this.cluster.startUpdate(instance, from, operation.input.modules ?? [], lease.fence),
+      );
+    }
+    if (seen === 'absent' || seen === 'runs')
+      return { kind: 'waits', reason: 'UpdateRuns', message: 'Odoo is updating the copy', acted: seen === 'absent' };
+    const log = await this.cluster.logOfUpdate(instance);
+    if (log === undefined) return { kind: 'done', progress: { warnings: ['a simulated node ran nothing'] } };
+    const { fault, warnings } = judge(log);
+    const failed = (code: string, message: string): StageOutcome => ({
+      kind: 'failed',
+      failure: { code, fault: 'platform', message },
+      progress: { log: lastOf(log), warnings },
+    });
+    if (seen === 'failed')
+      return failed('UPDATE_FAILED', fault ?? 'the update or the pages after it failed: see its log');
+    if (fault) return failed('UPDATE_NOT_GOOD', fault.slice(0, 1_000));
+    return { kind: 'done', progress: { warnings } };
+  }
+
+  private async tidy(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    let gone = false;
+    await this.act(lease, operation, 'tidy: jobs', async () => {
+      gone = await this.cluster.removeUpdates(instance, lease.fence);
+    });
+    if (!gone)
+      return {
+        kind: 'waits',
+        reason: 'UpdateStillThere',
+        message: 'the pod of the update has not ended',
+        soon: true,
+        acted: true,
+      };
+    const { failure, discarded } = operation.progress;
+    if (failure && discarded)
+      await this.act(lease, operation, 'tidy: database', () =>
+        this.shards.dropDatabase(instance, discarded, lease.fence),
+      );
     return done;
   }
 

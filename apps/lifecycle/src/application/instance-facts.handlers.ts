@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import {
+  BackupCompleted,
   BackupFailed,
   BackupVerified,
   InstancePlaced,
@@ -16,8 +17,9 @@ import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { type Instance, newborn } from '../domain/instance.js';
+import { moved } from '../domain/moving.js';
 import type { Failure } from '../domain/operation.js';
-import { EndOperation, moved } from './end-operation.js';
+import { EndOperation } from './end-operation.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 
 /** One short handler per fact: each says what it changes about an instance. */
@@ -209,6 +211,35 @@ async function answer(
   await jobs.ask(ctx, { kind: 'instance', key: instanceId, priority: 'interactive' });
 }
 
+/** The backup before an upgrade is there. */
+@Injectable()
+export class HearOfBackupHandler extends MessageHandler<typeof BackupCompleted> {
+  constructor(
+    private readonly operations: Operations,
+    private readonly instances: Instances,
+    private readonly jobs: JobQueue,
+  ) {
+    super();
+  }
+
+  async handle({ instanceId, backupId }: PayloadOf<typeof BackupCompleted>, ctx: ConsumeContext): Promise<void> {
+    if (!(await this.instances.lock(ctx, instanceId))) return;
+    await answerBackup(this.operations, this.jobs, ctx, { instanceId, backupId, answered: 'yes' });
+  }
+}
+
+async function answerBackup(
+  operations: Operations,
+  jobs: JobQueue,
+  ctx: ConsumeContext,
+  { instanceId, backupId, answered }: { instanceId: string; backupId: string; answered: 'yes' | Failure },
+): Promise<void> {
+  const active = (await operations.open(ctx, instanceId)).find((one) => one.status === 'active');
+  if (active?.progress.backupId !== backupId || active.progress.answered) return;
+  await operations.save(ctx, { ...active, progress: { ...active.progress, answered } });
+  await jobs.ask(ctx, { kind: 'instance', key: instanceId, priority: 'interactive' });
+}
+
 /** Only a backup that was restored and read back from off-site lets its instance be destroyed. */
 @Injectable()
 export class TrustBackupHandler extends MessageHandler<typeof BackupVerified> {
@@ -232,18 +263,22 @@ export class TrustBackupHandler extends MessageHandler<typeof BackupVerified> {
   }
 }
 
-/** A final backup that is not good is made again. */
+/** A final backup that is not good is made again; an upgrade without its backup does not go on. */
 @Injectable()
 export class DistrustBackupHandler extends MessageHandler<typeof BackupFailed> {
   constructor(
     private readonly instances: Instances,
+    private readonly operations: Operations,
     private readonly jobs: JobQueue,
   ) {
     super();
   }
 
-  async handle({ instanceId, backupId }: PayloadOf<typeof BackupFailed>, ctx: ConsumeContext): Promise<void> {
+  async handle(failed: PayloadOf<typeof BackupFailed>, ctx: ConsumeContext): Promise<void> {
+    const { instanceId, backupId, code, fault, message } = failed;
     const instance = await this.instances.lock(ctx, instanceId);
+    const answered = { code: 'BACKUP_FAILED', fault, message: `${code}: ${message}` };
+    await answerBackup(this.operations, this.jobs, ctx, { instanceId, backupId, answered });
     const { termination } = instance ?? {};
     if (instance?.state !== 'terminating' || termination?.finalBackupId !== backupId) return;
     const anew = { ...termination, finalBackupId: null, verifiedBackupId: null };

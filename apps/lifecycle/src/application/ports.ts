@@ -46,6 +46,16 @@ export abstract class Cluster {
   abstract applyRoute(instance: Instance, to: 'instance' | 'edge', seen: Seen, fence: Fence): Promise<void>;
   /** Lets the volume have what `live` says; never less than it has. */
   abstract growVolume(instance: Instance, fence: Fence): Promise<void>;
+  /**
+   * Has the copy updated: `live` says its database and image, `from` the database whose files it shares. Safe to repeat; a
+   * Job of this name that is there already stays as it is.
+   */
+  abstract startUpdate(instance: Instance, from: string, modules: readonly string[], fence: Fence): Promise<void>;
+  abstract observeUpdate(instance: Instance): Promise<'absent' | 'runs' | 'succeeded' | 'failed'>;
+  /** What update and smoke test have written; undefined: a simulated node ran nothing. */
+  abstract logOfUpdate(instance: Instance): Promise<string | undefined>;
+  /** @returns whether nothing is left of it, its pods neither. */
+  abstract removeUpdates(instance: Instance, fence: Fence): Promise<boolean>;
   /** Secrets of older versions than the last two. */
   abstract dropOldSecrets(instance: Instance, fence: Fence): Promise<void>;
 }
@@ -55,6 +65,10 @@ export abstract class TenantShards {
   abstract limitConnections(instance: Instance, connections: number, fence: Fence): Promise<void>;
   /** Resolves when this is the role's password and nobody is connected as it. */
   abstract fence(instance: Instance, password: string, fence: Fence): Promise<void>;
+  /** A second database beside `from`, the same as it, of the name that `live` says. */
+  abstract copyDatabase(instance: Instance, from: string, fence: Fence): Promise<void>;
+  /** Gone already is no error. Never the live one. */
+  abstract dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void>;
   /** Where an Odoo reaches its database. */
   abstract addressOf(instance: Instance): { readonly host: string; readonly port: number };
 }
@@ -72,7 +86,15 @@ export abstract class LifecycleSettings {
   abstract readonly routerUrl: string | undefined;
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
   /** How long each may take, in ms; time in which nobody could look does not count. */
-  abstract readonly deadlines: { readonly up: number; readonly down: number; readonly answer: number };
+  abstract readonly deadlines: {
+    readonly up: number;
+    readonly down: number;
+    readonly answer: number;
+    readonly backup: number;
+    readonly update: number;
+  };
+  /** How long what was before an upgrade is kept, in ms. */
+  abstract readonly keepMs: number;
   /** How long what is ended can be had back, in ms. */
   abstract readonly graceMs: number;
   /** How long a request for an instance that nobody knows is kept, in ms. */

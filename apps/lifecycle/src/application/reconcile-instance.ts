@@ -2,16 +2,17 @@ import { Injectable } from '@nestjs/common';
 import {
   BackupRequested,
   InstanceProvisioningCancelRequested,
-  InstancePurgeApproved,
   newId,
   PlacementChangeRequested,
 } from '#contracts/index.js';
 import { hidesTheWorld, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
-import { findPlan, footprintNames } from '#odoo/index.js';
+import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
+import { enter } from '../domain/entering.js';
 import type { Instance } from '../domain/instance.js';
+import { moved } from '../domain/moving.js';
 import {
   type Failure,
   isSo,
@@ -22,9 +23,10 @@ import {
   stagesOf,
 } from '../domain/operation.js';
 import { atOnce } from '../domain/state-table.js';
-import { EndOperation, moved, takenBack } from './end-operation.js';
+import { EndOperation } from './end-operation.js';
 import { FootprintStages, type StageOutcome } from './footprint-stages.js';
 import { Cluster, Instances, LifecycleSettings, Operations } from './ports.js';
+import { SeeToDates } from './see-to-dates.js';
 import { causeOf } from './telling.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
@@ -33,9 +35,6 @@ const lookAgainMs = 5_000;
 const askAgainMs = 250;
 /** A wait shorter than this is nobody's business. */
 const worthSayingMs = 2_000;
-/** How long an approval is good; the provisioner hears it within seconds. */
-const approvalMs = 15 * 60_000;
-
 /**
  * Does what is asked of an instance, one thing after the other: takes the operation under way a step further, begins the
  * next one when it has ended, and sees to what has its date. Every step may be repeated, so a run that dies anywhere is
@@ -49,6 +48,7 @@ export class ReconcileInstance {
     private readonly cluster: Cluster,
     private readonly stages: FootprintStages,
     private readonly end: EndOperation,
+    private readonly dates: SeeToDates,
     private readonly outbox: Outbox,
     private readonly settings: LifecycleSettings,
   ) {}
@@ -87,7 +87,7 @@ export class ReconcileInstance {
         acted = true;
         continue;
       }
-      const rest = await this.rest(lease, instance, open);
+      const rest = await this.dates.see(lease, instance, open);
       if (rest !== 'look again') return rest;
       acted = true;
     }
@@ -138,45 +138,9 @@ export class ReconcileInstance {
     return at ?? new Date(now.getTime() + this.settings.graceMs).toISOString();
   }
 
-  /** What is so from the beginning of a stage on. */
   private enter(instance: Instance, operation: Operation): readonly [Instance, Operation] {
-    const stage = stagesOf(operation, instance)[operation.stage];
-    const { asked: _, answered: __, epoch: ___, ...progress } = operation.progress;
-    const entered = { ...operation, progress, condition: null, ...timeSpentAtFirst(new Date()) };
-    switch (stage) {
-      case 'up':
-      case 'down': {
-        const epoch = instance.epoch + 1;
-        return [
-          { ...instance, epoch },
-          { ...entered, progress: { ...progress, epoch } },
-        ];
-      }
-      case 'fit': {
-        if (progress.failure) return [{ ...instance, live: takenBack(instance, progress.before!) }, entered];
-        const plan = findPlan(operation.input.plan!)!;
-        const { live } = instance;
-        const version = live.lastSecretVersion + 1;
-        const fitting = {
-          ...live,
-          plan: { name: plan.name, version: plan.version },
-          secretVersion: version,
-          lastSecretVersion: version,
-          storageBytes: Math.max(live.storageBytes, plan.storageBytes),
-        };
-        return [
-          { ...instance, live: fitting },
-          { ...entered, progress: { ...progress, before: live } },
-        ];
-      }
-      case 'fence': {
-        const version = instance.live.lastSecretVersion + 1;
-        const live = { ...instance.live, secretVersion: version, lastSecretVersion: version };
-        return [{ ...instance, live }, entered];
-      }
-      default:
-        return [instance, entered];
-    }
+    const { database } = footprintNames(this.settings.meshName, instance.live.footprintId);
+    return enter(instance, operation, new Date(), database);
   }
 
   /** A step further. @returns what it waits for; undefined: something has changed. */
@@ -194,11 +158,11 @@ export class ReconcileInstance {
     const outcome = await this.take(lease, instance, operation, stage);
     switch (outcome.kind) {
       case 'done': {
-        await this.advance(lease, operation, stages.length);
+        await this.advance(lease, operation, stages.length, outcome.progress);
         return undefined;
       }
       case 'failed': {
-        await this.turnBack(lease, operation, outcome.failure);
+        await this.turnBack(lease, operation, outcome.failure, outcome.progress);
         return undefined;
       }
       case 'waits': {
@@ -221,7 +185,12 @@ export class ReconcileInstance {
       case 'down':
       case 'fit':
       case 'fence':
+      case 'copy':
+      case 'update':
+      case 'tidy':
         return await this.stages.take(lease, instance, operation, stage);
+      case 'backup':
+        return await this.askForBackup(lease, operation);
       case 'room':
         return await this.askPlanner(lease, operation);
       case 'cancel':
@@ -238,6 +207,20 @@ export class ReconcileInstance {
         asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: operation.input.plan! }),
       }));
     return { kind: 'waits', reason: 'RoomAsked', message: 'the planner was asked for room', acted: !asked };
+  }
+
+  /** Without it nothing is touched. */
+  private async askForBackup(lease: Lease, operation: Operation): Promise<StageOutcome> {
+    const { backupId, answered } = operation.progress;
+    if (answered === 'yes') return { kind: 'done' };
+    if (answered) return { kind: 'failed', failure: answered };
+    if (!backupId)
+      await this.note(lease, operation, async (ctx, { instanceId }) => {
+        const id = newId();
+        await ctx.publish(BackupRequested, { instanceId, backupId: id, why: 'pre-upgrade' });
+        return { backupId: id };
+      });
+    return { kind: 'waits', reason: 'BackupAsked', message: 'its backup is being made', acted: !backupId };
   }
 
   /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */
@@ -265,21 +248,24 @@ export class ReconcileInstance {
   }
 
   /** To the next stage; after the last one it is over, in the same transaction. */
-  private async advance(lease: Lease, operation: Operation, stages: number): Promise<void> {
+  private async advance(lease: Lease, operation: Operation, stages: number, more: Progress = {}): Promise<void> {
     const stage = operation.stage + 1;
     if (stage >= stages) return await this.finish(lease, operation);
     await this.change(lease, operation, async (ctx, instance, current) => {
-      const [changed, entered] = this.enter(instance, { ...current, stage });
+      const progress = { ...current.progress, ...more };
+      const [changed, entered] = this.enter(instance, { ...current, stage, progress });
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
+      if (changed.state !== instance.state) await this.end.tellState(ctx, changed, entered);
     });
   }
 
   /** What was begun is taken back, stage by stage; what cannot even be taken back stands still. */
-  private async turnBack(lease: Lease, operation: Operation, failure: Failure): Promise<void> {
+  private async turnBack(lease: Lease, operation: Operation, failure: Failure, more: Progress = {}): Promise<void> {
     await this.change(lease, operation, async (ctx, instance, current) => {
-      const { progress } = current;
-      if (progress.fellThrough) return await this.end.failed(ctx, instance, current, progress.failure!);
+      const progress = { ...current.progress, ...more };
+      if (progress.fellThrough)
+        return await this.end.failed(ctx, instance, { ...current, progress }, progress.failure!);
       const back: Operation = {
         ...current,
         stage: 0,
@@ -290,122 +276,6 @@ export class ReconcileInstance {
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
     });
-  }
-
-  /** Nothing is under way. What has its date is seen to. */
-  private async rest(lease: Lease, instance: Instance, open: readonly Operation[]): Promise<Outcome | 'look again'> {
-    const { quiesce, state } = instance;
-    if (quiesce) {
-      const leftMs = Date.parse(quiesce.deadline) - Date.now();
-      if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
-      await this.releaseByItself(lease, instance);
-      return 'look again';
-    }
-    if (state === 'terminating' && open.length === 0) return await this.untilPurge(lease, instance);
-    if (state === 'purging') return await this.untilGone(lease, instance);
-    return 'done';
-  }
-
-  /** Its time has run out: the token is dead, and the instance runs again. */
-  private async releaseByItself(lease: Lease, { instanceId, quiesce }: Instance): Promise<void> {
-    const { token, operationId } = quiesce!;
-    await this.asInstance(lease, instanceId, async (ctx, instance) => {
-      if (instance.quiesce?.token !== token) return;
-      const now = new Date();
-      const asked = await this.operations.get(ctx, operationId);
-      await this.operations.save(ctx, {
-        operationId: newId(),
-        instanceId,
-        kind: 'release',
-        input: { token, expired: true },
-        requestedBy: 'lifecycle',
-        reason: 'its deadline has passed',
-        acceptedAt: now,
-        status: 'waiting',
-        mergedInto: null,
-        urgent: true,
-        stage: 0,
-        startedAt: null,
-        progress: {},
-        condition: null,
-        traceparent: asked?.traceparent ?? null,
-        correlationId: asked?.correlationId ?? operationId,
-        ...timeSpentAtFirst(now),
-      });
-    });
-  }
-
-  /** Destroyed after its date, and never without a backup that was verified off-site. */
-  private async untilPurge(
-    lease: Lease,
-    { instanceId, termination, everReady }: Instance,
-  ): Promise<Outcome | 'look again'> {
-    if (!everReady) return 'done';
-    const { purgeNotBefore, finalBackupId, verifiedBackupId } = termination!;
-    if (!finalBackupId) {
-      await this.askForFinalBackup(lease, instanceId);
-      return 'look again';
-    }
-    // Its fact hurries us.
-    if (!verifiedBackupId) return { again: 3_600_000 };
-    const leftMs = Date.parse(purgeNotBefore) - Date.now();
-    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
-    await this.asInstance(lease, instanceId, async (ctx, instance) => {
-      const open = await this.operations.open(ctx, instanceId);
-      // Whoever wants to keep it was quicker.
-      if (instance.state !== 'terminating' || open.length > 0) return;
-      const { verifiedBackupId: verified, purgeNotBefore: date } = instance.termination!;
-      if (!verified || Date.parse(date) > Date.now()) return;
-      await this.approve(ctx, moved(instance, 'purge approved', 'approved'));
-    });
-    return 'look again';
-  }
-
-  private async askForFinalBackup(lease: Lease, instanceId: string): Promise<void> {
-    await this.asInstance(lease, instanceId, async (ctx, instance) => {
-      if (instance.state !== 'terminating' || instance.termination?.finalBackupId) return;
-      const backupId = newId();
-      await ctx.publish(BackupRequested, { instanceId, backupId, why: 'final' });
-      const termination = { ...instance.termination!, finalBackupId: backupId };
-      await this.instances.save(ctx, { ...instance, termination });
-    });
-  }
-
-  /** From here on there is no way back. */
-  private async approve(ctx: PublishContext, instance: Instance): Promise<void> {
-    const { instanceId, live, placed, termination } = instance;
-    const approval = { approvalId: newId(), expiresAt: new Date(Date.now() + approvalMs).toISOString() };
-    const purging = { ...instance, termination: { ...termination!, approval } };
-    await this.instances.save(ctx, purging);
-    const secrets = Array.from(
-      { length: Math.min(live.lastSecretVersion, 16) },
-      (_, at) => footprintNames(this.settings.meshName, live.footprintId, live.lastSecretVersion - at).secret,
-    );
-    await ctx.publish(InstancePurgeApproved, {
-      instanceId,
-      footprintId: live.footprintId,
-      cell: placed.cell,
-      databaseShard: placed.databaseShard,
-      database: live.database,
-      backupId: termination!.verifiedBackupId!,
-      secrets,
-      ...approval,
-    });
-    await this.end.tellState(ctx, purging);
-  }
-
-  /** An approval that ran out before anybody acted on it is given again. */
-  private async untilGone(
-    lease: Lease,
-    { instanceId, termination, everReady }: Instance,
-  ): Promise<Outcome | 'look again'> {
-    if (!everReady || !termination?.approval) return 'done';
-    const leftMs = Date.parse(termination.approval.expiresAt) - Date.now();
-    if (leftMs > 0) return { again: leftMs };
-    await this.asInstance(lease, instanceId, async (ctx, instance) => {
-      if (instance.state === 'purging') await this.approve(ctx, instance);
-    });
-    return 'look again';
   }
 
   private async noteWait(
@@ -452,8 +322,10 @@ export class ReconcileInstance {
   }
 
   private deadlineOf(stage: Stage): number {
-    const { up, down, answer } = this.settings.deadlines;
+    const { up, down, answer, backup, update } = this.settings.deadlines;
     if (stage === 'up') return up;
+    if (stage === 'backup') return backup;
+    if (stage === 'update') return update;
     if (stage === 'cancel') return Number.POSITIVE_INFINITY;
     return stage === 'room' ? answer : down;
   }
@@ -474,23 +346,6 @@ export class ReconcileInstance {
       await work(ctx, instance, current);
     });
   }
-
-  /** The same for what no operation asks for. */
-  private async asInstance(
-    lease: Lease,
-    instanceId: string,
-    work: (ctx: PublishContext, instance: Instance) => Promise<void>,
-  ): Promise<void> {
-    const known = await this.instances.get(instanceId);
-    if (!known) return;
-    // Its end is part of the operation that asked for it.
-    const { traceparent, correlationId } = known.termination ?? known;
-    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
-      await lease.hold(ctx);
-      const instance = await this.instances.lock(ctx, instanceId);
-      if (instance) await work(ctx, instance);
-    });
-  }
 }
 
 /** Whether its turn has come, as far as the others are concerned. */
@@ -506,6 +361,8 @@ function tooLate(stage: Stage, { reason, message }: { readonly reason: string; r
     up: 'NOT_READY_IN_TIME',
     down: 'DOES_NOT_END',
     room: 'NO_ANSWER',
+    backup: 'NO_BACKUP',
+    update: 'UPDATE_HANGS',
   };
   return { code: codes[stage] ?? reason, fault: 'platform', message: `not done in time: ${message}` };
 }

@@ -10,6 +10,7 @@ import {
   InstanceSuspendRequested,
   InstanceTerminationCancelRequested,
   InstanceTerminationRequested,
+  InstanceUpgradeRequested,
   type PayloadOf,
 } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
@@ -80,6 +81,18 @@ export class ResizeHandler extends MessageHandler<typeof InstanceResizeRequested
 
   async handle(asked: PayloadOf<typeof InstanceResizeRequested>, ctx: ConsumeContext): Promise<void> {
     await this.operations.accept(ctx, 'resize', asked, { plan: asked.plan });
+  }
+}
+
+@Injectable()
+export class UpgradeHandler extends MessageHandler<typeof InstanceUpgradeRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceUpgradeRequested>, ctx: ConsumeContext): Promise<void> {
+    const { to, modules, rehearse } = asked;
+    await this.operations.accept(ctx, 'upgrade', asked, { to, ...(modules && { modules }), rehearse });
   }
 }
 

@@ -14,6 +14,8 @@ import {
   InstanceSuspended,
   InstanceTerminationCancelled,
   InstanceTerminationScheduled,
+  InstanceUpgraded,
+  InstanceUpgradeFailed,
 } from '#contracts/index.js';
 import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
@@ -81,6 +83,14 @@ export async function sayDone(
         plan: live.plan,
         previousPlan: progress.before?.plan ?? live.plan,
       }));
+    case 'upgrade':
+      return void (await say(InstanceUpgraded, {
+        ...done,
+        image: live.image,
+        previousImage: progress.before?.image ?? live.image,
+        rehearsed: false,
+        warnings: [...(progress.warnings ?? [])],
+      }));
     case 'quiesce':
     case 'release': {
       const { token, purpose, deadline } = (instance.quiesce ?? progress.held)!;
@@ -107,6 +117,11 @@ export async function sayDone(
 export async function sayFailed(ctx: PublishContext, operation: Operation, failure: Failure): Promise<void> {
   const { instanceId, operationId, kind } = operation;
   const durationMs = durationOf(operation);
+  if (kind === 'upgrade') {
+    const { fellThrough = false, log = '' } = operation.progress;
+    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack: !fellThrough, log };
+    return void (await ctx.publish(InstanceUpgradeFailed, failed));
+  }
   await ctx.publish(InstanceOperationFailed, { instanceId, operationId, operation: kind, durationMs, ...failure });
 }
 

@@ -21,6 +21,7 @@ export const verdicts: Readonly<Record<OperationKind, Readonly<Partial<Record<Un
   suspend: { start: 'overtakes', restart: 'overtakes', resume: 'overtakes' },
   resume: {},
   resize: {},
+  upgrade: {},
   quiesce: { held: 'refused' },
   release: { held: 'overtakes' },
   terminate: {
@@ -54,7 +55,9 @@ function isOneOfAKind(kind: OperationKind): boolean {
 export function isSame(one: Pick<Operation, 'kind' | 'input'>, other: { kind: OperationKind; input: Input }): boolean {
   if (one.kind !== other.kind || isOneOfAKind(one.kind)) return false;
   const [a, b] = [one.input, other.input];
-  return a.why === b.why && a.plan === b.plan && a.at === b.at;
+  return (
+    a.why === b.why && a.plan === b.plan && a.at === b.at && a.to === b.to && String(a.modules) === String(b.modules)
+  );
 }
 
 export type Decision =

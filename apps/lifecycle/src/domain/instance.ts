@@ -14,6 +14,8 @@ export interface Live {
   readonly secretVersion: number;
   /** The highest that was ever made or meant: a version is never made twice. */
   readonly lastSecretVersion: number;
+  /** How many copies of the database were ever made or meant: a name is never used twice. */
+  readonly copies: number;
   /** The largest it was ever asked to have: no volume becomes smaller. */
   readonly storageBytes: number;
   readonly host: string;
@@ -62,6 +64,8 @@ export interface Instance {
   readonly termination: Termination | null;
   readonly quiesce: Quiesce | null;
   readonly live: Live;
+  /** What it was before its last upgrade, untouched since; dropped when its time is over. */
+  readonly kept: { readonly database: string; readonly image: string; readonly until: string } | null;
   /** The one it was switched from, as long as it can be switched back. */
   readonly previousFootprintId: string | null;
   /** Stands on what lifecycle applies. Grows with each change that is applied, so that an older one is known as such. */
@@ -98,9 +102,11 @@ export function newborn(
       database: first.database,
       secretVersion: 1,
       lastSecretVersion: 1,
+      copies: 0,
       storageBytes: plan.storageBytes,
       host: placed.host,
     },
+    kept: null,
     previousFootprintId: null,
     epoch: 1,
     everReady: false,

@@ -12,6 +12,7 @@ export const operationKinds = [
   'suspend',
   'resume',
   'resize',
+  'upgrade',
   'quiesce',
   'release',
   'terminate',
@@ -27,6 +28,10 @@ export interface Input {
   readonly deadline?: string;
   readonly token?: string;
   readonly at?: string;
+  /** An image. */
+  readonly to?: string;
+  readonly modules?: readonly string[];
+  readonly rehearse?: boolean;
   /** Of a release: nobody asked, its time has run out. */
   readonly expired?: boolean;
 }
@@ -43,6 +48,14 @@ export type Stage =
   | 'fit'
   /** Nobody who knows the old password can write any more. */
   | 'fence'
+  /** A backup was made just before. */
+  | 'backup'
+  /** There is a second database, the same as the first. */
+  | 'copy'
+  /** Odoo has updated the copy with the new image, and its pages come. */
+  | 'update'
+  /** Nothing is left of what did that; of a copy that is not wanted neither. */
+  | 'tidy'
   /** Nothing is made of it any more, or it was Ready before. */
   | 'cancel';
 
@@ -91,6 +104,14 @@ export interface Progress {
   /** What was asked of another service for it, and what came. */
   readonly asked?: string;
   readonly answered?: 'yes' | Failure;
+  /** Of an upgrade: its backup, what the update warned of, and the last lines of what failed. */
+  readonly backupId?: string;
+  readonly warnings?: readonly string[];
+  readonly log?: string;
+  /** A copy of the database that is not wanted any more. */
+  readonly discarded?: string;
+  /** It was taken down for it. */
+  readonly down?: boolean;
 }
 
 /** What is to be done for one that has begun, in this order. */
@@ -112,6 +133,8 @@ export function stagesOf(
       return ['down', 'up'];
     case 'resize':
       return progress.from === 'running' ? ['room', 'fit', 'up'] : ['room', 'fit'];
+    case 'upgrade':
+      return ['backup', 'down', 'fence', 'copy', 'update', 'tidy', ...comeBack(progress)];
     case 'quiesce':
       return ['down', 'fence'];
     case 'terminate':
@@ -119,8 +142,16 @@ export function stagesOf(
   }
 }
 
+function comeBack({ from }: Pick<Progress, 'from'>): readonly Stage[] {
+  return from === 'running' ? ['up'] : [];
+}
+
 /** How one that failed is taken back. What does not become Ready is not left half alive: it stands still, and says so. */
-function stagesBack(kind: OperationKind, { from, before, fellThrough }: Progress, wasUp: boolean): readonly Stage[] {
+function stagesBack(
+  kind: OperationKind,
+  { from, before, down, fellThrough }: Progress,
+  wasUp: boolean,
+): readonly Stage[] {
   if (fellThrough) return ['down'];
   switch (kind) {
     case 'start':
@@ -132,8 +163,11 @@ function stagesBack(kind: OperationKind, { from, before, fellThrough }: Progress
     case 'resize':
       if (!before) return [];
       return from === 'running' ? ['fit', 'up'] : ['fit'];
+    case 'upgrade':
+      if (!down) return [];
+      return before ? ['tidy', ...comeBack({ from })] : comeBack({ from });
     case 'quiesce':
-      return from === 'running' ? ['up'] : [];
+      return comeBack({ from });
     case 'terminate':
       return wasUp ? ['up'] : [];
     case 'stop':
@@ -163,12 +197,19 @@ export function isToRun(
   }
 }
 
+/** The Odoo version of an image, by its tag; undefined: it does not say. */
+export function versionOf(image: string): string | undefined {
+  return /:(\d+\.\d+)[^/:]*$/.exec(image)?.[1];
+}
+
 /** The state it is on its way to. */
 export function desiredOf(instance: Instance, kind: OperationKind | undefined): InstanceState {
   switch (kind) {
     case undefined:
     case 'resize':
       return instance.state;
+    case 'upgrade':
+      return instance.state === 'maintenance' ? afterMaintenance(instance) : instance.state;
     case 'stop':
       return 'stopped';
     case 'suspend':
@@ -181,6 +222,10 @@ export function desiredOf(instance: Instance, kind: OperationKind | undefined): 
       if (isToRun(instance, kind)) return 'running';
       return instance.suspension && kind !== 'resume' ? 'suspended' : 'stopped';
   }
+}
+
+function afterMaintenance(instance: Instance): InstanceState {
+  return nextState(instance, 'release') ?? instance.state;
 }
 
 /** So already: asked for nothing that is not there. */
@@ -226,6 +271,16 @@ export function refusalOf(
         'STORAGE_CANNOT_SHRINK',
         `plan ${wanted.name} has a smaller volume, and no volume becomes smaller`,
       );
+  }
+  if (kind === 'upgrade') {
+    const [version, now] = [versionOf(input.to!), instance.placed.template.version];
+    if (version !== now)
+      return refused(
+        'OTHER_VERSION',
+        `${input.to} is ${version ? `Odoo ${version}` : 'of a version that its tag does not say'}, and it runs ${now}`,
+      );
+    if (input.rehearse)
+      return refused('NO_REHEARSAL', 'a rehearsal needs a clone from a backup, which this release cannot make');
   }
   if (kind === 'terminate' && state === 'terminating') return undefined;
   if (nextState(instance, kind) === undefined)

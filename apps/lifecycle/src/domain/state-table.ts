@@ -15,6 +15,7 @@ export type Trigger =
   | 'hibernate'
   | 'wake'
   | 'quiesce'
+  | 'upgrade'
   | 'release'
   | 'terminate'
   | 'cancel-termination'
@@ -82,6 +83,8 @@ export const transitions: readonly Transition[] = [
   ...row('hibernated', 'resize', 'hibernated'),
   ...row('suspended', 'resize', 'suspended'),
   ...row(whatIsUp, 'quiesce', 'maintenance'),
+  // When its backup is there; until then it runs. It comes back by `release`, upgraded or not.
+  ...row(['running', 'stopped'], 'upgrade', 'maintenance'),
   ...back('maintenance', 'release'),
   ...row([...whatIsUp, 'maintenance', 'terminating'], 'not running', 'stopped'),
   ...row(['provisioning', 'failed', ...whatIsUp, 'maintenance'], 'terminate', 'terminating'),

@@ -19,6 +19,7 @@ export const InstanceEntity = new EntitySchema<Instance>({
     termination: { type: 'jsonb', nullable: true },
     quiesce: { type: 'jsonb', nullable: true },
     live: { type: 'jsonb' },
+    kept: { type: 'jsonb', nullable: true },
     previousFootprintId: { name: 'previous_footprint_id', type: 'uuid', nullable: true },
     epoch: { type: 'int' },
     everReady: { name: 'ever_ready', type: 'boolean' },

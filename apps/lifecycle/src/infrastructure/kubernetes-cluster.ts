@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { V1Deployment, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
+import type { V1Deployment, V1Job, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { askingCluster, FootprintWatch, Obstacle, workloadState } from '#footprints/index.js';
 import { AlreadyExists, KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
@@ -16,6 +16,8 @@ import {
   odooConf,
   type RouteTarget,
   secretManifest,
+  upgradeContainers,
+  upgradeJobManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
@@ -39,7 +41,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   ) {
     super();
     this.changes = new FootprintWatch(client, {
-      kinds: ['Deployment', 'Pod'],
+      kinds: ['Deployment', 'Pod', 'Job'],
       // Only woken by it: the reconciler reads the objects themselves.
       onChange: (labels) => this.hurry(labels[labelNames.footprint] ?? ''),
       onTrouble: (what, error) => this.log.warn(what, { error }),
@@ -142,6 +144,61 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     await askingCluster(this.client.merge(ref, { spec }, fieldManager, { fence }));
   }
 
+  async startUpdate(instance: Instance, from: string, modules: readonly string[], fence: Fence): Promise<void> {
+    const spec = this.specOf(instance, 0);
+    const manifest = upgradeJobManifest(spec, { name: updateName(instance), from, modules });
+    try {
+      await askingCluster(this.client.create(manifest as KubernetesObject, fieldManager, { fence }));
+    } catch (error) {
+      if (!(error instanceof AlreadyExists)) throw error;
+    }
+  }
+
+  async observeUpdate(instance: Instance): Promise<'absent' | 'runs' | 'succeeded' | 'failed'> {
+    const ref = { kind: 'Job', name: updateName(instance), namespace: instance.placed.namespace };
+    const job = await askingCluster(this.client.get<V1Job & KubernetesObject>(ref));
+    if (!job) return 'absent';
+    if (job.status?.succeeded) return 'succeeded';
+    return job.status?.failed ? 'failed' : 'runs';
+  }
+
+  async logOfUpdate(instance: Instance): Promise<string | undefined> {
+    const { namespace } = instance.placed;
+    const selector = `batch.kubernetes.io/job-name=${updateName(instance)}`;
+    const [pod] = await askingCluster(this.client.list<V1Pod & KubernetesObject>('Pod', namespace, selector));
+    if (!pod) throw new Obstacle('LOG_LOST', `the pod of ${updateName(instance)} is gone, and its log with it`);
+    const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
+    const ran = [...initContainerStatuses, ...containerStatuses]
+      .filter(({ state }) => state?.terminated ?? state?.running)
+      .map(({ name }) => name);
+    // Where nobody waits for an answer at a host, no node runs anything: there is no log to be had.
+    if (this.settings.routerUrl === undefined) return undefined;
+    const texts = upgradeContainers
+      .filter((container) => ran.includes(container))
+      .map((container) =>
+        this.client.logs({ name: pod.metadata!.name!, namespace }, container, { limitBytes: 200_000 }),
+      );
+    return (await askingCluster(Promise.all(texts))).join('\n');
+  }
+
+  async removeUpdates(instance: Instance, fence: Fence): Promise<boolean> {
+    const { namespace } = instance.placed;
+    const { footprintId } = instance.live;
+    const selector = `${labelNames.footprint}=${footprintId}`;
+    const [jobs, pods] = await askingCluster(
+      Promise.all([
+        this.client.list('Job', namespace, selector),
+        this.client.list('Pod', namespace, `app=odoo-job,${selector}`),
+      ]),
+    );
+    for (const { metadata } of jobs) {
+      const ref = { kind: 'Job', name: metadata!.name!, namespace };
+      if (!metadata!.deletionTimestamp)
+        await askingCluster(this.client.delete(ref, { uid: metadata!.uid! }, { fence }));
+    }
+    return jobs.length === 0 && pods.length === 0;
+  }
+
   async dropOldSecrets(instance: Instance, fence: Fence): Promise<void> {
     const { live, placed } = instance;
     for (let version = 1; version <= live.lastSecretVersion; version++) {
@@ -201,6 +258,11 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       replicas,
     };
   }
+}
+
+/** Each try has a name of its own. */
+function updateName({ live }: Instance): string {
+  return `${footprintNames('mesh', live.footprintId).object}-update-${live.copies}`;
 }
 
 type Deployment = V1Deployment & KubernetesObject;

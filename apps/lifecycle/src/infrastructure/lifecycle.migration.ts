@@ -17,6 +17,7 @@ export class Lifecycle1764000000050 implements MigrationInterface {
         termination jsonb,
         quiesce jsonb,
         live jsonb NOT NULL,
+        kept jsonb,
         previous_footprint_id uuid,
         epoch integer NOT NULL,
         ever_ready boolean NOT NULL,

@@ -1,7 +1,13 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { Shards } from '#footprints/index.js';
 import { footprintNames } from '#odoo/index.js';
-import { fenceTenant, setTenantConnectionLimit, type Tenant } from '#tenant-databases/index.js';
+import {
+  copyTenantDatabase,
+  dropTenantDatabase,
+  fenceTenant,
+  setTenantConnectionLimit,
+  type Tenant,
+} from '#tenant-databases/index.js';
 import { type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
 import type { Instance } from '../domain/instance.js';
 
@@ -23,6 +29,20 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   async fence(instance: Instance, password: string, fence: Fence): Promise<void> {
     await this.shards.on(instance.placed.databaseShard, (shard) =>
       fenceTenant(shard, this.tenantOf(instance), password, fence),
+    );
+  }
+
+  async copyDatabase(instance: Instance, from: string, fence: Fence): Promise<void> {
+    const to = instance.live.database;
+    await this.shards.on(instance.placed.databaseShard, (shard) =>
+      copyTenantDatabase(shard, this.tenantOf(instance), { from, to }, fence),
+    );
+  }
+
+  async dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void> {
+    if (database === instance.live.database) throw new Error(`${database} is the live database: it is not dropped`);
+    await this.shards.on(instance.placed.databaseShard, (shard) =>
+      dropTenantDatabase(shard, this.tenantOf(instance), database, fence),
     );
   }
 

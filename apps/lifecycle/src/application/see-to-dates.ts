@@ -1,0 +1,172 @@
+import { Injectable } from '@nestjs/common';
+import { BackupRequested, InstancePurgeApproved, newId } from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/deadline.js';
+import { Outbox, type PublishContext } from '#messaging/index.js';
+import { footprintNames } from '#odoo/index.js';
+import type { Lease, Outcome } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
+import { moved } from '../domain/moving.js';
+import type { Operation } from '../domain/operation.js';
+import { EndOperation } from './end-operation.js';
+import { Instances, LifecycleSettings, Operations, TenantShards } from './ports.js';
+
+/** How long an approval is good; the provisioner hears it within seconds. */
+const approvalMs = 15 * 60_000;
+
+/** While nothing is under way: what has its date is seen to. */
+@Injectable()
+export class SeeToDates {
+  constructor(
+    private readonly instances: Instances,
+    private readonly operations: Operations,
+    private readonly shards: TenantShards,
+    private readonly end: EndOperation,
+    private readonly outbox: Outbox,
+    private readonly settings: LifecycleSettings,
+  ) {}
+
+  async see(lease: Lease, instance: Instance, open: readonly Operation[]): Promise<Outcome | 'look again'> {
+    const { quiesce, state } = instance;
+    if (quiesce) {
+      const leftMs = Date.parse(quiesce.deadline) - Date.now();
+      if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+      await this.releaseByItself(lease, instance);
+      return 'look again';
+    }
+    if (state === 'terminating' && open.length === 0) return await this.untilPurge(lease, instance);
+    if (state === 'purging') return await this.untilGone(lease, instance);
+    if (instance.kept) return await this.untilDropped(lease, instance, instance.kept.until);
+    return 'done';
+  }
+
+  /** Its time has run out: the token is dead, and the instance runs again. */
+  private async releaseByItself(lease: Lease, { instanceId, quiesce }: Instance): Promise<void> {
+    const { token, operationId } = quiesce!;
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.quiesce?.token !== token) return;
+      const now = new Date();
+      const asked = await this.operations.get(ctx, operationId);
+      await this.operations.save(ctx, {
+        operationId: newId(),
+        instanceId,
+        kind: 'release',
+        input: { token, expired: true },
+        requestedBy: 'lifecycle',
+        reason: 'its deadline has passed',
+        acceptedAt: now,
+        status: 'waiting',
+        mergedInto: null,
+        urgent: true,
+        stage: 0,
+        startedAt: null,
+        progress: {},
+        condition: null,
+        traceparent: asked?.traceparent ?? null,
+        correlationId: asked?.correlationId ?? operationId,
+        ...timeSpentAtFirst(now),
+      });
+    });
+  }
+
+  /** Destroyed after its date, and never without a backup that was verified off-site. */
+  private async untilPurge(lease: Lease, instance: Instance): Promise<Outcome | 'look again'> {
+    const { instanceId, termination, everReady } = instance;
+    if (!everReady) return 'done';
+    const { purgeNotBefore, finalBackupId, verifiedBackupId } = termination!;
+    if (!finalBackupId) {
+      await this.askForFinalBackup(lease, instanceId);
+      return 'look again';
+    }
+    // Its fact hurries us.
+    if (!verifiedBackupId) return { again: 3_600_000 };
+    const leftMs = Date.parse(purgeNotBefore) - Date.now();
+    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    if (instance.kept) return await this.untilDropped(lease, instance, purgeNotBefore);
+    await this.asInstance(lease, instanceId, async (ctx, current) => {
+      const open = await this.operations.open(ctx, instanceId);
+      // Whoever wants to keep it was quicker.
+      if (current.state !== 'terminating' || open.length > 0) return;
+      const { verifiedBackupId: verified, purgeNotBefore: date } = current.termination!;
+      if (!verified || Date.parse(date) > Date.now()) return;
+      await this.approve(ctx, moved(current, 'purge approved', 'approved'));
+    });
+    return 'look again';
+  }
+
+  private async askForFinalBackup(lease: Lease, instanceId: string): Promise<void> {
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.state !== 'terminating' || instance.termination?.finalBackupId) return;
+      const backupId = newId();
+      await ctx.publish(BackupRequested, { instanceId, backupId, why: 'final' });
+      const termination = { ...instance.termination!, finalBackupId: backupId };
+      await this.instances.save(ctx, { ...instance, termination });
+    });
+  }
+
+  /** From here on there is no way back. */
+  private async approve(ctx: PublishContext, instance: Instance): Promise<void> {
+    const { instanceId, live, placed, termination } = instance;
+    const approval = { approvalId: newId(), expiresAt: new Date(Date.now() + approvalMs).toISOString() };
+    const purging = { ...instance, termination: { ...termination!, approval } };
+    await this.instances.save(ctx, purging);
+    const secrets = Array.from(
+      { length: Math.min(live.lastSecretVersion, 16) },
+      (_, at) => footprintNames(this.settings.meshName, live.footprintId, live.lastSecretVersion - at).secret,
+    );
+    await ctx.publish(InstancePurgeApproved, {
+      instanceId,
+      footprintId: live.footprintId,
+      cell: placed.cell,
+      databaseShard: placed.databaseShard,
+      database: live.database,
+      backupId: termination!.verifiedBackupId!,
+      secrets,
+      ...approval,
+    });
+    await this.end.tellState(ctx, purging);
+  }
+
+  /** An approval that ran out before anybody acted on it is given again. */
+  private async untilGone(
+    lease: Lease,
+    { instanceId, termination, everReady }: Instance,
+  ): Promise<Outcome | 'look again'> {
+    if (!everReady || !termination?.approval) return 'done';
+    const leftMs = Date.parse(termination.approval.expiresAt) - Date.now();
+    if (leftMs > 0) return { again: leftMs };
+    await this.asInstance(lease, instanceId, async (ctx, instance) => {
+      if (instance.state === 'purging') await this.approve(ctx, instance);
+    });
+    return 'look again';
+  }
+
+  /** What was before an upgrade is dropped when its time is over: the upgraded database is a copy of it, and a backup is there. */
+  private async untilDropped(lease: Lease, instance: Instance, date: string): Promise<Outcome | 'look again'> {
+    const { instanceId, kept } = instance;
+    const leftMs = Date.parse(date) - Date.now();
+    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    await lease.check();
+    await this.shards.dropDatabase(instance, kept!.database, lease.fence);
+    await this.asInstance(lease, instanceId, async (ctx, current) => {
+      if (current.kept?.database === kept!.database) await this.instances.save(ctx, { ...current, kept: null });
+    });
+    return 'look again';
+  }
+
+  /** Writes only while the lease is held. */
+  private async asInstance(
+    lease: Lease,
+    instanceId: string,
+    work: (ctx: PublishContext, instance: Instance) => Promise<void>,
+  ): Promise<void> {
+    const known = await this.instances.get(instanceId);
+    if (!known) return;
+    // Its end is part of the operation that asked for it.
+    const { traceparent, correlationId } = known.termination ?? known;
+    await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
+      await lease.hold(ctx);
+      const instance = await this.instances.lock(ctx, instanceId);
+      if (instance) await work(ctx, instance);
+    });
+  }
+}

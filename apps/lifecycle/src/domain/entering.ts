@@ -1,0 +1,95 @@
+import { timeSpentAtFirst } from '#footprints/deadline.js';
+import { findPlan } from '#odoo/index.js';
+import type { Instance } from './instance.js';
+import { moved, takenBack } from './moving.js';
+import { type Operation, stagesOf } from './operation.js';
+
+type Entered = readonly [Instance, Operation];
+
+/**
+ * What is so from the beginning of the operation's present stage on, before anything is done for it: so whoever dies in the
+ * middle is followed by somebody who means the same.
+ * @param database the footprint's first, from whose name those of copies are made.
+ */
+export function enter(instance: Instance, operation: Operation, now: Date, database: string): Entered {
+  const stage = stagesOf(operation, instance)[operation.stage];
+  const { asked: _, answered: __, epoch: ___, ...progress } = operation.progress;
+  const entered = { ...operation, progress, condition: null, ...timeSpentAtFirst(now) };
+  switch (stage) {
+    case 'up':
+    case 'down':
+      return underAnotherEpoch(instance, entered, stage);
+    case 'fit':
+      return fitting(instance, entered);
+    case 'fence':
+      return [{ ...instance, live: withAnotherSecret(instance.live) }, entered];
+    case 'copy':
+      return copying(instance, entered, database);
+    case 'tidy':
+      return tidying(instance, entered);
+    default:
+      return [instance, entered];
+  }
+}
+
+function underAnotherEpoch(instance: Instance, operation: Operation, stage: 'up' | 'down'): Entered {
+  const { kind, progress } = operation;
+  const epoch = instance.epoch + 1;
+  const applied = { ...progress, epoch };
+  if (kind !== 'upgrade' || stage === 'up' || progress.failure)
+    return [
+      { ...instance, epoch },
+      { ...operation, progress: applied },
+    ];
+  return [moved({ ...instance, epoch }, 'upgrade', 'upgrade'), { ...operation, progress: { ...applied, down: true } }];
+}
+
+function withAnotherSecret(live: Instance['live']): Instance['live'] {
+  const version = live.lastSecretVersion + 1;
+  return { ...live, secretVersion: version, lastSecretVersion: version };
+}
+
+function fitting(instance: Instance, operation: Operation): Entered {
+  const { progress, input } = operation;
+  if (progress.failure) return [{ ...instance, live: takenBack(instance, progress.before!) }, operation];
+  const plan = findPlan(input.plan!)!;
+  const { live } = instance;
+  const fitted = {
+    ...withAnotherSecret(live),
+    plan: { name: plan.name, version: plan.version },
+    storageBytes: Math.max(live.storageBytes, plan.storageBytes),
+  };
+  return [
+    { ...instance, live: fitted },
+    { ...operation, progress: { ...progress, before: live } },
+  ];
+}
+
+/** The copy is what `live` says from here on; what it is a copy of is untouched, and stands in `before`. */
+function copying(instance: Instance, operation: Operation, database: string): Entered {
+  const { live } = instance;
+  const copies = live.copies + 1;
+  const copy = {
+    ...withAnotherSecret(live),
+    image: operation.input.to!,
+    database: `${database}_${copies}`,
+    copies,
+  };
+  return [
+    { ...instance, live: copy },
+    { ...operation, progress: { ...operation.progress, before: live } },
+  ];
+}
+
+/** When it failed it is what it was from here on, and what was tried is named once more, to be dropped. */
+function tidying(instance: Instance, operation: Operation): Entered {
+  const { progress } = operation;
+  const { failure, before } = progress;
+  if (!failure || !before) return [instance, operation];
+  const { database } = instance.live;
+  const discarded = database === before.database ? progress.discarded : database;
+  return [
+    { ...instance, live: takenBack(instance, before) },
+    { ...operation, progress: { ...progress, ...(discarded && { discarded }) } },
+  ];
+}
