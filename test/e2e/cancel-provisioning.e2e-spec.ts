@@ -69,6 +69,7 @@ test('whenever it is cancelled, an instance is either Ready or nothing is left o
   await mesh.ready(first.data.instanceId);
   const { timings } = ready(first.data.instanceId)[0]!.envelope.data;
 
+  const requests: string[] = [];
   const race = async (n: number): Promise<string> => {
     const request = mesh.request(`race-${n}`);
     const { instanceId } = request.data;
@@ -81,7 +82,7 @@ test('whenever it is cancelled, an instance is either Ready or nothing is left o
       );
       await pause(Math.random() * timings.workload * 4);
     } else await pause(Math.random() * timings.ready * 1.5);
-    await cancel(instanceId);
+    requests.push((await cancel(instanceId)).id);
     return instanceId;
   };
   const instances: string[] = [];
@@ -101,9 +102,10 @@ test('whenever it is cancelled, an instance is either Ready or nothing is left o
   // The requests of those who were Ready too have been handled by now: what is said is all that will be said.
   await waitFor('all requests to be handled', async () => {
     const [row] = await mesh.sql<{ n: number }>(
-      `SELECT count(*)::int AS n FROM provisioner.inbox WHERE source = 'lifecycle'`,
+      'SELECT count(*)::int AS n FROM provisioner.inbox WHERE message_id = ANY($1)',
+      [requests],
     );
-    return row!.n === instances.length;
+    return row!.n === requests.length;
   });
   for (const instanceId of instances)
     expect([ready(instanceId).length, cancelled(instanceId).length]).toEqual(

@@ -75,6 +75,24 @@ test('who comes with a younger lease ends the sessions of the one before, on the
   expect(late).toEqual(['refused', 'refused']);
 });
 
+test('they are ended in the copies of the tenant’s database too, and nowhere else', async () => {
+  const [copy, neighbour] = [`${tenant.name}_1`, `${tenant.name}1`];
+  try {
+    for (const name of [copy, neighbour]) await older.query(`CREATE DATABASE "${name}"`);
+    await older.inside(neighbour, (beside) =>
+      older
+        .inside(copy, async (client) => {
+          await younger.exclusively(tenant.name, async () => {}, held);
+          await expect(client.query('SELECT 1')).rejects.toThrow();
+          await beside.query('SELECT 1');
+        })
+        .catch((error: Error) => expect(error.message).toMatch(/terminat/i)),
+    );
+  } finally {
+    for (const name of [copy, neighbour]) await older.query(`DROP DATABASE IF EXISTS "${name}" WITH (FORCE)`);
+  }
+});
+
 test('without a fence the second waits until the first is done', async () => {
   const order: string[] = [];
   const first = Promise.withResolvers<void>();
