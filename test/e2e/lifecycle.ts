@@ -74,23 +74,50 @@ export class Lifecycle {
     );
   }
 
+  /** The backup that an upgrade waits for. */
+  async backupAskedFor(operationId: string): Promise<string> {
+    return await this.mesh.explained(
+      waitFor(`operation ${operationId} to ask for a backup`, async () => {
+        const [row] = await this.mesh.sql<{ id: string | null }>(
+          `SELECT progress->>'backupId' AS id FROM lifecycle.operation WHERE operation_id = $1`,
+          [operationId],
+        );
+        return row?.id ?? undefined;
+      }),
+    );
+  }
+
   /** The backup service's word that a final backup is good, as its service will publish it. */
   async verifyBackup(instanceId: string, backupId: string, change: Record<string, unknown> = {}): Promise<void> {
-    const key = 'backup.verified.v1';
+    const verified = { depth: 'full', offSite: true, rows: 1, files: 1, verifiedAt: new Date().toISOString() };
+    await this.ofBackup('backup.verified.v1', instanceId, { backupId, why: 'final', ...verified, ...change });
+  }
+
+  /** The same for a backup that is made. */
+  async completeBackup(ready: { instanceId: string; template: unknown }, backupId: string): Promise<void> {
+    const made = {
+      databaseBytes: 1,
+      filesBytes: 1,
+      files: 1,
+      checksum: 'ab'.repeat(32),
+      takenAt: new Date().toISOString(),
+    };
+    const { template } = ready;
+    await this.ofBackup('backup.completed.v1', ready.instanceId, { backupId, why: 'pre-upgrade', template, ...made });
+  }
+
+  async failBackup(instanceId: string, backupId: string): Promise<void> {
+    const failed = { code: 'STORE_UNAVAILABLE', fault: 'provider', message: 'the store does not answer' };
+    await this.ofBackup('backup.failed.v1', instanceId, { backupId, why: 'pre-upgrade', ...failed });
+  }
+
+  private async ofBackup(key: string, instanceId: string, data: Record<string, unknown>): Promise<void> {
     const { footprintId } = this.stateOf(instanceId)!;
     await this.mesh.publish(
       {
-        specversion: '1.0',
-        id: newId(),
-        source: 'backup',
-        type: `mesh.${key}`,
-        subject: backupId,
-        sequence: Date.now(),
-        data: {
-          ...{ backupId, instanceId, footprintId, why: 'final', depth: 'full', offSite: true, rows: 1, files: 1 },
-          verifiedAt: new Date().toISOString(),
-          ...change,
-        },
+        ...{ specversion: '1.0', id: newId(), source: 'backup', type: `mesh.${key}` },
+        ...{ subject: data.backupId, sequence: Date.now() },
+        data: { instanceId, footprintId, ...data },
       },
       { key, as: 'backup' },
     );

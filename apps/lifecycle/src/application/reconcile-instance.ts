@@ -33,6 +33,7 @@ import { causeOf } from './telling.js';
 const lookAgainMs = 5_000;
 /** Nothing hurries us when a site begins to answer. */
 const askAgainMs = 250;
+const askProvisionerAgainMs = 30_000;
 /** A wait shorter than this is nobody's business. */
 const worthSayingMs = 2_000;
 /**
@@ -58,7 +59,8 @@ export class ReconcileInstance {
       return await this.goOn(lease);
     } catch (error) {
       // What goes away by itself before the second try is nobody's business.
-      if (error instanceof Obstacle && lease.attempt > 1) await this.noteObstacle(lease, error);
+      if (error instanceof Obstacle && lease.attempt > 1 && (await this.noteObstacle(lease, error)))
+        return { again: 0 };
       throw error;
     }
   }
@@ -226,10 +228,11 @@ export class ReconcileInstance {
   /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */
   private async cancelProvisioning(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
     if (instance.everReady || instance.state === 'purging') return { kind: 'done' };
-    const { spentMs } = seen(operation, new Date(), Number.POSITIVE_INFINITY);
-    if (!operation.progress.asked || spentMs > 30_000)
+    const { askedAt = 0 } = operation.progress;
+    if (Date.now() - askedAt > askProvisionerAgainMs)
       await this.note(lease, operation, async (ctx, { instanceId }) => ({
         asked: await ctx.publish(InstanceProvisioningCancelRequested, { instanceId, reason: operation.reason }),
+        askedAt: Date.now(),
       }));
     return {
       kind: 'waits',
@@ -296,18 +299,28 @@ export class ReconcileInstance {
     );
   }
 
-  private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
+  /** @returns whether it has been in the way for too long: then it is taken back. What hides the world is no time spent. */
+  private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<boolean> {
     const active = (await this.operations.open(undefined, lease.key)).find((one) => one.status === 'active');
-    if (!active || (active.condition?.reason === reason && active.seenAt === null)) return;
+    const instance = await this.instances.get(lease.key);
+    const stage = active && instance && stagesOf(active, instance)[active.stage];
+    if (!active || !stage) return false;
+    const limitMs = this.deadlineOf(stage);
+    const spent = hidesTheWorld(reason) ? unseen(active) : seen(active, new Date(), limitMs);
+    if (spent.spentMs > limitMs) {
+      await this.turnBack(lease, active, { code: reason, fault: 'platform', message });
+      return true;
+    }
+    if (active.condition?.reason === reason && active.seenAt === null && spent.seenAt === null) return false;
     await this.change(
       lease,
       active,
       async (ctx, _, current) => {
-        const spent = hidesTheWorld(reason) ? unseen(current) : {};
         await this.operations.save(ctx, { ...current, ...spent, condition: { reason, message } });
       },
       'note',
     );
+    return false;
   }
 
   private async note(

@@ -13,7 +13,7 @@ type Entered = readonly [Instance, Operation];
  */
 export function enter(instance: Instance, operation: Operation, now: Date, database: string): Entered {
   const stage = stagesOf(operation, instance)[operation.stage];
-  const { asked: _, answered: __, epoch: ___, ...progress } = operation.progress;
+  const { asked: _, askedAt: __, answered: ___, epoch: ____, ...progress } = operation.progress;
   const entered = { ...operation, progress, condition: null, ...timeSpentAtFirst(now) };
   switch (stage) {
     case 'up':

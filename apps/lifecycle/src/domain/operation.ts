@@ -103,6 +103,8 @@ export interface Progress {
   readonly epoch?: number;
   /** What was asked of another service for it, and what came. */
   readonly asked?: string;
+  /** Unix milliseconds. */
+  readonly askedAt?: number;
   readonly answered?: 'yes' | Failure;
   /** Of an upgrade: its backup, what the update warned of, and the last lines of what failed. */
   readonly backupId?: string;

@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { V1Deployment } from '@kubernetes/client-node';
+import type { KubernetesObject } from '#kubernetes/index.js';
+import { waitFor } from '#testing/wait-for.js';
+import { Lifecycle } from './lifecycle.js';
+import { TestMesh } from './test-mesh.js';
+
+let mesh: TestMesh;
+let lifecycle: Lifecycle;
+const to = 'registry.local/odoo:18.0-2';
+
+beforeAll(async () => {
+  mesh = await TestMesh.start({ jobLease: '3s', lifecycle: { MESH_KEEP_OLD: '3s' } });
+  lifecycle = new Lifecycle(mesh);
+});
+afterAll(() => mesh?.stop());
+
+async function running(slug: string) {
+  const request = mesh.request(slug);
+  await mesh.publish(request);
+  const ready = await mesh.ready(request.data.instanceId);
+  await lifecycle.state(ready.instanceId, 'running');
+  return ready;
+}
+type Ready = Awaited<ReturnType<typeof running>>;
+
+async function deploymentOf({ namespace, volumeClaim: name }: Ready) {
+  const found = await mesh.cluster.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name, namespace });
+  const { containers, volumes } = found!.spec!.template.spec!;
+  return {
+    image: containers[0]!.image,
+    secret: volumes!.find((one) => one.secret)!.secret!.secretName,
+    replicas: found!.spec!.replicas,
+  };
+}
+
+const databasesOf = async ({ role }: Ready) =>
+  (
+    await mesh.sql<{ name: string }>(
+      `SELECT datname AS name FROM pg_database WHERE datname LIKE $1 || '%' ORDER BY datname`,
+      [role],
+    )
+  ).map(({ name }) => name);
+
+const jobsOf = ({ namespace, footprintId }: Ready) =>
+  mesh.cluster.list('Job', namespace, `mesh.odoo/footprint=${footprintId}`);
+
+test('an upgrade waits for its backup, works on a copy, and runs on it; the old database is kept for its time', async () => {
+  const ready = await running('upgrade');
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  const backupId = await lifecycle.backupAskedFor(operation);
+  // Until the backup is there it runs, and nothing is touched.
+  expect(await deploymentOf(ready)).toMatchObject({ image: ready.template.image, replicas: 1 });
+  expect(await databasesOf(ready)).toEqual([ready.database]);
+
+  await lifecycle.completeBackup(ready, backupId);
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    fact: 'upgraded',
+    image: to,
+    previousImage: ready.template.image,
+    warnings: ['a simulated node ran nothing'],
+  });
+  const state = lifecycle.stateOf(ready.instanceId);
+  expect(state).toMatchObject({ state: 'running', image: to, database: `${ready.database}_1` });
+  expect(await deploymentOf(ready)).toEqual({ image: to, secret: state.secret, replicas: 1 });
+  expect(await jobsOf(ready)).toEqual([]);
+  const states = mesh.said('instance.state-changed.v1', ready.instanceId).map(({ envelope }) => envelope.data);
+  expect(states).toContainEqual(
+    expect.objectContaining({ state: 'maintenance', reason: 'upgrade', desired: 'running' }),
+  );
+  await waitFor('the old database to be dropped', async () => (await databasesOf(ready)).length === 1);
+  expect(await databasesOf(ready)).toEqual([`${ready.database}_1`]);
+
+  // And to its end.
+  const { finalBackupId } = await lifecycle.do('termination', ready.instanceId, { at: new Date().toISOString() });
+  await lifecycle.verifyBackup(ready.instanceId, finalBackupId);
+  await mesh.explained(
+    waitFor('the end', () => mesh.said('instance.terminated.v1', ready.instanceId)[0], { timeoutMs: 60_000 }),
+  );
+  expect(await databasesOf(ready)).toEqual([]);
+  for (const version of [1, 2, 3, 4]) {
+    const name = ready.secret.replace(/1$/, String(version));
+    expect(await mesh.cluster.get({ kind: 'Secret', name, namespace: ready.namespace })).toBeUndefined();
+  }
+});
+
+test('without its backup an upgrade touches nothing', async () => {
+  const ready = await running('no-backup');
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  await lifecycle.failBackup(ready.instanceId, await lifecycle.backupAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    fact: 'upgrade-failed',
+    code: 'BACKUP_FAILED',
+    fault: 'provider',
+    rolledBack: true,
+  });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', image: ready.template.image });
+  expect(await deploymentOf(ready)).toEqual({ image: ready.template.image, secret: ready.secret, replicas: 1 });
+  expect(await databasesOf(ready)).toEqual([ready.database]);
+});
+
+test.each([
+  ['to another Odoo', { to: 'registry.local/odoo:19.0-1' }, 'OTHER_VERSION'],
+  ['to who knows what', { to: 'registry.local/odoo:latest' }, 'OTHER_VERSION'],
+  ['that is only rehearsed', { to, rehearse: true }, 'NO_REHEARSAL'],
+])('an upgrade %s is refused', async (what, data, code) => {
+  const ready = await running(`refused-${what.toLowerCase().replaceAll(' ', '-')}`);
+  expect(await lifecycle.do('upgrade', ready.instanceId, data)).toMatchObject({ fact: 'operation-refused', code });
+});
+
+test('what stands still is upgraded and stands still', async () => {
+  const ready = await running('stands');
+  await lifecycle.do('stop', ready.instanceId);
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgraded' });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'stopped', image: to });
+  await lifecycle.do('start', ready.instanceId);
+  expect(await deploymentOf(ready)).toMatchObject({ image: to, replicas: 1 });
+});
+
+test('killed again and again, an upgrade comes to its end, once', async () => {
+  const ready = await running('killed');
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  const stageOf = async () => {
+    const [row] = await mesh.sql<{ stage: number; status: string }>(
+      'SELECT stage, status FROM lifecycle.operation WHERE operation_id = $1',
+      [operation],
+    );
+    return row!.status === 'ended' ? 99 : row!.stage;
+  };
+  for (let stage = 1; stage <= 5; stage++) {
+    await waitFor(`stage ${stage}`, async () => (await stageOf()) >= stage, { intervalMs: 10 });
+    await mesh.services.kill('lifecycle');
+    await mesh.services.start('lifecycle');
+  }
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgraded', image: to });
+  expect(lifecycle.answersTo(operation)).toHaveLength(1);
+  expect(await jobsOf(ready)).toEqual([]);
+  await waitFor('the old database to be dropped', async () => (await databasesOf(ready)).length === 1);
+});
