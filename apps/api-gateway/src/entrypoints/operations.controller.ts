@@ -32,15 +32,16 @@ export class OperationsController {
   async one({ params: { operationId }, caller }: Call<typeof One>) {
     const facts = await this.timeline.ofOperation(operationId);
     const instanceId = facts[0]?.instanceId ?? (await this.views.byOperation(operationId))?.instanceId;
-    const customerId = instanceId ? ((await this.views.get(instanceId))?.customerId ?? null) : null;
-    if (!instanceId || !sees(caller, customerId)) throw new Problem('unknown-operation');
+    const view = instanceId ? await this.views.get(instanceId) : undefined;
+    if (!instanceId || !sees(caller, view?.customerId ?? null)) throw new Problem('unknown-operation');
+    const [making, ended] = [view?.operationId === operationId, view?.state === 'terminated'];
     return {
       operationId,
       instanceId,
-      state: stateOfOperation(facts.map(({ fact }) => fact)),
+      state: stateOfOperation({ operationId, facts, making, ended }),
       traceId: facts.find(({ traceId }) => traceId)?.traceId ?? null,
       reason: facts.at(-1)?.reason ?? null,
-      facts: facts.map(({ instanceId: _, ...entry }) => entry),
+      facts: facts.map(({ instanceId: _, ends: _ends, ...entry }) => entry),
     };
   }
 }
