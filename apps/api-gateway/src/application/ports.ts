@@ -77,6 +77,20 @@ export type Recorded = Omit<TimelineEntry, 'id'> & {
   readonly sequence: number;
 };
 
+/** What was asked of an instance here, by the id of its request. */
+export interface Action {
+  readonly operationId: string;
+  readonly instanceId: string;
+  /** `stop` */
+  readonly action: string;
+}
+
+/** So that an operation can be looked up before anybody has said something of it. */
+export abstract class Actions {
+  abstract note(tx: Transaction, action: Action): Promise<void>;
+  abstract get(operationId: string): Promise<Action | undefined>;
+}
+
 /** A fact in the one order in which all of them became known here; `id` is its place there. */
 export type TimelineEvent = TimelineEntry & { readonly instanceId: string; readonly customerId: string | null };
 

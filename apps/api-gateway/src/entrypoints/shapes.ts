@@ -90,6 +90,7 @@ export const Operation = z
   .strictObject({
     operationId: z.string(),
     instanceId: z.uuid(),
+    action: z.string().nullable().describe('`stop`: as it was asked for here; null: not as an action of this API.'),
     state: z.enum(operationStates),
     traceId: z.string().nullable(),
     reason: z.string().nullable().describe('Why it waits or failed; of the last fact that gave one.'),
@@ -116,6 +117,10 @@ export const Accepted = z
     passwordReset: z.string().nullable().describe('How to get another password, when this answer has none.'),
   })
   .meta({ id: 'AcceptedInstance' });
+
+export const AcceptedAction = z
+  .strictObject({ operationId: z.string(), instanceId: z.uuid() })
+  .meta({ id: 'AcceptedAction' });
 
 export const Event = TimelineEntry.omit({ id: true })
   .extend({ instanceId: z.uuid(), customerId: z.string().nullable() })

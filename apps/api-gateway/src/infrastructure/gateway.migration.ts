@@ -166,7 +166,7 @@ export class Gateway1764000000023 implements MigrationInterface {
   }
 }
 
-/** Lifecycle's word about an instance, and which operation a fact ends. */
+/** Lifecycle's word about an instance, which operation a fact ends, and what was asked of instances here. */
 export class Gateway1764000000024 implements MigrationInterface {
   readonly name = 'Gateway1764000000024';
 
@@ -181,9 +181,17 @@ export class Gateway1764000000024 implements MigrationInterface {
         ADD operation jsonb`);
     await runner.query('ALTER TABLE timeline ADD ends text');
     await runner.query('CREATE INDEX timeline_ends ON timeline (ends) WHERE ends IS NOT NULL');
+    await runner.query(`
+      CREATE TABLE action (
+        operation_id text PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        action text NOT NULL,
+        asked_at timestamptz NOT NULL DEFAULT now()
+      )`);
   }
 
   async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE action');
     await runner.query('ALTER TABLE timeline DROP ends');
     await runner.query(`
       ALTER TABLE instance_view DROP lifecycle_state, DROP lifecycle_reason, DROP lifecycle_since, DROP desired,
