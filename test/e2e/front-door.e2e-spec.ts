@@ -179,7 +179,7 @@ test('what is unchanged is not sent again', async () => {
   const headers = { 'if-none-match': one.headers.get('etag')!, 'cache-control': 'max-age=0' };
   expect(one.headers.get('ratelimit')).toMatch(/^"calls";r=\d+;t=\d+$/);
   expect(await mesh.api(`/v1/instances/${body.instanceId}`, { headers })).toMatchObject({ status: 304 });
-  await mesh.sql(`UPDATE api_gateway.instance_view SET reason = 'Changed' WHERE instance_id = $1`, [body.instanceId]);
+  await mesh.sql(`UPDATE api_gateway.instance_view SET step = 'changed' WHERE instance_id = $1`, [body.instanceId]);
   expect(await mesh.api(`/v1/instances/${body.instanceId}`, { headers })).toMatchObject({ status: 200 });
 });
 

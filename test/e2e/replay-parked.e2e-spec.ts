@@ -12,12 +12,13 @@ afterAll(() => mesh?.stop());
 
 const post = (path: string, body?: object) => mesh.api(path, { method: 'POST', ...(body && { body }) });
 
-/** The number of the parked message with this text in its body. */
-async function parked(text: string): Promise<string> {
+/** The number of the parked message with this text in its body; of this service's, when more than one hears it. */
+async function parked(text: string, service: string | null = null): Promise<string> {
   return await waitFor('the parked message', async () => {
     const rows = await mesh.sql<{ id: string }>(
-      'SELECT id::text FROM api_gateway.parked_message WHERE position($1::bytea in body) > 0 ORDER BY id DESC',
-      [Buffer.from(text)],
+      `SELECT id::text FROM api_gateway.parked_message
+       WHERE position($1::bytea in body) > 0 AND ($2::text IS NULL OR service = $2) ORDER BY id DESC`,
+      [Buffer.from(text), service],
     );
     return rows[0]?.id;
   });
@@ -102,7 +103,7 @@ test('an approval to destroy that was parked is not believed when it is put back
   const approval = mesh.purgeApproval(ready, { expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
   // Parked, because it came without lifecycle's user-id.
   await mesh.publishAsAdministrator(approval, 'instance.purge-approved.v1');
-  const id = await parked(approval.id);
+  const id = await parked(approval.id, 'provisioner');
   await mesh.sql('UPDATE api_gateway.parked_message SET publisher = $2 WHERE id = $1', [id, `${mesh.name}-lifecycle`]);
   await post(`/v1/parked-messages/${id}/replay`);
   const again = await waitFor('it to be parked again', async () => {

@@ -22,7 +22,7 @@ const made = [
   'instance.ready',
 ];
 
-/** Waits have lines of their own, and how many there are is the cluster's affair. */
+/** Waits have lines of their own, and how many there are is the cluster's affair; lifecycle's have reasons too. */
 const withoutWaits = (items: readonly Entry[]) => items.filter(({ reason }) => !reason).map(({ fact }) => fact);
 
 test('the timeline of an instance has every fact, in order, under the trace and the operation of its request', async () => {
@@ -32,9 +32,11 @@ test('the timeline of an instance has every fact, in order, under the trace and 
   await mesh.ready(request.data.instanceId);
   const items = await waitFor('the whole story', async () => {
     const page = await timeline(request.data.instanceId);
-    return page.items.some(({ fact }) => fact === 'instance.ready') ? page.items : undefined;
+    return page.items.some(({ summary }) => summary === 'It is running: ready.') ? page.items : undefined;
   });
   expect(withoutWaits(items)).toEqual(made);
+  const ofLifecycle = items.filter(({ fact }) => fact === 'instance.state-changed').map(({ summary }) => summary);
+  expect(ofLifecycle).toEqual(['It is provisioning: requested.', 'It is running: ready.']);
   expect(new Set(items.map((one) => one.traceId))).toEqual(new Set([traceId]));
   expect(new Set(items.map((one) => one.operationId))).toEqual(new Set([request.id]));
   expect(items.find(({ fact }) => fact === 'instance.placed')!.summary).toBe(

@@ -4,10 +4,12 @@ import type { ExpressAdapter } from '@nestjs/platform-express';
 import { MessagingModule, messagingMigrations } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { Database, PersistenceModule } from '#persistence/index.js';
+import { ActOnInstance } from './application/act-on-instance.js';
 import { EventFeed } from './application/event-feed.js';
 import { ManageApiKeys } from './application/manage-api-keys.js';
 import { Once } from './application/once.js';
 import {
+  Actions,
   ApiKeys,
   Cells,
   CurrentFacts,
@@ -33,6 +35,7 @@ import { RateLimit } from './entrypoints/rate-limit.js';
 import { routesOf } from './entrypoints/route.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
 import { TracedRequests } from './entrypoints/traced-requests.js';
+import { ActionRepository } from './infrastructure/action.repository.js';
 import { ApiKeyRepository } from './infrastructure/api-key.repository.js';
 import { BrokerFacts } from './infrastructure/broker-facts.js';
 import { CellRepository } from './infrastructure/cell.repository.js';
@@ -94,6 +97,7 @@ export class AppModule {
           useFactory: (timeline: Timeline) => new EventFeed(timeline, (what, error) => log.warn(what, { error })),
         },
         { provide: InstanceViews, useClass: InstanceViewRepository },
+        { provide: Actions, useClass: ActionRepository },
         { provide: Cells, useClass: CellRepository },
         { provide: CurrentFacts, useClass: BrokerFacts },
         { provide: Repeats, useClass: RepeatRepository },
@@ -105,6 +109,7 @@ export class AppModule {
         RebuildReadModel,
         InstanceFigures,
         RequestInstance,
+        ActOnInstance,
         SettleParked,
         RecordFactHandler,
         ProjectCellHandler,

@@ -60,6 +60,7 @@ const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
       (what) => `instance.${what}-requested.v1`,
     ),
     'instance.termination-cancel-requested.v1',
+    'instance.provision-retry-requested.v1',
   ],
   'capacity-planner': ['footprint.removal-requested.v1'],
   lifecycle: [

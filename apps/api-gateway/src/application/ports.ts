@@ -1,9 +1,11 @@
+import type { InstanceState } from '#contracts/index.js';
 import type { ParkedMessage } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Caller, Role } from '../domain/access.js';
 import type { ApiKey } from '../domain/api-key.js';
 import type { Capacity, Cell } from '../domain/cell.js';
-import type { InstanceView, ViewState } from '../domain/instance-view.js';
+import type { InstanceView, MakingState, ViewState } from '../domain/instance-view.js';
+import type { OperationFact } from '../domain/operation.js';
 import type { TimelineEntry } from '../domain/timeline.js';
 
 export const instanceOrders = ['created', '-created', 'slug', '-slug'] as const;
@@ -31,7 +33,10 @@ export abstract class InstanceViews {
   /** The instance that has this slug now, and is not at its end. */
   abstract holderOf(slug: string): Promise<string | undefined>;
   abstract waiting(): Promise<Capacity['waiting']>;
-  /** Makes the row or fills in what the change knows; a state that was passed already is not gone back to. */
+  /**
+   * Makes the row or fills in what the change knows; a state that was passed already is not gone back to, and what
+   * lifecycle has told stands against all others. Words of lifecycle have to come in their order.
+   */
   abstract merge(tx: Transaction, change: ViewChange): Promise<void>;
   /** From now on each row is made anew by the first change that comes, and keeps nothing of what it was. */
   abstract startAnew(tx: Transaction): Promise<void>;
@@ -55,15 +60,36 @@ export abstract class CurrentFacts {
 }
 
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
-  Partial<Omit<InstanceView, 'instanceId' | 'createdAt' | 'updatedAt' | 'stateSince'>>;
+  Partial<Omit<InstanceView, 'instanceId' | 'state' | 'createdAt' | 'updatedAt' | 'stateSince'>> & {
+    /** As planner and provisioner tell of it. */
+    readonly state?: MakingState;
+    /** Lifecycle's word; `since`: when it came into this state. */
+    readonly lifecycle?: { readonly state: InstanceState; readonly reason: string; readonly since: string };
+  };
 
 export type Recorded = Omit<TimelineEntry, 'id'> & {
   readonly instanceId: string;
+  /** The operation that it ends, when it names one. */
+  readonly ends: string | null;
   /** Of the message that said it: the same fact is recorded once. */
   readonly messageId: string;
   /** Of its publisher, for facts of the same moment. */
   readonly sequence: number;
 };
+
+/** What was asked of an instance here, by the id of its request. */
+export interface Action {
+  readonly operationId: string;
+  readonly instanceId: string;
+  /** `stop` */
+  readonly action: string;
+}
+
+/** So that an operation can be looked up before anybody has said something of it. */
+export abstract class Actions {
+  abstract note(tx: Transaction, action: Action): Promise<void>;
+  abstract get(operationId: string): Promise<Action | undefined>;
+}
 
 /** A fact in the one order in which all of them became known here; `id` is its place there. */
 export type TimelineEvent = TimelineEntry & { readonly instanceId: string; readonly customerId: string | null };
@@ -81,8 +107,10 @@ export abstract class Timeline {
     instanceId: string,
     page: { readonly after?: string | undefined; readonly limit: number },
   ): Promise<TimelineEntry[]>;
-  /** What was said because of one request, and about which instance. */
-  abstract ofOperation(operationId: string): Promise<(TimelineEntry & { readonly instanceId: string })[]>;
+  /** What was said because of one request or ends it, and about which instance; oldest first. */
+  abstract ofOperation(
+    operationId: string,
+  ): Promise<(TimelineEntry & OperationFact & { readonly instanceId: string })[]>;
   /**
    * Gives what was recorded since the last time its place in the order of events. @returns the last place that is
    * taken. What is at or before it stays as it is for ever: who has read to there has missed nothing.

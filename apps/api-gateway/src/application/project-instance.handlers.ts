@@ -6,6 +6,7 @@ import {
   InstanceProvisioningProgressed,
   InstanceReady,
   InstanceRefused,
+  InstanceStateChanged,
   InstanceTerminated,
   type PayloadOf,
 } from '#contracts/index.js';
@@ -24,7 +25,7 @@ export class ProjectPlacedHandler extends MessageHandler<typeof InstancePlaced> 
     const { instanceId, specification, host, plan, footprintId, cell, requestId } = placed;
     await this.views.merge(ctx, {
       instanceId,
-      state: 'provisioning',
+      state: 'placed',
       customerId: specification.customerId,
       slug: specification.slug,
       odooVersion: specification.odooVersion,
@@ -124,12 +125,42 @@ export class ProjectReadyHandler extends MessageHandler<typeof InstanceReady> {
 }
 
 @Injectable()
+export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChanged> {
+  constructor(private readonly views: InstanceViews) {
+    super();
+  }
+
+  async handle(changed: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
+    const { instanceId, state, reason, since, desired, image, host, footprintId, operation = null } = changed;
+    await this.views.merge(ctx, {
+      instanceId,
+      lifecycle: { state, reason, since },
+      desired,
+      plan: changed.plan.name,
+      image,
+      host,
+      // The planner gives no other names.
+      slug: host.split('.')[0]!,
+      footprintId,
+      operation,
+    });
+  }
+}
+
+@Injectable()
 export class ProjectTerminatedHandler extends MessageHandler<typeof InstanceTerminated> {
   constructor(private readonly views: InstanceViews) {
     super();
   }
 
   async handle({ instanceId }: PayloadOf<typeof InstanceTerminated>, ctx: ConsumeContext): Promise<void> {
-    await this.views.merge(ctx, { instanceId, state: 'terminated', url: null, reason: null, message: null });
+    await this.views.merge(ctx, {
+      instanceId,
+      state: 'terminated',
+      url: null,
+      reason: null,
+      message: null,
+      step: null,
+    });
   }
 }

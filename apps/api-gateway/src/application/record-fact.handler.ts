@@ -13,7 +13,7 @@ export class RecordFactHandler extends MessageHandler<FactContract> {
   }
 
   async handle(data: unknown, ctx: ConsumeContext): Promise<void> {
-    const { instanceId } = data as { instanceId?: string };
+    const { instanceId, operationId: ends = null } = data as { instanceId?: string; operationId?: string };
     if (!instanceId) return;
     const { id, type, source, time, correlationId, traceparent, sequence } = ctx.message;
     await this.timeline.record(ctx, {
@@ -24,6 +24,7 @@ export class RecordFactHandler extends MessageHandler<FactContract> {
       sequence: sequence ?? 0,
       who: source,
       operationId: correlationId,
+      ends,
       traceId: spanContextOf(traceparent)?.traceId ?? null,
     });
   }

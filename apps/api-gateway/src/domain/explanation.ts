@@ -12,6 +12,10 @@ export interface Explanation {
 
 type Words = Pick<Explanation, 'waitsFor' | 'fault' | 'next'>;
 
+/** Where it is lifted, and where it is kept. */
+const resume = 'POST /v1/instances/{instanceId}/actions/resume';
+const keep = 'POST /v1/instances/{instanceId}/actions/cancel-termination';
+
 const platform = (waitsFor: string, next: string): Words => ({ waitsFor, fault: 'platform', next });
 
 /** By `state`, or `state reason` where the reason says more. An operator reads on in docs/running.md. */
@@ -102,7 +106,7 @@ const words: Readonly<Record<string, Words>> = {
   ),
   failed: platform(
     'somebody who mends the cause and asks for it to be taken up again',
-    'An operator looks at the message, then sends instance.provision-retry-requested.',
+    'An operator looks at the message, then asks for a retry: POST /v1/instances/{instanceId}/actions/retry.',
   ),
   'failed DEADLINE_EXCEEDED': platform(
     'somebody to look why it was not Ready in time',
@@ -122,7 +126,74 @@ const words: Readonly<Record<string, Words>> = {
     next: 'Send a new request that heeds the message, under a new instance id.',
   },
   running: { waitsFor: null, fault: null, next: 'Nothing: it runs.' },
+  'running stop-failed': platform(
+    'somebody to look why its pod did not end',
+    'It runs on, though it was to be stopped. An operator reads its timeline; then it can be asked for again.',
+  ),
+  stopped: {
+    waitsFor: null,
+    fault: 'user',
+    next: 'It stands still until somebody starts it: POST /v1/instances/{instanceId}/actions/start.',
+  },
+  'stopped start-failed': platform(
+    'somebody who mends why it did not become Ready',
+    'It was put back to standing still. An operator reads its timeline; then it can be started again.',
+  ),
+  hibernated: { waitsFor: null, fault: null, next: 'It sleeps because nobody used it, until somebody does.' },
+  suspended: {
+    waitsFor: 'an operator, who suspended it',
+    fault: 'platform',
+    next: `The operator lifts it when its cause is settled: ${resume}. Its data are kept.`,
+  },
+  'suspended unpaid': {
+    waitsFor: 'its customer to pay what is due',
+    fault: 'user',
+    next: `Billing lifts it when that is paid, or an operator does: ${resume}. Its data are kept.`,
+  },
+  'suspended abuse': {
+    waitsFor: 'its customer to end the abuse for which it was suspended, and an operator to be told',
+    fault: 'user',
+    next: `An operator lifts it: ${resume}. Its data are kept.`,
+  },
+  maintenance: platform(
+    'whoever needs it to stand still for this purpose',
+    'It is as before when they are done, or at the latest when their deadline has passed.',
+  ),
+  'maintenance upgrade': platform(
+    'its modules to be updated for the new image',
+    'It runs on the new image then, or on the old one with nothing changed.',
+  ),
+  terminating: {
+    waitsFor: 'the end of its grace',
+    fault: 'user',
+    next: `It is destroyed then, if there is a verified backup. Until then it can be kept: ${keep}.`,
+  },
+  'terminating waits-for-final-backup': platform(
+    'its final backup to be made and verified outside of the cluster',
+    `It is not destroyed without one; an operator looks why there is none. It can still be kept: ${keep}.`,
+  ),
+  purging: platform('all of it to be removed', 'It has ended then; it cannot be kept any more.'),
   terminated: { waitsFor: null, fault: null, next: 'Nothing: it has ended.' },
+  'terminated cancelled': { waitsFor: null, fault: null, next: 'Nothing: it was ended before it was Ready.' },
+};
+
+/** By the operation that is under way: what it waits for, and what is so then. */
+const underWay: Readonly<Record<string, readonly [waitsFor: string, then: string]>> = {
+  start: ['its pod to be Ready', 'It runs then.'],
+  stop: ['its pod to end', 'It stands still then, until somebody starts it.'],
+  restart: ['its pod to end, and another one to be Ready', 'It runs again then.'],
+  suspend: ['its pod to end', 'It is suspended then, until billing or an operator lifts it.'],
+  resume: ['its pod to be Ready, if it is to run', 'It is not suspended any more then.'],
+  resize: ['room for its new plan, and a pod of that size to be Ready', 'It has the new plan then.'],
+  upgrade: [
+    'a backup, the update of its modules, and a pod of the new image to be Ready',
+    'It runs on the new image then, or on the old one with nothing changed.',
+  ],
+  rename: ['its new name to be reserved, and to be answered at', 'It is found at its new name then.'],
+  quiesce: ['its pod and its connections to the database to end', 'Whoever asked works on it then, until a deadline.'],
+  release: ['its pod to be Ready, if it is to run', 'It is as before then.'],
+  terminate: ['its pod to end', 'It stands still then, until it is destroyed after its grace.'],
+  'cancel-termination': ['its pod to be Ready, if it is to run', 'It is as before then, and is kept.'],
 };
 
 const notBegun = platform(
@@ -130,8 +201,28 @@ const notBegun = platform(
   'It begins within seconds; if not, an operator looks whether a provisioner runs.',
 );
 
+const notTakenOver = platform(
+  'lifecycle, who has not taken it over yet',
+  'It is ready, and called running within seconds; if not, an operator looks whether a lifecycle runs.',
+);
+
 /** What it waits for, whose fault that is and what comes next, from the facts so far. */
-export function explain({ state, reason, step }: Pick<InstanceView, 'state' | 'reason' | 'step'>): Explanation {
-  const begun = state !== 'provisioning' || reason !== null || step !== null;
-  return { state, reason, ...(begun ? (words[`${state} ${reason}`] ?? words[state]!) : notBegun) };
+export function explain(view: Pick<InstanceView, 'state' | 'reason' | 'step' | 'operation'>): Explanation {
+  const { state, reason } = view;
+  return { state, reason, ...wordsOf(view) };
+}
+
+function wordsOf({ state, reason, step, operation }: Pick<InstanceView, 'state' | 'reason' | 'step' | 'operation'>) {
+  if (operation) {
+    const [waitsFor, then] = underWay[operation.operation] ?? [
+      `its ${operation.operation} to end`,
+      'See its timeline.',
+    ];
+    return platform(waitsFor, then);
+  }
+  // `requested`: lifecycle has heard of it, and nobody of its making.
+  const unsaid = reason === null || reason === 'requested';
+  if (state === 'provisioning' && unsaid && step === null) return notBegun;
+  if (state === 'provisioning' && unsaid && step === 'ready') return notTakenOver;
+  return words[`${state} ${reason}`] ?? words[state]!;
 }

@@ -2,26 +2,116 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { registry } from '#contracts/index.js';
 import { explain } from './explanation.js';
-import { viewStates } from './instance-view.js';
+import { urlAt, viewStates } from './instance-view.js';
 import { stateOfOperation } from './operation.js';
 import { tell } from './timeline.js';
 
 const aboutInstances = registry.filter(
-  (one) => one.kind === 'fact' && (one.subject === 'instance' || one.key === 'instance.refused.v1') && !one.firstHand,
+  (one) => one.kind === 'fact' && 'instanceId' in (one.data as unknown as { shape: object }).shape,
 );
 
+const example = (key: string) => JSON.parse(readFileSync(`libs/contracts/fixtures/${key}/example.json`, 'utf8')).data;
+
 test.each(aboutInstances.map((one) => one.key))('%s is told in a sentence with all its words', (key) => {
-  const { data } = JSON.parse(readFileSync(`libs/contracts/fixtures/${key}/example.json`, 'utf8'));
-  const { fact, summary } = tell(key, data);
+  const { fact, summary } = tell(key, example(key));
   expect(fact).toBe(key.replace('.v1', ''));
   expect(summary).toMatch(/^[A-Z].*\.$/);
   expect(summary).not.toMatch(/undefined|was said/);
 });
 
+test.each([
+  ['instance.stopped.v1', { durationMs: 0 }, 'It stands still, as before.'],
+  ['instance.suspended.v1', { durationMs: 12, why: 'unpaid' }, 'It is suspended after 12 ms: unpaid.'],
+  ['instance.operation-refused.v1', { operation: 'cancel-termination' }, /^Refused to cancel termination: /],
+  ['instance.upgrade-failed.v1', { rolledBack: false }, /it is not on its old image/],
+  ['instance.upgraded.v1', { rehearsed: true, warnings: ['a', 'b'] }, /^A rehearsal .* went well, with 2 warnings\.$/],
+  ['instance.released.v1', { expired: true }, /^The deadline has passed/],
+  ['instance.purge-approved.v1', { backupId: undefined, neverReady: true }, /it was never Ready\.$/],
+])('%s with %j is told as it is', (key, change, sentence) => {
+  expect(tell(key, { ...example(key), ...change }).summary).toMatch(sentence);
+});
+
+test.each([
+  ['instance.suspended.v1', { why: 'abuse' }, 'abuse', 'user'],
+  ['instance.suspended.v1', { why: 'operator' }, 'operator', 'platform'],
+  ['instance.operation-failed.v1', { code: 'X', fault: 'provider' }, 'X', 'provider'],
+  ['placement.change-refused.v1', { code: 'cell-full', fault: 'platform' }, 'cell-full', 'platform'],
+])('%s with %j says why, and whose fault it is', (key, change, reason, fault) => {
+  expect(tell(key, { ...example(key), ...change })).toMatchObject({ reason, fault });
+});
+
 test.each(viewStates)('an instance that is %s is explained, with or without a reason we know', (state) => {
   for (const reason of [null, 'PodNotReady', 'NeverHeardOf'])
-    expect(explain({ state, reason, step: null })).toMatchObject({ state, reason, next: expect.stringMatching(/\.$/) });
+    expect(explain({ state, reason, step: null, operation: null })).toMatchObject({
+      ...{ state, reason, next: expect.stringMatching(/\.$/) },
+    });
 });
+
+const explained = (state: (typeof viewStates)[number], reason: string | null, more: object = {}) =>
+  explain({ state, reason, step: null, operation: null, ...more });
+
+test.each([
+  ['unpaid', 'user', /pay/, /^Billing lifts it/],
+  ['abuse', 'user', /abuse/, /^An operator lifts it/],
+  ['operator', 'platform', /an operator/, /actions\/resume/],
+])('suspended for %s says why, and who lifts it', (reason, fault, waitsFor, next) => {
+  expect(explained('suspended', reason)).toMatchObject({
+    ...{ fault, waitsFor: expect.stringMatching(waitsFor), next: expect.stringMatching(next) },
+  });
+});
+
+test.each(['ready', 'started', 'restarted', 'resumed', 'resized', 'upgraded', 'released', 'termination-cancelled'])(
+  'running because it was %s waits for nothing',
+  (reason) => expect(explained('running', reason)).toMatchObject({ waitsFor: null, fault: null }),
+);
+
+test.each([
+  ['running', 'stop-failed'],
+  ['stopped', 'start-failed'],
+  ['terminating', 'waits-for-final-backup'],
+] as const)('%s because of %s is somebody’s turn', (state, reason) => {
+  expect(explained(state, reason)).toMatchObject({ waitsFor: expect.any(String), fault: 'platform' });
+});
+
+test.each([
+  [null, null, 'the provisioner, who has not begun yet'],
+  ['requested', null, 'the provisioner, who has not begun yet'],
+  ['requested', 'volume', 'the next step of its making'],
+  ['PodNotReady', 'volume', 'Odoo to start'],
+  ['requested', 'ready', 'lifecycle, who has not taken it over yet'],
+])('provisioning with reason %s after step %s waits for %s', (reason, step, waitsFor) => {
+  expect(explained('provisioning', reason, { step })).toMatchObject({ waitsFor });
+});
+
+const operations = [
+  ...['start', 'stop', 'restart', 'suspend', 'resume', 'resize', 'upgrade', 'rename'],
+  ...['quiesce', 'release', 'terminate', 'cancel-termination'],
+];
+
+test.each(operations)('what a %s that is under way waits for is told, whatever the state', (operation) => {
+  const { waitsFor, next } = explained('running', 'ready', { operation: { operationId: '7', operation } });
+  expect(waitsFor).not.toMatch(/undefined|of it to end/);
+  expect(next).toMatch(/then.*\.$/);
+});
+
+test('an operation that nobody knows yet is named', () => {
+  const operation = { operationId: '7', operation: 'dance' };
+  expect(explained('running', 'ready', { operation }).waitsFor).toBe('its dance to end');
+});
+
+test.each([
+  ['https://acme.example.com', 'acme.example.com', 'https://acme.example.com'],
+  ['http://acme.localhost:8080/', 'new.localhost', 'http://new.localhost:8080/'],
+  [null, 'acme.example.com', null],
+])('seen ready at %s and now at host %s it is found at %s', (url, host, at) => expect(urlAt(url, host)).toBe(at));
+
+const after = (facts: readonly string[], more: { making?: boolean; ended?: boolean; ends?: string } = {}) =>
+  stateOfOperation({
+    operationId: 'o-1',
+    facts: facts.map((fact) => ({ fact, ends: more.ends ?? null })),
+    making: more.making ?? false,
+    ended: more.ended ?? false,
+  });
 
 test.each([
   [[], 'pending'],
@@ -29,5 +119,39 @@ test.each([
   [['instance.placed', 'instance.provisioning-failed'], 'failed'],
   [['instance.provisioning-failed', 'instance.provisioning-started'], 'pending'],
   [['instance.provisioning-started', 'instance.ready'], 'succeeded'],
+  [['instance.placed', 'instance.provisioning-failed', 'instance.terminated'], 'failed'],
+  [['instance.placed', 'instance.provisioning-cancelled', 'instance.terminated'], 'failed'],
   [['instance.refused'], 'refused'],
-] as const)('after %j an operation is %s', (facts, state) => expect(stateOfOperation(facts)).toBe(state));
+] as const)('after %j the making of an instance is %s', (facts, state) =>
+  expect(after(facts, { making: true })).toBe(state),
+);
+
+test('a making whose instance was ended by somebody before it was Ready has failed; one that was Ready has not', () => {
+  expect(after(['instance.placed'], { making: true, ended: true })).toBe('failed');
+  expect(after(['instance.placed', 'instance.ready'], { making: true, ended: true })).toBe('succeeded');
+});
+
+test('a request that was refused beside an instance that is there is refused', () => {
+  expect(after(['instance.refused'])).toBe('refused');
+});
+
+test.each([
+  ['instance.stopped', 'succeeded'],
+  ['instance.upgraded', 'succeeded'],
+  ['instance.termination-scheduled', 'succeeded'],
+  ['instance.upgrade-failed', 'failed'],
+  ['instance.operation-failed', 'failed'],
+  ['instance.operation-refused', 'refused'],
+] as const)('an action that %s ends is %s; the end of another one on its way says nothing', (fact, state) => {
+  expect(after([fact], { ends: 'o-1' })).toBe(state);
+  expect(after([fact], { ends: 'o-2' })).toBe('pending');
+  expect(after([fact])).toBe('pending');
+});
+
+test.each([
+  [['host.reserved', 'instance.state-changed', 'backup.completed'], 'pending'],
+  [['placement.change-refused'], 'pending'],
+  // A retry has done what it was asked for; how the making goes on is the making's affair.
+  [['instance.provisioning-started'], 'succeeded'],
+  [['instance.purge-approved', 'instance.terminated'], 'succeeded'],
+] as const)('after %j an operation that made nothing is %s', (facts, state) => expect(after(facts)).toBe(state));

@@ -1,6 +1,12 @@
+import { type InstanceState, instanceStates } from '#contracts/index.js';
+
 /**
  * What the gateway knows of an instance: put together from facts, good for answering, never for deciding. Facts of
- * several services come in any order, so each only fills in its own fields, and the state never goes back.
+ * several services come in any order and come again, so each only fills in its own fields.
+ *
+ * Lifecycle owns the state: from the moment it has spoken its last word counts, and its plan, host and footprint too.
+ * Until then the others tell, and among them the state never goes back. While lifecycle calls an instance provisioning,
+ * what its making waits for is told by the provisioner. What has ended has ended, whoever says something else.
  */
 export interface InstanceView {
   readonly instanceId: string;
@@ -12,33 +18,50 @@ export interface InstanceView {
   readonly verified: string | null;
   readonly plan: string | null;
   readonly odooVersion: string | null;
+  readonly image: string | null;
   readonly state: ViewState;
   readonly reason: string | null;
   readonly message: string | null;
   readonly step: string | null;
+  /** Where it is to be once nothing is under way any more; null: lifecycle has not spoken yet. */
+  readonly desired: InstanceState | null;
+  /** What is under way. */
+  readonly operation: { readonly operationId: string; readonly operation: string } | null;
   readonly operationId: string;
   readonly footprintId: string | null;
   readonly cell: string | null;
   readonly timings: Record<string, number> | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
-  /** Since when it is in this state for this reason. */
+  /** Since when it is in this state; where it waits for something, since when for that. */
   readonly stateSince: Date;
 }
 
-/** In the order in which they mostly follow each other. */
-export const viewStates = [
-  'requested',
-  'refused',
-  'waiting',
-  'provisioning',
-  'failed',
-  'running',
-  'terminated',
-] as const;
+/** Before it has a place there is nothing of it that lifecycle could speak of. */
+export const viewStates = ['requested', 'refused', 'waiting', ...instanceStates] as const;
 export type ViewState = (typeof viewStates)[number];
 
-/** A fact of a lower rank comes too late to say anything about the state. A provisioning that failed may be retried. */
-export function rankOf(state: ViewState): number {
-  return viewStates.indexOf(state === 'failed' ? 'provisioning' : state);
+/**
+ * What planner and provisioner tell of. A fact of a lower rank comes too late to say anything about the state. That an
+ * instance was placed says less than what its provisioner says, and a provisioning that failed may be retried.
+ */
+const ranks = {
+  ...{ requested: 0, refused: 1, waiting: 2, placed: 3 },
+  ...{ provisioning: 4, failed: 4, running: 5, terminated: 6 },
+} as const;
+export type MakingState = keyof typeof ranks;
+
+export function rankOf(state: MakingState): number {
+  return ranks[state];
+}
+
+/** What it is called. */
+export function stateOf(state: MakingState): ViewState {
+  return state === 'placed' ? 'provisioning' : state;
+}
+
+/** The address at which it was seen to be ready, at the host that it has now. */
+export function urlAt(url: string | null, host: string | null): string | null {
+  if (url === null || host === null) return url;
+  return url.replace(/^([a-z]+:\/\/)[^/:]+/, (_, scheme) => `${scheme}${host}`);
 }

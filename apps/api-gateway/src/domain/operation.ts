@@ -2,17 +2,56 @@
 export const operationStates = ['pending', 'succeeded', 'failed', 'refused'] as const;
 export type OperationState = (typeof operationStates)[number];
 
-const ends: Readonly<Record<string, OperationState>> = {
+/** One fact of an operation, as far as it says what became of it. */
+export interface OperationFact {
+  readonly fact: string;
+  /** The operation that it ends, when it names one: an operation may ask for others on its way. */
+  readonly ends: string | null;
+}
+
+type Ends = Readonly<Record<string, OperationState>>;
+
+/** What the making of an instance ends with. That the instance ends one day says nothing about its making. */
+const ofMaking: Ends = {
   'instance.ready': 'succeeded',
   'instance.refused': 'refused',
-  'instance.terminated': 'succeeded',
   'instance.provisioning-failed': 'failed',
+  'instance.provisioning-cancelled': 'failed',
   // Taken up again by somebody.
   'instance.provisioning-started': 'pending',
 };
 
-/** By its facts, oldest first. */
-export function stateOfOperation(facts: readonly string[]): OperationState {
-  const last = facts.findLast((fact) => ends[fact] !== undefined);
-  return last ? ends[last]! : 'pending';
+/** What else ends without naming the request: to take a making up again, and to destroy. */
+const ofOthers: Ends = {
+  'instance.provisioning-started': 'succeeded',
+  'instance.terminated': 'succeeded',
+};
+
+/** All others that name an operation are what it was to lead to. */
+const badEnds: Ends = {
+  'instance.operation-refused': 'refused',
+  'instance.operation-failed': 'failed',
+  'instance.upgrade-failed': 'failed',
+};
+
+const onlyOfMaking = new Set(['instance.placed', 'instance.placement-deferred', 'instance.refused']);
+
+export interface OperationSoFar {
+  readonly operationId: string;
+  /** Oldest first. */
+  readonly facts: readonly OperationFact[];
+  /** It is the request that made its instance. */
+  readonly making: boolean;
+  /** Its instance has ended. */
+  readonly ended: boolean;
+}
+
+export function stateOfOperation({ operationId, facts, making, ended }: OperationSoFar): OperationState {
+  const ofIt = making || facts.some(({ fact }) => onlyOfMaking.has(fact)) ? ofMaking : ofOthers;
+  const state = facts
+    .map(({ fact, ends }) => (ends === operationId ? (badEnds[fact] ?? 'succeeded') : ofIt[fact]))
+    .findLast((end) => end !== undefined);
+  // It was ended by somebody before it was Ready, in an operation of theirs.
+  if (making && ended && (state ?? 'pending') === 'pending') return 'failed';
+  return state ?? 'pending';
 }

@@ -22,6 +22,10 @@ type Told = Pick<TimelineEntry, 'summary' | 'reason' | 'fault'>;
 type Data = any;
 
 const plain = (summary: string): Told => ({ summary, reason: null, fault: null });
+/** Of facts that say why not. */
+const failed = (summary: string, { code, fault }: Data): Told => ({ summary, reason: code, fault });
+/** 0: it was so already. */
+const after = ({ durationMs }: Data) => (durationMs === 0 ? ', as before' : ` after ${durationMs} ms`);
 
 const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'instance.placed': (data) => plain(`Accepted: ${data.host} in cell ${data.cell}, database on ${data.databaseShard}.`),
@@ -30,7 +34,7 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
     reason: data.reason,
     fault: 'platform',
   }),
-  'instance.refused': (data) => ({ summary: `Refused: ${data.message}.`, reason: data.code, fault: data.fault }),
+  'instance.refused': (data) => failed(`Refused: ${data.message}.`, data),
   'instance.provisioning-started': () => plain('It is being made.'),
   'instance.provisioning-progressed': (data) =>
     data.condition
@@ -40,11 +44,8 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
           fault: data.condition.fault,
         }
       : plain(`Step ${data.step} is done after ${data.durationMs} ms.`),
-  'instance.provisioning-failed': (data) => ({
-    summary: `Given up: ${data.message}.`,
-    reason: data.code,
-    fault: data.fault,
-  }),
+  'instance.provisioning-failed': (data) => failed(`Given up: ${data.message}.`, data),
+  'instance.provisioning-cancelled': () => plain('It is not made any further; what there is of it is removed.'),
   'instance.ready': (data) =>
     plain(
       data.verified === 'http'
@@ -52,9 +53,55 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
         : `Ready at ${data.url}, as a simulated node says; nothing runs there.`,
     ),
   'instance.state-changed': (data) => ({ ...plain(`It is ${data.state}: ${data.reason}.`), reason: data.reason }),
+  'instance.started': (data) => plain(`It runs${after(data)}.`),
+  'instance.stopped': (data) => plain(`It stands still${after(data)}.`),
+  'instance.restarted': (data) => plain(`It has begun anew${after(data)}.`),
+  'instance.suspended': (data) => ({
+    summary: `It is suspended${after(data)}: ${data.why}.`,
+    reason: data.why,
+    fault: data.why === 'operator' ? 'platform' : 'user',
+  }),
+  'instance.resumed': (data) => plain(`It is not suspended any more${after(data)}.`),
+  'instance.resized': ({ plan, previousPlan }) =>
+    plain(`It has the plan ${plan.name} (${plan.version}) instead of ${previousPlan.name} (${previousPlan.version}).`),
+  'instance.upgraded': ({ rehearsed, image, previousImage, warnings }) => {
+    const warned = warnings.length > 0 ? `, with ${warnings.length} warnings` : '';
+    if (rehearsed) return plain(`A rehearsal of the upgrade to ${image} went well${warned}.`);
+    return plain(`It runs on ${image} instead of ${previousImage}${warned}.`);
+  },
+  'instance.upgrade-failed': (data) => {
+    const left = data.rolledBack ? 'it runs on its old image, and nothing was changed' : 'it is not on its old image';
+    return failed(`The upgrade failed, and ${left}: ${data.message}.`, data);
+  },
+  'instance.renamed': (data) => plain(`It is found at ${data.url} instead of ${data.previousHost}.`),
+  'instance.quiesced': (data) => plain(`Nothing of it runs or writes, until ${data.deadline}: ${data.purpose}.`),
+  'instance.released': ({ purpose, expired }) =>
+    plain(expired ? `The deadline has passed, and it is as before: ${purpose}.` : `It is as before: ${purpose}.`),
+  'instance.termination-scheduled': (data) =>
+    plain(`It stands still, and is destroyed with a verified backup, not before ${data.purgeNotBefore}.`),
+  'instance.termination-cancelled': () => plain('It is not destroyed after all.'),
+  'instance.operation-refused': (data) => failed(`Refused to ${inWords(data.operation)}: ${data.message}.`, data),
+  'instance.operation-failed': (data) => failed(`Failed to ${inWords(data.operation)}: ${data.message}.`, data),
+  'instance.purge-approved': ({ backupId, expiresAt }) =>
+    plain(`It may be destroyed until ${expiresAt}; ${backupId ? `its backup is ${backupId}` : 'it was never Ready'}.`),
   'instance.terminated': () => plain('Nothing is left of it.'),
+  'placement.changed': ({ plan }) => plain(`There is room for it on the plan ${plan.name}, and it is reserved.`),
+  'placement.change-refused': (data) => failed(`It cannot have another plan: ${data.message}.`, data),
+  'host.reserved': (data) => plain(`The name ${data.host} is its own.`),
+  'host.reservation-refused': (data) => failed(`It does not get the name ${data.host}: ${data.message}.`, data),
   'host.released': (data) => plain(`Its name ${data.host} is free after a rest.`),
+  'backup.completed': (data) => plain(`A backup was made (${data.why}), which shows it at ${data.takenAt}.`),
+  'backup.failed': (data) => failed(`A backup (${data.why}) failed: ${data.message}.`, data),
+  'backup.verified': ({ why, depth, offSite }) => {
+    const how = depth === 'full' ? 'it was restored' : 'its copies were looked at';
+    return plain(`A backup (${why}) is good: ${how}${offSite ? ', and the one outside of the cluster was read' : ''}.`);
+  },
 };
+
+/** `cancel-termination` → `cancel termination` */
+function inWords(operation: string): string {
+  return operation.replaceAll('-', ' ');
+}
 
 /** @param key the fact's routing key. */
 export function tell(key: string, data: unknown): Told & { readonly fact: string } {

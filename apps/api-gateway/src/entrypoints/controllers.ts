@@ -1,6 +1,7 @@
 import { ApiKeysController } from './api-keys.controller.js';
 import { CellsController } from './cells.controller.js';
 import { EventsController } from './events.controller.js';
+import { InstanceActionsController } from './instance-actions.controller.js';
 import { InstancesController } from './instances.controller.js';
 import { OperationsController } from './operations.controller.js';
 import { ParkedController } from './parked.controller.js';
@@ -10,6 +11,7 @@ import { ReferenceController } from './reference.controller.js';
 /** All that the API serves. */
 export const controllers = [
   InstancesController,
+  InstanceActionsController,
   OperationsController,
   EventsController,
   CellsController,

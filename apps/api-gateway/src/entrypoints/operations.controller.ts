@@ -1,6 +1,6 @@
 import { Controller } from '@nestjs/common';
 import { z } from 'zod';
-import { InstanceViews, Timeline } from '../application/ports.js';
+import { Actions, InstanceViews, Timeline } from '../application/ports.js';
 import { sees } from '../domain/access.js';
 import { stateOfOperation } from '../domain/operation.js';
 import { Problem } from './problem.js';
@@ -26,21 +26,26 @@ export class OperationsController {
   constructor(
     private readonly timeline: Timeline,
     private readonly views: InstanceViews,
+    private readonly actions: Actions,
   ) {}
 
   @Serves(One)
   async one({ params: { operationId }, caller }: Call<typeof One>) {
     const facts = await this.timeline.ofOperation(operationId);
-    const instanceId = facts[0]?.instanceId ?? (await this.views.byOperation(operationId))?.instanceId;
-    const customerId = instanceId ? ((await this.views.get(instanceId))?.customerId ?? null) : null;
-    if (!instanceId || !sees(caller, customerId)) throw new Problem('unknown-operation');
+    const asked = await this.actions.get(operationId);
+    const instanceId =
+      facts[0]?.instanceId ?? asked?.instanceId ?? (await this.views.byOperation(operationId))?.instanceId;
+    const view = instanceId ? await this.views.get(instanceId) : undefined;
+    if (!instanceId || !sees(caller, view?.customerId ?? null)) throw new Problem('unknown-operation');
+    const [making, ended] = [view?.operationId === operationId, view?.state === 'terminated'];
     return {
       operationId,
       instanceId,
-      state: stateOfOperation(facts.map(({ fact }) => fact)),
+      action: asked?.action ?? null,
+      state: stateOfOperation({ operationId, facts, making, ended }),
       traceId: facts.find(({ traceId }) => traceId)?.traceId ?? null,
       reason: facts.at(-1)?.reason ?? null,
-      facts: facts.map(({ instanceId: _, ...entry }) => entry),
+      facts: facts.map(({ instanceId: _, ends: _ends, ...entry }) => entry),
     };
   }
 }

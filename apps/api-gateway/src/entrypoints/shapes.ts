@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InstanceRequested } from '#contracts/index.js';
+import { InstanceRequested, instanceStates } from '#contracts/index.js';
 import { parkedStatuses } from '../application/ports.js';
 import { roles } from '../domain/access.js';
 import { viewStates } from '../domain/instance-view.js';
@@ -33,17 +33,29 @@ export const Instance = z
       .describe('How it was seen to be ready: `http`, a real answer; `pod-condition`, a simulated node said so.'),
     plan: z.string().nullable(),
     odooVersion: z.string().nullable(),
+    image: z
+      .string()
+      .nullable()
+      .describe('What it runs on; null: lifecycle has not spoken of it yet, as with `desired`.'),
     state: z.enum(viewStates),
-    reason: z.string().nullable().describe('The code of what it waits for or failed by.'),
+    reason: z
+      .string()
+      .nullable()
+      .describe('Why it is in this state: a word, or the code of what it waits for or failed by.'),
     message: z.string().nullable(),
     step: z.string().nullable().describe('The last step of its making.'),
+    desired: z.enum(instanceStates).nullable().describe('Where it is to be once nothing is under way any more.'),
+    operation: z
+      .strictObject({ operationId: z.string(), operation: z.string() })
+      .nullable()
+      .describe('What is under way.'),
     operationId: z.string().describe('Of the request that made it.'),
     footprintId: z.uuid().nullable(),
     cell: z.string().nullable(),
     timings: z.record(z.string(), z.number()).nullable().describe('Milliseconds per step of its making.'),
     createdAt: moment,
     updatedAt: moment,
-    stateSince: moment.describe('Since when it is in this state for this reason.'),
+    stateSince: moment.describe('Since when it is in this state; where it waits for something, since when for that.'),
   })
   .meta({ id: 'Instance' });
 
@@ -78,6 +90,7 @@ export const Operation = z
   .strictObject({
     operationId: z.string(),
     instanceId: z.uuid(),
+    action: z.string().nullable().describe('`stop`: as it was asked for here; null: not as an action of this API.'),
     state: z.enum(operationStates),
     traceId: z.string().nullable(),
     reason: z.string().nullable().describe('Why it waits or failed; of the last fact that gave one.'),
@@ -104,6 +117,10 @@ export const Accepted = z
     passwordReset: z.string().nullable().describe('How to get another password, when this answer has none.'),
   })
   .meta({ id: 'AcceptedInstance' });
+
+export const AcceptedAction = z
+  .strictObject({ operationId: z.string(), instanceId: z.uuid() })
+  .meta({ id: 'AcceptedAction' });
 
 export const Event = TimelineEntry.omit({ id: true })
   .extend({ instanceId: z.uuid(), customerId: z.string().nullable() })

@@ -166,10 +166,44 @@ export class Gateway1764000000023 implements MigrationInterface {
   }
 }
 
+/** Lifecycle's word about an instance, which operation a fact ends, and what was asked of instances here. */
+export class Gateway1764000000024 implements MigrationInterface {
+  readonly name = 'Gateway1764000000024';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE instance_view
+        ADD lifecycle_state text,
+        ADD lifecycle_reason text,
+        ADD lifecycle_since timestamptz,
+        ADD desired text,
+        ADD image text,
+        ADD operation jsonb`);
+    await runner.query('ALTER TABLE timeline ADD ends text');
+    await runner.query('CREATE INDEX timeline_ends ON timeline (ends) WHERE ends IS NOT NULL');
+    await runner.query(`
+      CREATE TABLE action (
+        operation_id text PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        action text NOT NULL,
+        asked_at timestamptz NOT NULL DEFAULT now()
+      )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE action');
+    await runner.query('ALTER TABLE timeline DROP ends');
+    await runner.query(`
+      ALTER TABLE instance_view DROP lifecycle_state, DROP lifecycle_reason, DROP lifecycle_since, DROP desired,
+        DROP image, DROP operation`);
+  }
+}
+
 /** In this order. */
 export const gatewayMigrations = [
   Gateway1764000000020,
   Gateway1764000000021,
   Gateway1764000000022,
   Gateway1764000000023,
+  Gateway1764000000024,
 ] as const;

@@ -30,7 +30,7 @@ afterAll(async () => {
 const record = (tx: Transaction, messageId = newId()) =>
   timelines[0]!.record(tx, {
     ...{ instanceId: newId(), fact: 'instance.ready', at: new Date(), sequence: 1, who: 'provisioner', messageId },
-    ...{ summary: 'Ready.', reason: null, fault: null, operationId: newId(), traceId: null },
+    ...{ summary: 'Ready.', reason: null, fault: null, operationId: newId(), traceId: null, ends: null },
   });
 
 const said = (timeline: TimelineRepository, after: string, upTo: string) => timeline.events(after, upTo, {}, 10_000);

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Transaction } from '#persistence/index.js';
 import { type EventFilter, type Recorded, Timeline, type TimelineEvent } from '../application/ports.js';
+import type { OperationFact } from '../domain/operation.js';
 import type { TimelineEntry } from '../domain/timeline.js';
 
 const columns = `id::text, fact, at, who, summary, reason, fault, operation_id AS "operationId", trace_id AS "traceId"`;
@@ -14,8 +15,8 @@ export class TimelineRepository extends Timeline {
   async record(tx: Transaction, fact: Recorded): Promise<void> {
     await tx.queryPrepared(
       `INSERT INTO timeline (instance_id, fact, at, sequence, who, summary, reason, fault, operation_id, trace_id,
-         message_id)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (who, message_id) DO NOTHING`,
+         message_id, ends)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (who, message_id) DO NOTHING`,
       [
         fact.instanceId,
         fact.fact,
@@ -28,6 +29,7 @@ export class TimelineRepository extends Timeline {
         fact.operationId,
         fact.traceId,
         fact.messageId,
+        fact.ends,
       ],
     );
   }
@@ -44,9 +46,10 @@ export class TimelineRepository extends Timeline {
     );
   }
 
-  async ofOperation(operationId: string): Promise<(TimelineEntry & { readonly instanceId: string })[]> {
+  async ofOperation(operationId: string): Promise<(TimelineEntry & OperationFact & { readonly instanceId: string })[]> {
     return await this.database.query(
-      `SELECT ${columns}, instance_id AS "instanceId" FROM timeline WHERE operation_id = $1 ORDER BY at, sequence, id`,
+      `SELECT ${columns}, ends, instance_id AS "instanceId" FROM timeline WHERE operation_id = $1 OR ends = $1
+       ORDER BY at, sequence, id`,
       [operationId],
     );
   }
