@@ -9,9 +9,10 @@ import { Agent } from 'undici';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { secureEntryPoint } from '#local/node/router.js';
 import { State } from '#local/state.js';
-import { type IngressRoute, routesOf, routesToEdge } from '#odoo/index.js';
+import { type IngressRoute, routesOf } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from '../e2e/config.js';
+import { Lifecycle } from '../e2e/lifecycle.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 
 const { MESH_ROUTER_URL, MESH_NODE_ADDRESS, MESH_STATE } = stackEnvironment();
@@ -285,41 +286,35 @@ it('a host that nobody has is 404', async () => {
 const browser = 'Accept: text/html,application/xhtml+xml,*/*;q=0.8';
 const client = 'Accept: application/json';
 
-it('an instance that does not run says why, to browsers and to clients, and runs again when its route leads to it', async () => {
-  const { host, namespace } = business;
-  const routes = await mesh.cluster.list<KubernetesObject & IngressRoute>('IngressRoute', namespace);
-  const { metadata, spec } = routes.find((one) => one.spec.routes[0]!.match.includes(host))!;
-  const lead = (to: IngressRoute['spec']['routes']) =>
-    mesh.cluster.merge({ kind: 'IngressRoute', name: metadata.name!, namespace }, { spec: { routes: to } }, 'test');
-  try {
-    await lead(routesToEdge(host));
+it('an instance that does not run says why, to browsers and to clients, until it runs again', async () => {
+  const { host, instanceId } = business;
+  const lifecycle = new Lifecycle(mesh);
+  const isTold = async (status: number, title: string) => {
+    const page = await waitFor(`the page: ${title}`, async () => {
+      const seen = await get('/odoo/contacts?x=1', host, browser);
+      return seen.body.includes(`<h1>${title}</h1>`) ? seen : undefined;
+    });
+    expect(page.status).toBe(status);
+    expect(page.headers.get('cache-control')).toBe('no-store');
+    const problem = await get('/web/database/manager', host, client);
+    expect([problem.status, JSON.parse(problem.body).title]).toEqual([status, title]);
+    const head = await say('HEAD / HTTP/1.1', `Host: ${host}`, browser);
+    expect([head.status, head.body]).toEqual([status, '']);
+  };
+  await lifecycle.do('stop', instanceId);
+  await isTold(503, 'Odoo is stopped');
+  await lifecycle.do('suspend', instanceId, { why: 'unpaid' });
+  await isTold(402, 'Odoo is suspended');
+  const deadline = new Date(Date.now() + 60_000).toISOString();
+  const { token } = await lifecycle.do('quiesce', instanceId, { purpose: 'restore', deadline });
+  await isTold(503, 'Under maintenance');
+  expect((await get('/metrics', host)).body).not.toContain('mesh_');
 
-    for (const [state, reason, status, title] of [
-      ['stopped', 'requested', 503, 'Odoo is stopped'],
-      ['suspended', 'unpaid', 402, 'Odoo is suspended'],
-      ['maintenance', 'upgrade', 503, 'Under maintenance'],
-      ['running', 'requested', 503, 'Odoo is starting'],
-    ] as const) {
-      await mesh.publish(mesh.stateChange(business, state, reason), {
-        key: 'instance.state-changed.v1',
-        as: 'lifecycle',
-      });
-      const page = await waitFor(`the page: ${title}`, async () => {
-        const seen = await get('/odoo/contacts?x=1', host, browser);
-        return seen.body.includes(`<h1>${title}</h1>`) ? seen : undefined;
-      });
-      expect(page.status).toBe(status);
-      expect(page.headers.get('cache-control')).toBe('no-store');
-      const problem = await get('/web/database/manager', host, client);
-      expect([problem.status, JSON.parse(problem.body).title]).toEqual([status, title]);
-      const head = await say('HEAD / HTTP/1.1', `Host: ${host}`, browser);
-      expect([head.status, head.body]).toEqual([status, '']);
-    }
-    expect((await get('/metrics', host)).body).not.toContain('mesh_');
-  } finally {
-    await lead(spec.routes);
-  }
-  await waitFor('Odoo to be back', async () => (await get('/web/login', host)).status === 200, { timeoutMs: 30_000 });
+  await lifecycle.do('release', instanceId, { token });
+  await lifecycle.do('resume', instanceId);
+  expect(await lifecycle.do('start', instanceId)).toMatchObject({ fact: 'started' });
+  // Started means that it answers.
+  expect((await get('/web/login', host)).status).toBe(200);
 });
 
 it('an instance that is being made, or whose pod is gone, starts, as the edge says, until it answers', async () => {

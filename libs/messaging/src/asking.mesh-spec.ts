@@ -55,11 +55,12 @@ let broker: TestBroker;
 let admin: ChannelModel;
 let planner: TestService;
 let provisioner: TestService;
+let lifecycle: TestService;
 let gateway: TestService;
 
-/** The gateway asks and hears, the planner answers, the provisioner owns facts that the gateway hears too. */
+/** The gateway asks and hears, the planner answers, provisioner and lifecycle own facts about instances too. */
 beforeAll(async () => {
-  broker = await createTestBroker('asking', ['api-gateway', 'capacity-planner', 'provisioner']);
+  broker = await createTestBroker('asking', ['api-gateway', 'capacity-planner', 'provisioner', 'lifecycle']);
   admin = await connect(broker.adminUrl);
   const republish = on(RepublishRequested, RepublishHandler);
   planner = await TestService.start(
@@ -69,6 +70,7 @@ beforeAll(async () => {
     [RefuseHandler, RepublishHandler],
   );
   provisioner = await TestService.start(broker, 'provisioner', [republish], [RepublishHandler]);
+  lifecycle = await TestService.start(broker, 'lifecycle', [republish], [RepublishHandler]);
   gateway = await TestService.start(
     broker,
     'api-gateway',
@@ -78,7 +80,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([gateway?.stop(), planner?.stop(), provisioner?.stop()]);
+  await Promise.all([gateway, planner, provisioner, lifecycle].map((one) => one?.stop()));
   await admin?.close();
   await broker?.drop();
 });

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import {
   InstancePlaced,
   InstanceReady,
+  type InstanceState,
   InstanceStateChanged,
   InstanceTerminated,
   type PayloadOf,
@@ -39,9 +40,15 @@ export class LearnStateHandler extends MessageHandler<typeof InstanceStateChange
   }
 
   async handle(changed: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, host, state, reason } = changed;
-    await this.sites.learn(ctx, instanceId, weights.lifecycle, { host, state, reason });
+    const { instanceId, host, reason } = changed;
+    await this.sites.learn(ctx, instanceId, weights.lifecycle, { host, state: shownAs(changed), reason });
   }
+}
+
+/** Whoever comes while it starts or stops is told where it is going: it has left where it was. */
+function shownAs({ state, desired, operation }: PayloadOf<typeof InstanceStateChanged>): InstanceState {
+  if (!operation || state === 'maintenance' || state === 'terminating') return state;
+  return desired === 'running' ? 'provisioning' : desired;
 }
 
 @Injectable()

@@ -1,0 +1,184 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { Client } from 'pg';
+import { hashPassword } from '#odoo/index.js';
+import { waitFor } from '#testing/wait-for.js';
+import { stackEnvironment } from '../e2e/config.js';
+import { Lifecycle } from '../e2e/lifecycle.js';
+import { TestMesh } from '../e2e/test-mesh.js';
+import { Browser } from './browser.js';
+import { LivingInstance } from './living-instance.js';
+
+let mesh: TestMesh;
+let lifecycle: Lifecycle;
+let adminPasswordHash: string;
+const password = 'correct horse';
+
+beforeAll(async () => {
+  adminPasswordHash = await hashPassword(password);
+  mesh = await TestMesh.start({ lifecycle: { MESH_START_DEADLINE: '20s', MESH_UPDATE_DEADLINE: '60s' } });
+  lifecycle = new Lifecycle(mesh);
+});
+afterAll(async () => {
+  await mesh?.stop();
+});
+
+type Living = LivingInstance;
+
+/** The same image: what an upgrade does with it is what it does with another one. */
+async function upgrade({ ready }: Living, change: Record<string, unknown> = {}) {
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to: ready.template.image, ...change });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  return await lifecycle.answerTo(operation, 120_000);
+}
+
+/** All of a database, as pg_dump writes it. */
+async function dumpOf(database: string): Promise<string> {
+  const url = new URL(stackEnvironment().MESH_POSTGRES_URL);
+  url.pathname = `/${database}`;
+  const { stdout } = await promisify(execFile)('pg_dump', ['--no-owner', url.toString()], {
+    maxBuffer: 64 * 1024 ** 2,
+  });
+  // A newer pg_dump writes a random word into each dump.
+  return stdout.replace(/^\\(un)?restrict .*$/gm, '');
+}
+
+const addressOfFiles = `
+import hashlib, os, sys
+top = '/var/lib/odoo/filestore/' + sys.argv[1]
+bad = [name for folder, _, names in os.walk(top) for name in names
+       if len(name) == 40 and hashlib.sha1(open(os.path.join(folder, name), 'rb').read()).hexdigest() != name]
+print(' '.join(bad) or 'all good')
+for folder, _, names in os.walk(top):
+    for name in names:
+        print(os.path.relpath(os.path.join(folder, name), top))
+`;
+
+/** Of its rows: every file that they name is there, and is what its name says. */
+async function filesAreWhole(one: Living, database: string): Promise<boolean> {
+  const { stdout } = await one.execute('python3', '-c', addressOfFiles, database);
+  const [verdict, ...there] = stdout.trim().split('\n');
+  const rows = await mesh.sql<{ name: string }>(
+    'SELECT DISTINCT store_fname AS name FROM ir_attachment WHERE store_fname IS NOT NULL',
+    [],
+    database,
+  );
+  expect(rows.length).toBeGreaterThan(0);
+  expect(verdict).toBe('all good');
+  return rows.every(({ name }) => there.includes(name));
+}
+
+const databasesOf = async ({ ready }: Living) =>
+  (
+    await mesh.sql<{ name: string }>(
+      `SELECT datname AS name FROM pg_database WHERE datname LIKE $1 || '%' ORDER BY 1`,
+      [ready.role],
+    )
+  ).map(({ name }) => name);
+
+async function attach(one: Living): Promise<void> {
+  // A page that was never asked for makes Odoo build its assets, which are files.
+  expect(await new Browser(one.ready.host).status('/web/login')).toBe(200);
+}
+
+it('an upgraded instance runs on the copy, its people and files with it, and the original is as it was', async () => {
+  const [one] = await LivingInstance.make(mesh, { slug: 'upgraded', adminPasswordHash });
+  await attach(one!);
+  await lifecycle.do('stop', one!.ready.instanceId);
+  const before = await dumpOf(one!.ready.database);
+  const answer = await upgrade(one!);
+  expect(answer).toMatchObject({ fact: 'upgraded', rehearsed: false });
+  expect(await dumpOf(one!.ready.database)).toBe(before);
+  await lifecycle.do('start', one!.ready.instanceId);
+  const { database } = lifecycle.stateOf(one!.ready.instanceId);
+  expect(database).toBe(`${one!.ready.database}_1`);
+  const browser = new Browser(one!.ready.host);
+  expect(await browser.logIn(database, 'owner@acme.example', password)).toMatchObject({
+    username: 'owner@acme.example',
+  });
+  expect(await filesAreWhole(one!, database)).toBe(true);
+});
+
+it.each([
+  ['an error of SQL', 'update', 'UPDATE_FAILED', /table_of_the_fault_update/],
+  ['a view that does not fit any more, though it ends with 0', 'view', 'UPDATE_NOT_GOOD', /invalid custom view/],
+  ['a log-in page that does not come', 'login', 'UPDATE_FAILED', /500/],
+])('%s leaves the original as it was, and it runs', async (_, fault, code, log) => {
+  const [one] = await LivingInstance.make(mesh, { slug: `not-${fault}`, adminPasswordHash });
+  const { instanceId, database, host, template } = one!.ready;
+  await attach(one!);
+  // In the database and nowhere else: the running server goes on with what it has read.
+  await mesh.sql(`INSERT INTO ir_config_parameter (key, value) VALUES ('odoo_stand_in.faults', $1)`, [fault], database);
+  await lifecycle.do('stop', instanceId);
+  const before = await dumpOf(database);
+  expect(await upgrade(one!)).toMatchObject({
+    fact: 'upgrade-failed',
+    code,
+    rolledBack: true,
+    log: expect.stringMatching(log),
+  });
+  expect(await dumpOf(database)).toBe(before);
+  expect(await databasesOf(one!)).toEqual([database]);
+  expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'stopped', image: template.image, database });
+  await mesh.sql(`DELETE FROM ir_config_parameter WHERE key = 'odoo_stand_in.faults'`, [], database);
+  expect(await lifecycle.do('start', instanceId)).toMatchObject({ fact: 'started' });
+  expect((await one!.page()).status).toBe(200);
+  expect(await new Browser(host).logIn(database, 'owner@acme.example', password)).toBeDefined();
+  expect(await filesAreWhole(one!, database)).toBe(true);
+});
+
+it('what comes up with the new image and does not answer goes back to the old one by itself', async () => {
+  const [one] = await LivingInstance.make(mesh, { slug: 'no-image', adminPasswordHash });
+  const { instanceId, database, template, host } = one!.ready;
+  const operation = await lifecycle.ask('upgrade', instanceId, {
+    to: template.image.replace(/:[^:]*$/, ':18.0-nowhere'),
+  });
+  await lifecycle.completeBackup(one!.ready, await lifecycle.backupAskedFor(operation));
+  expect(await lifecycle.answerTo(operation, 170_000)).toMatchObject({ fact: 'upgrade-failed', rolledBack: true });
+  expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', image: template.image, database });
+  expect(await databasesOf(one!)).toEqual([database]);
+  expect(await new Browser(host).logIn(database, 'owner@acme.example', password)).toBeDefined();
+});
+
+it('a pod that lives on behind a kubelet that is gone cannot write after a quiesce', async () => {
+  const [one] = await LivingInstance.make(mesh, { slug: 'fenced', adminPasswordHash });
+  const { ready } = one!;
+  // Its own password and role, as that pod has them, at work all the time.
+  let ended = false;
+  let writes = 0;
+  const client = await one!.asTenant(ready.database, async (open) => {
+    const { host, port, user, password: secret, database } = open as Client & { password: string };
+    return { host, port, user, password: secret, database };
+  });
+  const pod = (async () => {
+    while (!ended) {
+      const connection = new Client(client);
+      connection.on('error', () => {});
+      try {
+        await connection.connect();
+        while (!ended) {
+          await connection.query(`UPDATE res_company SET name = 'written ' || clock_timestamp()`);
+          writes += 1;
+        }
+      } catch {
+        // Thrown out, or not let in: it comes again.
+      } finally {
+        await connection.end().catch(() => {});
+      }
+    }
+  })();
+  await waitFor('it to write', () => writes > 10);
+  const deadline = new Date(Date.now() + 60_000).toISOString();
+  const { token } = await lifecycle.do('quiesce', ready.instanceId, { purpose: 'move', deadline });
+  const at = writes;
+  const marks = await Promise.all(
+    [1, 2, 3].map(async () => await mesh.sql('SELECT name FROM res_company', [], ready.database)),
+  );
+  expect(marks[0]).toEqual(marks[2]);
+  await lifecycle.do('release', ready.instanceId, { token });
+  expect(writes).toBe(at);
+  ended = true;
+  await pod;
+  expect((await one!.page()).status).toBe(200);
+});
