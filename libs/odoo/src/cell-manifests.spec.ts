@@ -42,6 +42,7 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'Middleware mesh-c0/forwarded-http',
     'Middleware mesh-c0/forwarded-https',
     'Service mesh-c0/edge',
+    'RoleBinding mesh-c0/job-runners',
     'RoleBinding mesh-c0/footprint-writers',
   ]);
   for (const { metadata } of manifests) expect(metadata?.labels).toMatchObject(labels);

@@ -48,8 +48,8 @@ export function cellManifests(spec: CellSpec): CellManifest[] {
       }),
     ),
     ...edgeManifests(metadata(spec, edgeService), spec.edge),
-    roleBinding(spec, 'footprint-writers', footprintRoleName(spec.meshName), spec.footprintWriters),
     roleBinding(spec, 'job-runners', jobRoleName(spec.meshName), spec.jobRunners ?? []),
+    roleBinding(spec, 'footprint-writers', footprintRoleName(spec.meshName), spec.footprintWriters),
   ];
 }
 

@@ -26,6 +26,7 @@ it('customers outrank trials, and running spares give way first', () => {
 it('the roles of a mesh begin with its name', () => {
   expect(manifests.filter(({ kind }) => kind === 'ClusterRole').map(({ metadata }) => metadata)).toEqual([
     { name: 'm2-footprint-writer', labels },
+    { name: 'm2-job-runner', labels },
     { name: 'm2-volume-releaser', labels },
     { name: 'm2-cell-writer', labels },
   ]);
@@ -43,13 +44,20 @@ it('who writes footprints may write their objects, and cannot list Secrets', () 
   ]);
 });
 
+it('who runs Jobs may make and end them, and read what they said', () => {
+  expect(rulesOf('m2-job-runner')).toEqual([
+    { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get', 'list', 'watch', 'create', 'delete'] },
+    { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+  ]);
+});
+
 it('volumes can be released, not deleted', () => {
   expect(rulesOf('m2-volume-releaser')).toEqual([
     { apiGroups: [''], resources: ['persistentvolumes'], verbs: ['get', 'patch'] },
   ]);
 });
 
-it('who makes cells can hand on the footprint role and no other', () => {
+it('who makes cells can hand on the two roles of a cell and no other', () => {
   const verbs = ['get', 'create', 'patch'];
   expect(rulesOf('m2-cell-writer')).toEqual([
     { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas', 'services'], verbs },
@@ -60,7 +68,7 @@ it('who makes cells can hand on the footprint role and no other', () => {
     {
       apiGroups: ['rbac.authorization.k8s.io'],
       resources: ['clusterroles'],
-      resourceNames: ['m2-footprint-writer'],
+      resourceNames: ['m2-footprint-writer', 'm2-job-runner'],
       verbs: ['bind'],
     },
   ]);

@@ -11,17 +11,18 @@ test('where nothing is under way a request begins', () => {
 
 /** Rows: what comes; columns: what is under way; `.` waits, `!` overtakes, `x` is refused. */
 const picture = `
-                     start stop restart suspend resume resize quiesce release terminate cancel held
-  start                .    .      .       .      .      .       .       .        .       .     .
-  stop                 !    .      !       .      .      .       .       .        .       .     .
-  restart              .    .      .       .      .      .       .       .        .       .     .
-  suspend              !    .      !       .      !      .       .       .        .       .     .
-  resume               .    .      .       .      .      .       .       .        .       .     .
-  resize               .    .      .       .      .      .       .       .        .       .     .
-  quiesce              .    .      .       .      .      .       .       .        .       .     x
-  release              .    .      .       .      .      .       .       .        .       .     !
-  terminate            !    !      !       !      !      !       !       !        .       !     !
-  cancel-termination   .    .      .       .      .      .       .       .        !       .     .
+                     start stop restart suspend resume resize upgrade quiesce release terminate cancel held
+  start                .    .      .       .      .      .       .       .       .        .       .     .
+  stop                 !    .      !       .      .      .       .       .       .        .       .     .
+  restart              .    .      .       .      .      .       .       .       .        .       .     .
+  suspend              !    .      !       .      !      .       .       .       .        .       .     .
+  resume               .    .      .       .      .      .       .       .       .        .       .     .
+  resize               .    .      .       .      .      .       .       .       .        .       .     .
+  upgrade              .    .      .       .      .      .       .       .       .        .       .     .
+  quiesce              .    .      .       .      .      .       .       .       .        .       .     x
+  release              .    .      .       .      .      .       .       .       .        .       .     !
+  terminate            !    !      !       !      !      !       .       !       !        .       !     !
+  cancel-termination   .    .      .       .      .      .       .       .       .        !       .     .
 `;
 const [head, ...rows] = picture
   .trim()
