@@ -16,7 +16,7 @@ interface Row {
   readonly panels: readonly Panel[];
 }
 
-const services = 'job=~"api-gateway|capacity-planner|edge|provisioner"';
+const services = 'job=~"api-gateway|capacity-planner|edge|lifecycle|provisioner"';
 const rate = (metric: string, labels: string, by: string) =>
   `sum by (${by}) (rate(${metric}${labels ? `{${labels}}` : ''}[$__rate_interval]))`;
 const p95 = (metric: string, labels: string, by: string) =>
