@@ -215,7 +215,7 @@ test('spans have few names, and health, metrics and what is only looked at again
     /^(receive|process) [a-z-]+\.(requests|facts)$/,
     /^(create|send) mesh\.(events|republish)$/,
     /^(receive )?(GET|POST) \/v1\/[a-z/:-]+$/,
-    /^reconcile (footprint|cell)$/,
+    /^reconcile (footprint|cell|instance)$/,
     /^(step|remove) [a-z]+$/,
     /^(look|place waiting)$/,
     /^(create|apply|patch|delete) [A-Z][A-Za-z]+$/,
