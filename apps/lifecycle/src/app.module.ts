@@ -5,6 +5,7 @@ import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { EndOperation } from './application/end-operation.js';
 import { FootprintStages } from './application/footprint-stages.js';
+import { ForgetOperations } from './application/forget-operations.js';
 import * as facts from './application/instance-facts.handlers.js';
 import { Cluster, Instances, LifecycleSettings, Operations, Site, TenantShards } from './application/ports.js';
 import { ReconcileInstance } from './application/reconcile-instance.js';
@@ -85,6 +86,7 @@ export class AppModule {
         SeeToDates,
         ReconcileInstance,
         RefuseUnknown,
+        ForgetOperations,
         lifecycleJobs(config.MESH_JOB_LEASE, log),
         ...Object.values(requests),
         ...Object.values(facts),

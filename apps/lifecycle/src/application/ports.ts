@@ -16,6 +16,8 @@ export abstract class Operations {
   abstract get(tx: Transaction, operationId: string): Promise<Operation | undefined>;
   /** Those of an instance that have not ended: the active one first, then those that wait, in their order. */
   abstract open(tx: Transaction | undefined, instanceId: string): Promise<Operation[]>;
+  /** Those that ended longer ago than that, and are told of in timelines since. @returns how many are gone. */
+  abstract forgetEnded(beforeDays: number): Promise<number>;
   /** Those that are answered with this one. */
   abstract mergedInto(tx: Transaction, operationId: string): Promise<Operation[]>;
   abstract save(tx: Transaction, operation: Operation): Promise<void>;

@@ -90,7 +90,10 @@ export class ReconcileInstance {
         continue;
       }
       const rest = await this.dates.see(lease, instance, open);
-      if (rest !== 'look again') return rest;
+      if (rest !== 'look again') {
+        if (!acted) forgetThisRun();
+        return rest;
+      }
       acted = true;
     }
     return { again: 0 };

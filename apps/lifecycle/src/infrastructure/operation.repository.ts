@@ -48,6 +48,16 @@ export class OperationRepository extends Operations {
     return [...found.filter((one) => one.status === 'active'), ...found.filter((one) => one.status === 'waiting')];
   }
 
+  async forgetEnded(beforeDays: number): Promise<number> {
+    const gone = await this.database.query(
+      `DELETE FROM operation WHERE operation_id IN (
+         SELECT operation_id FROM operation WHERE status = 'ended' AND accepted_at < now() - $1 * interval '1 day' LIMIT 1000)
+       RETURNING 1`,
+      [beforeDays],
+    );
+    return gone.length;
+  }
+
   async mergedInto(tx: Transaction, operationId: string): Promise<Operation[]> {
     return await tx.manager.find(OperationEntity, {
       where: { mergedInto: operationId, status: 'merged' },
