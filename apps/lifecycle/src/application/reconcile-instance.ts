@@ -354,8 +354,9 @@ export class ReconcileInstance {
     what: 'progress' | 'note' = 'progress',
   ): Promise<void> {
     await this.outbox.transaction(causeOf(operation), async (ctx) => {
-      await lease.hold(ctx, what);
+      // In the order in which those lock who ask for something, so that neither waits for the other.
       const instance = await this.instances.lock(ctx, operation.instanceId);
+      await lease.hold(ctx, what);
       const current = await this.operations.get(ctx, operation.operationId);
       if (!instance || current?.status !== operation.status || current.stage !== operation.stage) return;
       if (Boolean(current.progress.failure) !== Boolean(operation.progress.failure)) return;
