@@ -103,9 +103,10 @@ beforeAll(async () => {
   lifecycle = new Lifecycle(mesh);
   proxies = await ServiceProxies.before(mesh, 'lifecycle');
   await mesh.services.start('lifecycle');
+  const names = [...taken.map(([operation, name]) => `${operation} ${name}`), ...overtakings.map(([, half]) => half)];
   await Promise.all(
-    taken.map(async ([operation, name], at) => {
-      made.set(`${operation} ${name}`, await running(`kill-${at}`));
+    names.map(async (name, at) => {
+      made.set(name, await running(`kill-${at}`));
     }),
   );
 });
@@ -143,6 +144,41 @@ test.each(taken)('%s, killed at %s, comes to its end as if nobody had died', asy
   if (operation === 'resize') expect(said.plan).toMatchObject({ name: 'business' });
   if (operation === 'quiesce') expect(await logsIn(ready, old!)).toBe(false);
 });
+
+/** What is asked before, what is half done, who overtakes it, and what is so at the end. */
+const overtakings = [
+  [['stop'], 'start', 'stop', 'stopped'],
+  [['suspend'], 'resume', 'suspend', 'suspended'],
+  [['termination'], 'termination-cancel', 'termination', 'terminating'],
+] as const;
+
+test.each(overtakings)(
+  'after %s, %s is overtaken by %s when its pod is there already: that does not stay',
+  async (before, half, by, state) => {
+    const ready = made.get(half)!;
+    const { instanceId } = ready;
+    const why = { why: 'unpaid' };
+    const answers = [];
+    for (const ask of before) answers.push(await lifecycle.do(ask, instanceId, why));
+    let there = false;
+    void called(
+      () => proxies.cluster,
+      'answered',
+      'PATCH',
+      'deployments',
+    )(() => {}).then(() => {
+      there = true;
+    });
+    const first = await lifecycle.ask(half, instanceId);
+    await waitFor(`the Deployment of ${half}`, () => there, { timeoutMs: 30_000, intervalMs: 5 });
+    const last = await lifecycle.do(by, instanceId, why);
+    expect(await lifecycle.answerTo(first)).toMatchObject({ fact: 'operation-failed', code: 'OVERTAKEN' });
+    const said = await lifecycle.state(instanceId, state);
+    expect(await worldOf(mesh, ready, said.secret)).toMatchObject(worldWhen(state));
+    // What ran meanwhile is not in the backup of before.
+    if (by === 'termination') expect(last.finalBackupId).not.toBe(answers[0]!.finalBackupId);
+  },
+);
 
 test('after all of these deaths each operation has one answer, none is open, and nothing is parked', async () => {
   for (const { instanceId } of made.values()) {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { newId } from '#contracts/index.js';
 import type { MeshServices } from '#local/mesh-services.js';
@@ -10,8 +10,9 @@ import { InstanceModel, type Told, type Wish } from './fixtures/lifecycle-model.
 import { type Footprint, worldOf, worldWhen } from './fixtures/lifecycle-world.js';
 
 const instances = 5;
-const runs = longForm() ? 12 : 1;
-const steps = longForm() ? 150 : 90;
+const runs = longForm() ? 8 : 1;
+const steps = longForm() ? 120 : 90;
+if (longForm()) jest.setTimeout(1_200_000);
 
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
@@ -156,7 +157,7 @@ class Run {
     const faults = [...model.faults];
     try {
       expect(world).toMatchObject(worldWhen(model.state!));
-      expect(world.secrets.length).toBeLessThanOrEqual(3);
+      if (model.state === 'running') expect(world.secrets.length).toBeLessThanOrEqual(3);
     } catch (error) {
       faults.push(`said to be ${model.state}: ${(error as Error).message}`);
     }

@@ -110,6 +110,7 @@ export class FootprintStages {
     await this.act(lease, operation, 'fence: database', async () =>
       this.shards.fence(instance, await this.cluster.passwordOf(instance), lease.fence),
     );
+    await this.cluster.dropOldSecrets(instance, lease.fence);
     return done;
   }
 
