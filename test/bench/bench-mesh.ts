@@ -57,6 +57,7 @@ export class BenchMesh {
     stack: StackEnv,
     profiles: string | undefined,
     more: Pick<MeshPlan, 'spares'> = {},
+    template: 'of the size of an Odoo' | 'as small as it is' = 'of the size of an Odoo',
   ): Promise<BenchMesh> {
     const name = `b${randomBytes(3).toString('hex')}`;
     const { root } = readConfig();
@@ -77,7 +78,7 @@ export class BenchMesh {
     const services = new MeshServices(installed, state.processes, root, ports);
     const mesh = new BenchMesh(name, installed, services, shardUrl.toString(), state, stack);
     // An instance that lives is of the template that the installation made, with its image.
-    if (stack.MESH_NODES !== 'real')
+    if (stack.MESH_NODES !== 'real' && template === 'of the size of an Odoo')
       await mesh.padTemplate(readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8'));
     if (profiles) mesh.profileTo(profiles);
     return mesh;

@@ -3,6 +3,7 @@ import type { Bench } from './bench.js';
 import { consume } from './consume.bench.js';
 import { inbox } from './inbox.bench.js';
 import { kubernetes } from './kubernetes.bench.js';
+import { lifecycle, lifecycleThousand } from './lifecycle.bench.js';
 import { living } from './living.bench.js';
 import { outbox } from './outbox.bench.js';
 import { provision, provisionThousand } from './provision.bench.js';
@@ -20,5 +21,7 @@ export const benches: readonly Bench[] = [
   api,
   provision,
   provisionThousand,
+  lifecycle,
+  lifecycleThousand,
   living,
 ];

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { type ChannelModel, connect } from 'amqplib';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
@@ -9,6 +8,7 @@ import { BareProvisioner, targetIn } from './bare-provisioner.js';
 import { type Bench, bench, type Measured, type Running, type Size } from './bench.js';
 import { BenchMesh, type Standing, templateMiB } from './bench-mesh.js';
 import { Stopwatch } from './stopwatch.js';
+import { within } from './within.js';
 
 /** An instance that takes longer, one after the other, never comes. */
 const slowestMs = 2_000;
@@ -250,18 +250,4 @@ function tenths(who: string, n: number): () => void {
     if (n < 200 || (ready % (n / 10) !== 0 && ready !== n)) return;
     say(`        ${who}: ${ready} Ready after ${duration(performance.now() - begun)}`);
   };
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  const end = new AbortController();
-  const tooLong = pause(ms, undefined, { signal: end.signal }).then(() => {
-    throw new Error(`not all were Ready within ${ms / 1_000} s`);
-  });
-  try {
-    return await Promise.race([work, tooLong]);
-  } finally {
-    end.abort();
-    tooLong.catch(() => {});
-    work.catch(() => {});
-  }
 }

@@ -18,3 +18,9 @@ export function stackEnvironment(environment: NodeJS.ProcessEnv = process.env): 
 export function longForm(environment: NodeJS.ProcessEnv = process.env): boolean {
   return environment.MESH_CHAOS === 'long';
 }
+
+/** From which random programs draw: of the environment, so that one that failed can be had again, or a new one. */
+export function seedOfThisRun(environment: NodeJS.ProcessEnv = process.env) {
+  const given = environment.MESH_SEED;
+  return { seed: given ? Number(given) : Math.trunc(Math.random() * 2 ** 31), chosen: given !== undefined };
+}

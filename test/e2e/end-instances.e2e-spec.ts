@@ -94,6 +94,9 @@ test('what is not Ready yet is cancelled, and nothing of it is left', async () =
   await lifecycle.state(instanceId, 'terminated');
   expect(mesh.said('instance.ready.v1', instanceId)).toEqual([]);
   expect(mesh.said('instance.provisioning-cancelled.v1', instanceId)).toHaveLength(1);
+  const { namespace, footprintId } = mesh.said('instance.placed.v1', instanceId)[0]!.envelope.data;
+  for (const kind of ['IngressRoute', 'Deployment', 'PersistentVolumeClaim'])
+    expect(await mesh.cluster.list(kind, namespace, `mesh.odoo/footprint=${footprintId}`)).toEqual([]);
 });
 
 describe('quiesced', () => {

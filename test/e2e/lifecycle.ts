@@ -36,6 +36,11 @@ export class Lifecycle {
     );
   }
 
+  /** All that was said in answer to requests for an instance. */
+  answersOf(instanceId: string): Heard[] {
+    return this.mesh.heard.filter(({ key, envelope }) => answers.test(key) && envelope.data.instanceId === instanceId);
+  }
+
   /** The fact without `instance.` and version, and its data. */
   async answerTo(operationId: string, timeoutMs = 60_000) {
     const [heard] = await this.mesh.explained(

@@ -65,6 +65,7 @@ export class FootprintStages {
     while (!lease.signal.aborted) {
       const seen = await inSpan('look', {}, () => this.look(instance, stage, lease.signal));
       const step = nextStep(seen, stage, epoch);
+      if (!step && stage === 'up') await this.cluster.dropOldSecrets(instance, lease.fence);
       if (!step) return done;
       if (step.kind === 'overtaken')
         throw new Obstacle('EPOCH_AHEAD', 'somebody has written its objects with a later word than ours');
@@ -109,6 +110,7 @@ export class FootprintStages {
     await this.act(lease, operation, 'fence: database', async () =>
       this.shards.fence(instance, await this.cluster.passwordOf(instance), lease.fence),
     );
+    await this.cluster.dropOldSecrets(instance, lease.fence);
     return done;
   }
 

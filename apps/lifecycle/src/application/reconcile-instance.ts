@@ -10,6 +10,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
+import { overtakerOf, verdictOf } from '../domain/arbitration.js';
 import { enter } from '../domain/entering.js';
 import type { Instance } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
@@ -103,12 +104,15 @@ export class ReconcileInstance {
   private async begin(lease: Lease, waiting: Operation): Promise<void> {
     await this.change(lease, waiting, async (ctx, instance, operation) => {
       if (!mayBegin(instance, operation)) return;
-      if (isSo(instance, operation)) return await this.end.alreadySo(ctx, instance, operation);
+      // What it has overtaken may have changed the world already, and nothing says so yet.
+      const { urgent } = operation;
+      if (!urgent && isSo(instance, operation)) return await this.end.alreadySo(ctx, instance, operation);
       const now = new Date();
       const refusal = refusalOf(instance, operation, now);
       if (refusal) return await this.end.refused(ctx, operation, refusal);
       const { kind, input } = operation;
-      if (kind === 'terminate' && instance.state === 'terminating') {
+      if (await this.giveWay(ctx, instance, operation, now)) return;
+      if (kind === 'terminate' && !urgent && instance.state === 'terminating') {
         const termination = { ...instance.termination!, purgeNotBefore: this.purgeNotBefore(input.at, now) };
         await this.instances.save(ctx, { ...instance, termination });
         return await this.end.alreadySo(ctx, { ...instance, termination }, operation);
@@ -127,6 +131,18 @@ export class ReconcileInstance {
       await this.operations.save(ctx, entered);
       await this.end.tellState(ctx, changed, entered);
     });
+  }
+
+  /** Somebody who waits would overtake it: it ends before it has begun. */
+  private async giveWay(ctx: PublishContext, instance: Instance, operation: Operation, now: Date): Promise<boolean> {
+    const others = (await this.operations.open(ctx, instance.instanceId)).filter(
+      (one) => one.operationId !== operation.operationId && refusalOf(instance, one, now) === undefined,
+    );
+    const by = overtakerOf(operation.kind, others);
+    if (!by) return false;
+    await this.end.overtaken(ctx, instance, operation, by);
+    await this.operations.save(ctx, { ...by, urgent: true });
+    return true;
   }
 
   private asItBegins(instance: Instance, { kind, input, traceparent, correlationId }: Operation, now: Date): Instance {
@@ -354,8 +370,9 @@ export class ReconcileInstance {
     what: 'progress' | 'note' = 'progress',
   ): Promise<void> {
     await this.outbox.transaction(causeOf(operation), async (ctx) => {
-      await lease.hold(ctx, what);
+      // In the order in which those lock who ask for something, so that neither waits for the other.
       const instance = await this.instances.lock(ctx, operation.instanceId);
+      await lease.hold(ctx, what);
       const current = await this.operations.get(ctx, operation.operationId);
       if (!instance || current?.status !== operation.status || current.stage !== operation.stage) return;
       if (Boolean(current.progress.failure) !== Boolean(operation.progress.failure)) return;
@@ -369,7 +386,7 @@ function mayBegin({ state, quiesce }: Instance, { status, kind, urgent }: Operat
   if (status !== 'waiting') return false;
   // Until it is Ready, or given up, there is nothing to do it with.
   if (state === 'provisioning') return kind === 'terminate';
-  return quiesce === null || urgent;
+  return quiesce === null || urgent || verdictOf(kind, 'held') === 'overtakes';
 }
 
 function tooLate(stage: Stage, { reason, message }: { readonly reason: string; readonly message: string }): Failure {

@@ -5,7 +5,7 @@ import type { ConsumeContext } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { decide } from '../domain/arbitration.js';
 import type { Instance } from '../domain/instance.js';
-import type { Input, Operation, OperationKind } from '../domain/operation.js';
+import { type Input, type Operation, type OperationKind, refusalOf } from '../domain/operation.js';
 import { EndOperation } from './end-operation.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 
@@ -68,17 +68,21 @@ export class RequestOperation {
     const active = open.find((one) => one.status === 'active');
     const waiting = open.filter((one) => one.status === 'waiting');
     const decision = decide(wanted, active ?? (instance.quiesce ? 'held' : undefined), waiting);
+    let urgent = false;
     switch (decision.verdict) {
       case 'refused':
         return await this.refuse(ctx, wanted, decision.code, decision.message);
       case 'merges':
         return await this.operations.save(ctx, { ...wanted, status: 'merged', mergedInto: decision.into });
       case 'overtakes':
+        // Who could not begin where it is now ends nobody: it may be that it can when that one has ended.
+        if (decision.ends.length > 0 && refusalOf(instance, wanted, new Date())) break;
+        urgent = true;
         for (const one of open.filter(({ operationId }) => decision.ends.includes(operationId)))
           await this.end.overtaken(ctx, instance, one, wanted);
         break;
     }
-    await this.operations.save(ctx, { ...wanted, urgent: decision.verdict === 'overtakes' });
+    await this.operations.save(ctx, { ...wanted, urgent });
     const { traceparent } = ctx.message;
     await this.jobs.ask(ctx, { kind: 'instance', key: instance.instanceId, priority: 'interactive', traceparent });
   }

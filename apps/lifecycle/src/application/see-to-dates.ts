@@ -164,8 +164,8 @@ export class SeeToDates {
     // Its end is part of the operation that asked for it.
     const { traceparent, correlationId } = known.termination ?? known;
     await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
-      await lease.hold(ctx);
       const instance = await this.instances.lock(ctx, instanceId);
+      await lease.hold(ctx);
       if (instance) await work(ctx, instance);
     });
   }

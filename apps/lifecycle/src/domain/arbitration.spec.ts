@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { decide, mostWaiting, verdictOf } from './arbitration.js';
+import { decide, mostWaiting, overtakerOf, verdictOf } from './arbitration.js';
 import { type Input, type OperationKind, operationKinds } from './operation.js';
 
 let ids = 0;
@@ -54,6 +54,14 @@ test('what wants the same as the last before it merges, and only then', () => {
   expect(decide(one('resize', { plan: 'enterprise' }), resize, [])).toEqual({ verdict: 'waits' });
   const suspend = one('suspend', { why: 'unpaid' });
   expect(decide(one('suspend', { why: 'abuse' }), suspend, [])).toEqual({ verdict: 'waits' });
+});
+
+test('what would be overtaken as soon as it began gives way before', () => {
+  const [quiesce, stop] = [one('quiesce'), one('stop')];
+  expect(overtakerOf('start', [quiesce, stop])).toBe(stop);
+  expect(overtakerOf('stop', [quiesce, one('start')])).toBeUndefined();
+  const terminate = one('terminate');
+  expect(overtakerOf('quiesce', [stop, terminate])).toBe(terminate);
 });
 
 test('no two ever share a token', () => {

@@ -46,6 +46,14 @@ export function verdictOf(incoming: OperationKind, underWay: UnderWay): Verdict 
   return verdicts[incoming][underWay] ?? 'waits';
 }
 
+/** Of those that wait, the first that would overtake this one if it were under way: then it need not begin. */
+export function overtakerOf<Waiting extends Pick<Operation, 'kind'>>(
+  kind: OperationKind,
+  waiting: readonly Waiting[],
+): Waiting | undefined {
+  return waiting.find((one) => verdictOf(one.kind, kind) === 'overtakes');
+}
+
 /** Two of these are never the same, whatever they say. */
 function isOneOfAKind(kind: OperationKind): boolean {
   return kind === 'quiesce' || kind === 'release';

@@ -126,8 +126,10 @@ export function stagesOf(
     case 'start':
     case 'resume':
     case 'release':
-    case 'cancel-termination':
       return isToRun(instance, kind) ? ['up'] : [];
+    case 'cancel-termination':
+      // The termination that it overtook may have overtaken a start.
+      return isToRun(instance, kind) ? ['up'] : ['down'];
     case 'stop':
     case 'suspend':
       return ['down'];
@@ -140,7 +142,8 @@ export function stagesOf(
     case 'quiesce':
       return ['down', 'fence'];
     case 'terminate':
-      return ['cancel', 'down'];
+      // Nothing is left of what was cancelled. All else is fenced, so that its final backup is the last of it.
+      return instance.state === 'purging' ? ['cancel'] : ['cancel', 'down', 'fence'];
   }
 }
 
@@ -285,7 +288,7 @@ export function refusalOf(
       return refused('NO_REHEARSAL', 'a rehearsal needs a clone from a backup, which this release cannot make');
   }
   if (kind === 'terminate' && state === 'terminating') return undefined;
-  if (nextState(instance, kind) === undefined)
+  if (nextState(instance, kind) === undefined && !isSo(instance, { kind, input }))
     return refused(`IS_${state.toUpperCase()}`, `it is ${state}, and nothing that is so can do ${kind}`);
   return undefined;
 }

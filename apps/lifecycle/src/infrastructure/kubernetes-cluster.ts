@@ -201,12 +201,15 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
 
   async dropOldSecrets(instance: Instance, fence: Fence): Promise<void> {
     const { live, placed } = instance;
-    for (let version = 1; version <= live.lastSecretVersion; version++) {
-      if (version >= live.lastSecretVersion - 1 || version === live.secretVersion) continue;
+    let missing = 0;
+    // Downwards, until there is nothing any more: one that was only meant, and never made, leaves a gap.
+    for (let version = live.lastSecretVersion - 2; version >= 1 && missing < 2; version--) {
+      if (version === live.secretVersion) continue;
       const { secret } = footprintNames(this.settings.meshName, live.footprintId, version);
       const ref = { kind: 'Secret', name: secret, namespace: placed.namespace };
       const uid = (await askingCluster(this.client.get(ref)))?.metadata?.uid;
       if (uid) await askingCluster(this.client.delete(ref, { uid }, { fence }));
+      else missing += 1;
     }
   }
 
