@@ -53,6 +53,7 @@ test.each([
   ['suspend', { why: 'unpaid' }, { state: 'suspended', reason: 'unpaid', desired: 'suspended' }],
   ['resume', {}, { state: 'running', reason: 'resumed' }],
   ['resize', { plan: 'enterprise' }, { state: 'running', plan: 'enterprise' }],
+  ['rename', { slug: 'acted-on' }, { state: 'running', reason: 'renamed', slug: 'acted-on' }],
   ['terminate', {}, { state: 'terminating' }],
   ['cancel-termination', {}, { state: 'running', reason: 'termination-cancelled' }],
 ])('%s is done, and shown', async (action, more, expected) => {

@@ -121,12 +121,60 @@ it('several processes of it know the same, and one that is killed takes nothing 
   await isTold(ready.host, 'maintenance');
 });
 
-it('a new host is told instead of the old one, and none when the instance has ended', async () => {
+/** Where who comes to a host is led to; undefined: nowhere. */
+async function ledTo(host: string, path = '/'): Promise<string | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
+  const sent = request({ port: mesh.services.ports.pages, path, headers: { host }, agent: false }, (response) => {
+    response.resume();
+    resolve(response.statusCode === 308 ? response.headers.location : undefined);
+  });
+  sent.once('error', reject).end();
+  return await promise;
+}
+
+it('a new host is told, the old ones lead to it, and what was said before that changes nothing', async () => {
   await say('stopped', 'renamed', { host: 'renamed.localhost' });
   await isTold('renamed.localhost', 'stopped');
-  expect(await told(ready.host)).toMatchObject({ code: 'unknown' });
+  expect(await ledTo(`${ready.host}:8080`, '/web?debug=1')).toBe('//renamed.localhost:8080/web?debug=1');
+  await say('stopped', 'renamed', { host: 'renamed-again.localhost' });
+  await isTold('renamed-again.localhost', 'stopped');
+  const placed = mesh.said('instance.placed.v1', ready.instanceId)[0]!.envelope;
+  await mesh.publish(
+    { ...placed, id: newId(), sequence: Date.now() + 120_000 },
+    { key: 'instance.placed.v1', as: 'capacity-planner' },
+  );
+  await waitFor('the edge to have taken it', async () => {
+    const [row] = await mesh.sql<{ sequence: string }>(
+      `SELECT sequence FROM edge.heard WHERE type = 'mesh.instance.placed.v1' AND subject = $1`,
+      [ready.instanceId],
+    );
+    return Number(row?.sequence) > Date.now() + 90_000;
+  });
+  for (const host of [ready.host, 'renamed.localhost']) expect(await ledTo(host)).toBe('//renamed-again.localhost/');
+});
+
+it('a former host is its own when it is called so again, and somebody else’s when they are', async () => {
+  await say('stopped', 'renamed', { host: 'renamed.localhost' });
+  await isTold('renamed.localhost', 'stopped');
+  expect(await ledTo('renamed-again.localhost')).toBe('//renamed.localhost/');
+  const other = { ...ready, instanceId: newId(), host: 'renamed-again.localhost' };
+  await mesh.publish(mesh.stateChange(other, 'suspended', 'unpaid'), {
+    key: 'instance.state-changed.v1',
+    as: 'lifecycle',
+  });
+  await isTold('renamed-again.localhost', 'unpaid');
+  await mesh.publish(mesh.stateChange(other, 'stopped', 'requested', { host: 'other.localhost' }), {
+    key: 'instance.state-changed.v1',
+    as: 'lifecycle',
+  });
+  await isTold('other.localhost', 'stopped');
+  expect(await ledTo('renamed-again.localhost')).toBe('//other.localhost/');
+});
+
+it('an instance that has ended has no host, and had none', async () => {
   await mesh.purge(ready);
   await isTold('renamed.localhost', 'unknown');
+  expect(await told(ready.host)).toEqual({ status: 404, code: 'unknown' });
 });
 
 it('health and metrics are not where everybody comes', async () => {

@@ -8,7 +8,7 @@ import { Sites } from './application/ports.js';
 import type { Config } from './config.js';
 import { PagesServer } from './entrypoints/pages-server.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
-import { Edge1764000000040 } from './infrastructure/edge.migration.js';
+import { edgeMigrations } from './infrastructure/edge.migration.js';
 import { SiteRepository } from './infrastructure/site.repository.js';
 
 @Module({})
@@ -22,7 +22,7 @@ export class AppModule {
           url: config.MESH_DATABASE_URL,
           schema: 'edge',
           applicationName: `${config.MESH_NAME} edge`,
-          migrations: [...messagingMigrations, Edge1764000000040],
+          migrations: [...messagingMigrations, ...edgeMigrations],
         }),
         MessagingModule.forService({
           service: 'edge',

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { urlOfHost } from '#footprints/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
@@ -6,6 +7,7 @@ import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { EndOperation } from './application/end-operation.js';
 import { FootprintStages } from './application/footprint-stages.js';
 import { ForgetOperations } from './application/forget-operations.js';
+import * as hosts from './application/host-facts.handlers.js';
 import * as facts from './application/instance-facts.handlers.js';
 import { Cluster, Instances, LifecycleSettings, Operations, Site, TenantShards } from './application/ports.js';
 import { ReconcileInstance } from './application/reconcile-instance.js';
@@ -33,6 +35,7 @@ export class AppModule {
       meshName: config.MESH_NAME,
       storageClass: config.MESH_STORAGE_CLASS,
       entry: { scheme: config.MESH_URL_SCHEME, tlsSecret: config.MESH_TLS_SECRET },
+      urlOf: (host) => urlOfHost(config, host),
       routerUrl: config.MESH_ROUTER_URL,
       shards: config.MESH_SHARD_URLS,
       deadlines: {
@@ -43,6 +46,7 @@ export class AppModule {
         update: config.MESH_UPDATE_DEADLINE,
       },
       keepMs: config.MESH_KEEP_OLD,
+      formerHostMs: config.MESH_FORMER_NAME_FOR,
       graceMs: config.MESH_TERMINATION_GRACE,
       unknownForMs: config.MESH_UNKNOWN_FOR,
     };
@@ -90,6 +94,7 @@ export class AppModule {
         lifecycleJobs(config.MESH_JOB_LEASE, log),
         ...Object.values(requests),
         ...Object.values(facts),
+        ...Object.values(hosts),
         RepublishHandler,
       ],
     };

@@ -31,6 +31,13 @@ const Environment = z.object({
       .min(0)
       .max(365 * 24 * hour),
   ),
+  /** How long a host that an instance is called by no more leads to its new one, before it is given up. */
+  MESH_FORMER_NAME_FOR: duration.default(7 * 24 * hour).pipe(
+    z
+      .number()
+      .min(0)
+      .max(365 * 24 * hour),
+  ),
   /** How long after its termination an instance can be had back, where the request names no date. */
   MESH_TERMINATION_GRACE: duration.default(14 * 24 * hour).pipe(
     z

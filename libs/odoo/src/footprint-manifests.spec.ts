@@ -1,8 +1,8 @@
-import { expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { KubernetesObject } from '@kubernetes/client-node';
 import fc from 'fast-check';
 import type { FootprintSpec } from './footprint.js';
-import { footprintManifests, ingressRouteManifest, type RouteTarget } from './footprint-manifests.js';
+import { footprintManifests, ingressRouteManifest, type RouteTarget, targetOf } from './footprint-manifests.js';
 import { footprintNames } from './names.js';
 import { findPlan } from './plans.js';
 import { middlewareSpecs } from './traefik.js';
@@ -210,6 +210,35 @@ it('the route leads the host to Odoo and stops what is nobody’s business', () 
       entryPoints: ['web'],
       routes: [pages, websocket, rule(30, ` && ${closedRule()}`, ['blocked'])],
     },
+  });
+});
+
+describe('what an instance was called before', () => {
+  const toEdge = (host: string) => ({
+    ...rule(10, '', ['rate-limit'], 'edge'),
+    match: `Host(\`${host}\`)`,
+  });
+  const former = ['old.example.com', 'older.example.com'];
+  const renamed = (to: RouteTarget) => ingressRouteManifest(spec, 'acme.example.com', to, former);
+
+  it.each(['instance', 'edge'] as const)(
+    'leads to the edge, after the rules of the host that leads to the %s',
+    (to) => {
+      expect(renamed(to).spec.routes).toEqual([...routeOf(spec, to).spec.routes, ...former.map(toEdge)]);
+    },
+  );
+
+  it('does not say where the instance is led to', () => {
+    const [first, ...others] = renamed('instance').spec.routes;
+    const turned = { spec: { ...renamed('instance').spec, routes: [...others.reverse(), first!] } };
+    expect(targetOf(turned, 'acme.example.com')).toBe('instance');
+    expect(targetOf(turned, 'old.example.com')).toBe('edge');
+    expect(targetOf(renamed('edge'), 'acme.example.com')).toBe('edge');
+    expect(targetOf(renamed('instance'), 'not-written-yet.example.com')).toBe('instance');
+  });
+
+  it('cannot be anything but a name', () => {
+    expect(() => ingressRouteManifest(spec, 'acme.example.com', 'edge', ['a`) || Host(`b'])).toThrow('not a host name');
   });
 });
 

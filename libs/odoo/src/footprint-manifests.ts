@@ -2,7 +2,7 @@ import type { V1Deployment, V1PersistentVolumeClaim, V1Secret, V1Service } from 
 import { deploymentManifest } from './deployment-manifest.js';
 import { type FootprintSpec, objectMetadata, podLabels } from './footprint.js';
 import { httpPort } from './odoo-conf.js';
-import { type IngressRoute, routesOf, routesToEdge } from './traefik.js';
+import { edgeService, type IngressRoute, routesOf, routesToEdge } from './traefik.js';
 import type { Wire } from './wire.js';
 
 /** A footprint on the cluster, complete: what is applied is all of it, replicas included. */
@@ -74,8 +74,16 @@ export function serviceManifest(spec: FootprintSpec): Wire<V1Service> {
 /** Where the host of an instance leads: to Odoo, or to the page that says why it does not answer. */
 export type RouteTarget = 'instance' | 'edge';
 
-/** One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. */
-export function ingressRouteManifest(spec: FootprintSpec, host: string, to: RouteTarget = 'instance'): IngressRoute {
+/**
+ * One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. What the instance
+ * was called before leads to the edge, which knows where it is found now.
+ */
+export function ingressRouteManifest(
+  spec: FootprintSpec,
+  host: string,
+  to: RouteTarget = 'instance',
+  formerHosts: readonly string[] = [],
+): IngressRoute {
   const { names, plan, entry } = spec;
   const { scheme, tlsSecret } = entry;
   return {
@@ -84,8 +92,17 @@ export function ingressRouteManifest(spec: FootprintSpec, host: string, to: Rout
     metadata: objectMetadata(spec, names.object),
     spec: {
       entryPoints: [tlsSecret === undefined ? 'web' : 'websecure'],
-      routes: to === 'edge' ? routesToEdge(host) : routesOf(host, names.object, { scheme, rpc: plan.rpc }),
+      routes: [
+        ...(to === 'edge' ? routesToEdge(host) : routesOf(host, names.object, { scheme, rpc: plan.rpc })),
+        ...formerHosts.flatMap(routesToEdge),
+      ],
       ...(tlsSecret !== undefined && { tls: { secretName: tlsSecret } }),
     },
   };
+}
+
+/** Where a route leads this host; one that has no rule for it was written for another host, and leads that one there. */
+export function targetOf({ spec }: Pick<IngressRoute, 'spec'>, host: string): RouteTarget {
+  const rule = spec.routes.find(({ match }) => match.startsWith(`Host(\`${host}\`)`)) ?? spec.routes[0];
+  return rule?.services[0]?.name === edgeService ? 'edge' : 'instance';
 }

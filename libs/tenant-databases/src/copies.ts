@@ -82,7 +82,7 @@ export async function dropDatabase(session: Session, database: string): Promise<
   await session.query(`DROP DATABASE ${quoteName(database)} WITH (FORCE)`);
 }
 
-function checkDatabaseName(tenant: Tenant, database: string): void {
+export function checkDatabaseName(tenant: Tenant, database: string): void {
   checkTenantName(tenant.name);
   if (!isDatabaseOf(tenant.name, database))
     throw new TenantDatabaseError('BAD_NAME', `${JSON.stringify(database)} is no database of ${tenant.name}`, false);

@@ -9,6 +9,7 @@ export class TenantDatabaseError extends Error {
       | 'SOURCE_BUSY'
       | 'SOURCE_MISSING'
       | 'TENANT_MISSING'
+      | 'DATABASE_MISSING'
       | 'STILL_CONNECTED'
       | 'BAD_NAME'
       | 'ROLE_OWNS_MORE'

@@ -1,3 +1,4 @@
+export * from './base-url.js';
 export * from './copies.js';
 export * from './drop-tenant.js';
 export * from './errors.js';

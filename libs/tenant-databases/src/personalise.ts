@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { clearCaches } from './caches.js';
 import { TenantDatabaseError } from './errors.js';
 import type { Fence, Session, Shard } from './shard.js';
 import { markDatabase, type Tenant } from './tenant.js';
@@ -45,6 +46,7 @@ export async function personalise(shard: Shard, tenant: Tenant, who: Personality
         tenant.name,
         async (client) => {
           const written = await writePersonality(client, tenant, who);
+          // Who dies before it does all of it again: the mark is written last.
           await clearCaches(client);
           return written;
         },
@@ -55,15 +57,6 @@ export async function personalise(shard: Shard, tenant: Tenant, who: Personality
     },
     fence,
   );
-}
-
-/**
- * An Odoo that runs on it reads its parameters anew, secret and uuid among them. After COMMIT and as a statement of its
- * own: before, a request in between would fill the cache with the old values again, and nothing would clear it any more
- * (facts: odoo-in-a-pod §8). Who dies before it does all of it again: the mark is written last.
- */
-async function clearCaches(client: Session): Promise<void> {
-  await client.query(`SELECT nextval('base_cache_signaling_default')`);
 }
 
 async function writePersonality(client: Session, tenant: Tenant, who: Personality): Promise<string> {

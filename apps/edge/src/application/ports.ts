@@ -5,8 +5,13 @@ import type { Site, Weight } from '../domain/site.js';
 export abstract class Sites {
   /** The instance that has this host. Throws when it cannot be looked up. */
   abstract at(host: string): Promise<Site | undefined>;
-  /** Keeps what was told, unless what was told before counts more. Facts of one type have to come in their order. */
+  /** The host by which an instance is found now that was found at this one before. Throws when it cannot be looked up. */
+  abstract nowOf(host: string): Promise<string | undefined>;
+  /**
+   * Keeps what was told, unless what was told before counts more. Facts of one type have to come in their order. A host
+   * that an instance has no more is a former one of it, until somebody else has it.
+   */
   abstract learn(tx: Transaction, instanceId: string, weight: Weight, site: Site): Promise<void>;
-  /** Nobody has its host any more, whatever else is heard of it later. */
+  /** Nobody has its hosts any more, whatever else is heard of it later. */
   abstract end(tx: Transaction, instanceId: string, weight: Weight): Promise<void>;
 }

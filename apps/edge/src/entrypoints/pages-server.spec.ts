@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Log } from '#observability/index.js';
 import { FindNotice } from '../application/find-notice.js';
 import { Sites } from '../application/ports.js';
@@ -12,12 +12,17 @@ import { PagesServer } from './pages-server.js';
 /** Our own port, so that every state can be had, and a database that is away too. */
 class KnownSites extends Sites {
   readonly known = new Map<string, Omit<Site, 'host'>>();
+  readonly moved = new Map<string, string>();
   away = false;
 
   async at(host: string): Promise<Site | undefined> {
     if (this.away) throw new Error('the database is away');
     const site = this.known.get(host);
     return site && { host, ...site };
+  }
+
+  async nowOf(host: string): Promise<string | undefined> {
+    return this.moved.get(host);
   }
 
   async learn(): Promise<void> {}
@@ -149,4 +154,56 @@ it('who cannot look says so, and not that nobody is there', async () => {
   sites.away = true;
   const { status, headers, body } = await ask('acme.example.com', { accept: 'application/json' });
   expect([status, headers['retry-after'], JSON.parse(body).code]).toEqual([503, '10', 'untold']);
+});
+
+describe('a host that an instance had before', () => {
+  beforeEach(() => void sites.moved.set('old.example.com', 'new.example.com'));
+
+  it.each(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PROPFIND'])(
+    '%s is led to the new one, with path, query and port, and that is kept nowhere',
+    async (method) => {
+      const path = '/web/login?redirect=%2Fodoo&debug=1';
+      const body = method === 'POST' ? 'ignored' : '';
+      const answer = await ask('OLD.example.com.:8443', { method, path, body, accept: browser });
+      expect(answer).toMatchObject({
+        status: 308,
+        headers: { location: `//new.example.com:8443${path}`, 'cache-control': 'no-store', 'content-length': '0' },
+        body: '',
+      });
+      expect(answer.headers).not.toHaveProperty('strict-transport-security');
+    },
+  );
+
+  it.each([
+    ['//evil.example/x', '//new.example.com/evil.example/x'],
+    ['///evil.example', '//new.example.com/evil.example'],
+    ['/\\evil.example', '//new.example.com/evil.example'],
+    ['/%2f%2Fevil.example', '//new.example.com/%2f%2Fevil.example'],
+    ['/%5C%5cevil.example', '//new.example.com/%5C%5cevil.example'],
+    ['/%0d%0aLocation:%20//evil.example', '//new.example.com/%0d%0aLocation:%20//evil.example'],
+    ['http://evil.example/', '//new.example.com/'],
+    ['//old.example.com@evil.example/', '//new.example.com/old.example.com@evil.example/'],
+    ['*', '//new.example.com/'],
+  ])('%s leads nowhere else', async (path, location) => {
+    expect(await ask('old.example.com', { path })).toMatchObject({ status: 308, headers: { location } });
+  });
+
+  it('is somebody else’s when they have it', async () => {
+    sites.known.set('old.example.com', { state: 'stopped', reason: 'requested' });
+    expect(await ask('old.example.com')).toMatchObject({ status: 503 });
+  });
+
+  it.each(['evil.example/x', 'a b', 'new.example.com\r\nX: y', "a'b", ''])(
+    'leads nowhere when what stands in the table is %j',
+    async (now) => {
+      sites.moved.set('old.example.com', now);
+      const { status, headers } = await ask('old.example.com');
+      expect([status, headers.location]).toEqual([404, undefined]);
+    },
+  );
+
+  it('is not told as unknown while nobody can look', async () => {
+    sites.away = true;
+    expect(await ask('old.example.com')).toMatchObject({ status: 503 });
+  });
 });

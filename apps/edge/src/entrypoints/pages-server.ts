@@ -7,6 +7,7 @@ import accepts from 'accepts';
 import helmet from 'helmet';
 import { inSpan, Log } from '#observability/index.js';
 import { FindNotice } from '../application/find-notice.js';
+import { newAddress } from '../domain/new-address.js';
 import { type Notice, noticeCodes } from '../domain/notice.js';
 import { page, problem, styleHash } from './page.js';
 
@@ -27,8 +28,8 @@ const protect = helmet({
 });
 
 /**
- * Answers every request for a host whose route leads here, whatever its path and method, with why there is no Odoo. On a
- * port of its own: everybody may come here, and health and metrics are nobody's business.
+ * Answers every request for a host whose route leads here, whatever its path and method, with why there is no Odoo, or with
+ * where it is now. On a port of its own: everybody may come here, and health and metrics are nobody's business.
  */
 @Injectable()
 export class PagesServer {
@@ -41,7 +42,7 @@ export class PagesServer {
     private readonly notices: FindNotice,
     private readonly log: Log,
   ) {
-    for (const notice of noticeCodes) this.answers.add(0, { notice });
+    for (const notice of [...noticeCodes, 'moved']) this.answers.add(0, { notice });
     this.server = createServer((request, response) => this.serve(request, response));
     // Nobody needs to send a body that nobody reads; whether it comes all the same cannot be known.
     this.server.on('checkContinue', (request, response) => {
@@ -82,12 +83,23 @@ export class PagesServer {
     await inSpan('serve notice', { kind: SpanKind.SERVER, attributes }, async (span) => {
       // What is not read would hold up the next request on the connection.
       request.resume();
-      const notice = await this.notices.at(request.headers.host);
-      this.answers.add(1, { notice: notice.code });
-      span.setAttribute('http.response.status_code', notice.status);
-      protect(request, response, () => send(request, response, notice));
+      const found = await this.notices.at(request.headers.host);
+      const [code, status] = 'movedTo' in found ? ['moved', movedStatus] : [found.code, found.status];
+      this.answers.add(1, { notice: code });
+      span.setAttribute('http.response.status_code', status);
+      protect(request, response, () =>
+        'movedTo' in found ? lead(request, response, found.movedTo) : send(request, response, found),
+      );
     });
   }
+}
+
+/** For good, and with the same method and body; kept nowhere, because the name may be somebody else's one day. */
+const movedStatus = 308;
+
+function lead(request: IncomingMessage, response: ServerResponse, host: string): void {
+  const location = newAddress(host, request.headers.host, request.url);
+  response.writeHead(movedStatus, { Location: location, 'Content-Length': 0, 'Cache-Control': 'no-store' }).end();
 }
 
 function send(request: IncomingMessage, response: ServerResponse, notice: Notice): void {

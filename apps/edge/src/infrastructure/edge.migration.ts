@@ -20,3 +20,20 @@ export class Edge1764000000040 implements MigrationInterface {
     await runner.query('DROP TABLE site');
   }
 }
+
+/** What instances were called before. */
+export class EdgeFormerHosts1764000000041 implements MigrationInterface {
+  readonly name = 'EdgeFormerHosts1764000000041';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('CREATE TABLE former_host (host text PRIMARY KEY, instance_id uuid NOT NULL)');
+    await runner.query('CREATE INDEX former_host_instance ON former_host (instance_id)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE former_host');
+  }
+}
+
+/** In this order. */
+export const edgeMigrations = [Edge1764000000040, EdgeFormerHosts1764000000041] as const;

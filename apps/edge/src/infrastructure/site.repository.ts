@@ -18,6 +18,14 @@ export class SiteRepository extends Sites {
     return site;
   }
 
+  async nowOf(host: string): Promise<string | undefined> {
+    const [found] = await this.database.query<{ host: string | null }>(
+      'SELECT site.host FROM former_host JOIN site USING (instance_id) WHERE former_host.host = $1',
+      [host],
+    );
+    return found?.host ?? undefined;
+  }
+
   async learn(tx: Transaction, instanceId: string, weight: Weight, { host, state, reason }: Site): Promise<void> {
     await this.put(tx, instanceId, weight, host, state, reason);
   }
@@ -29,10 +37,19 @@ export class SiteRepository extends Sites {
 
   private async put(tx: Transaction, ...values: readonly (string | number | null)[]): Promise<void> {
     await tx.queryPrepared(
-      `INSERT INTO site (instance_id, weight, host, state, reason) VALUES ($1, $2, $3, $4, $5)
-       ON CONFLICT (instance_id) DO UPDATE SET weight = excluded.weight, host = excluded.host,
-         state = excluded.state, reason = excluded.reason, heard_at = now()
-         WHERE site.weight <= excluded.weight`,
+      `WITH before AS (SELECT host FROM site WHERE instance_id = $1),
+       put AS (
+         INSERT INTO site (instance_id, weight, host, state, reason) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (instance_id) DO UPDATE SET weight = excluded.weight, host = excluded.host,
+           state = excluded.state, reason = excluded.reason, heard_at = now()
+           WHERE site.weight <= excluded.weight
+         RETURNING instance_id, host),
+       former AS (
+         INSERT INTO former_host (host, instance_id)
+         SELECT before.host, put.instance_id FROM before, put WHERE before.host <> put.host
+         ON CONFLICT (host) DO UPDATE SET instance_id = excluded.instance_id)
+       DELETE FROM former_host USING put
+       WHERE former_host.host = put.host OR (put.host IS NULL AND former_host.instance_id = put.instance_id)`,
       values,
     );
   }

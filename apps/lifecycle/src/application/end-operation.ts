@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { BackupRequested, InstanceStateChanged, newId } from '#contracts/index.js';
+import { BackupRequested, HostReleaseRequested, InstanceStateChanged, newId } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
-import type { Instance } from '../domain/instance.js';
+import { hasHost, type Instance } from '../domain/instance.js';
 import { moved, takenBack, withoutWhatFailed } from '../domain/moving.js';
 import type { Failure, Operation } from '../domain/operation.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
@@ -24,19 +24,21 @@ export class EndOperation {
     await this.instances.save(tx, ended);
     // First, so that who hears the answer finds the state that it speaks of.
     await this.tellState(this.outbox.within(tx, causeOf(operation)), ended);
-    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings.meshName, ended, one));
+    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings, ended, one));
   }
 
   /** It is so already: answered, and nothing is done. */
   async alreadySo(tx: Transaction, instance: Instance, operation: Operation): Promise<void> {
-    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings.meshName, instance, one));
+    await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings, instance, one));
   }
 
   /** It was begun and taken back. */
   async failed(tx: Transaction, instance: Instance, operation: Operation, failure: Failure): Promise<void> {
     const ended = withoutWhatFailed(instance, operation);
     await this.instances.save(tx, ended);
-    await this.tellState(this.outbox.within(tx, causeOf(operation)), ended);
+    const said = this.outbox.within(tx, causeOf(operation));
+    await this.tellState(said, ended);
+    await this.giveHostBack(said, ended, operation);
     await this.answer(tx, operation, (ctx, one) => sayFailed(ctx, one, failure));
   }
 
@@ -63,6 +65,13 @@ export class EndOperation {
     active?: Pick<Operation, 'operationId' | 'kind'>,
   ): Promise<void> {
     await ctx.publish(InstanceStateChanged, stateFact(this.settings.meshName, instance, active));
+  }
+
+  /** What the planner holds for a rename that failed; unless it is a name that the instance had before. */
+  private async giveHostBack(ctx: PublishContext, { instanceId, live }: Instance, { progress }: Operation) {
+    const { host } = progress;
+    if (!host || hasHost(live, host)) return;
+    await ctx.publish(HostReleaseRequested, { instanceId, host, reason: 'its rename failed' });
   }
 
   /** The one and those that are answered with it. */
@@ -92,6 +101,8 @@ export class EndOperation {
         return moved(instance, kind, 'restarted');
       case 'resize':
         return { ...instance, reason: instance.state === 'running' ? 'resized' : instance.reason };
+      case 'rename':
+        return { ...instance, reason: instance.state === 'running' ? 'renamed' : instance.reason };
       case 'upgrade': {
         const { database, image } = operation.progress.before!;
         const until = new Date(Date.now() + this.settings.keepMs).toISOString();

@@ -4,7 +4,7 @@ import { Conflict } from '#kubernetes/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
 import { type Instance, planOf } from '../domain/instance.js';
-import { nextStep, type Seen } from '../domain/next-step.js';
+import { nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
 import type { Failure, Operation, Progress } from '../domain/operation.js';
 import { judge, lastOf } from '../domain/update-log.js';
 import { Cluster, Site, TenantShards } from './ports.js';
@@ -36,7 +36,7 @@ export class FootprintStages {
     lease: Lease,
     instance: Instance,
     operation: Operation,
-    stage: 'up' | 'down' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy',
+    stage: 'up' | 'down' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy' | 'address' | 'route',
   ): Promise<StageOutcome> {
     switch (stage) {
       case 'fit':
@@ -49,6 +49,8 @@ export class FootprintStages {
         return await this.update(lease, instance, operation);
       case 'tidy':
         return await this.tidy(lease, instance, operation);
+      case 'address':
+        return await this.address(lease, instance, operation);
       default:
         return await this.bring(lease, instance, operation, stage);
     }
@@ -58,13 +60,18 @@ export class FootprintStages {
     lease: Lease,
     instance: Instance,
     operation: Operation,
-    stage: 'up' | 'down',
+    stage: 'up' | 'down' | 'route',
   ): Promise<StageOutcome> {
     const { epoch } = instance;
+    const { from, failure } = operation.progress;
+    const to = stage === 'up' || (stage === 'route' && from === 'running') ? 'instance' : 'edge';
+    // What is called by its old name again is as well as it was.
+    const asked = to === 'instance' && !(stage === 'route' && failure);
+    const next = (seen: Seen) => (stage === 'route' ? nextStepOfRoute(seen, to, epoch) : nextStep(seen, stage, epoch));
     let acted = false;
     while (!lease.signal.aborted) {
-      const seen = await inSpan('look', {}, () => this.look(instance, stage, lease.signal));
-      const step = nextStep(seen, stage, epoch);
+      const seen = await inSpan('look', {}, () => this.look(instance, next, asked, lease.signal));
+      const step = next(seen);
       if (!step && stage === 'up') await this.cluster.dropOldSecrets(instance, lease.fence);
       if (!step) return done;
       if (step.kind === 'overtaken')
@@ -72,8 +79,7 @@ export class FootprintStages {
       if (step.kind === 'wait') return { ...step, kind: 'waits', acted };
       await this.act(lease, operation, `${stage}: ${step.what}`, async () => {
         if (step.what === 'secret') await this.cluster.ensureSecret(instance, 'as before', lease.fence);
-        else if (step.what === 'route')
-          await this.cluster.applyRoute(instance, stage === 'up' ? 'instance' : 'edge', seen, lease.fence);
+        else if (step.what === 'route') await this.cluster.applyRoute(instance, to, seen, lease.fence);
         else await this.cluster.applyWorkload(instance, stage === 'up' ? 1 : 0, seen, lease.fence);
       }).catch((error) => {
         // Somebody else has written it meanwhile, a controller for instance: it is looked at again.
@@ -85,9 +91,14 @@ export class FootprintStages {
   }
 
   /** The site is asked only when all else stands: it costs a request through the router. */
-  private async look(instance: Instance, stage: 'up' | 'down', signal: AbortSignal): Promise<Seen> {
+  private async look(
+    instance: Instance,
+    next: (seen: Seen) => Step | undefined,
+    asked: boolean,
+    signal: AbortSignal,
+  ): Promise<Seen> {
     const seen: Seen = { ...(await this.cluster.observe(instance)), site: 'unasked' };
-    if (stage === 'down' || nextStep(seen, stage, instance.epoch)) return seen;
+    if (!asked || next(seen)) return seen;
     return { ...seen, site: await this.site.ask(instance.live.host, signal) };
   }
 
@@ -167,6 +178,11 @@ export class FootprintStages {
       await this.act(lease, operation, 'tidy: database', () =>
         this.shards.dropDatabase(instance, discarded, lease.fence),
       );
+    return done;
+  }
+
+  private async address(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    await this.act(lease, operation, 'address: database', () => this.shards.setBaseUrl(instance, lease.fence));
     return done;
   }
 

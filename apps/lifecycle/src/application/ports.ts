@@ -71,6 +71,8 @@ export abstract class TenantShards {
   abstract copyDatabase(instance: Instance, from: string, fence: Fence): Promise<void>;
   /** Gone already is no error. Never the live one. */
   abstract dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void>;
+  /** The live database's Odoo calls itself by the live host from its next look on. */
+  abstract setBaseUrl(instance: Instance, fence: Fence): Promise<void>;
   /** Where an Odoo reaches its database. */
   abstract addressOf(instance: Instance): { readonly host: string; readonly port: number };
 }
@@ -85,6 +87,8 @@ export abstract class LifecycleSettings {
   abstract readonly meshName: string;
   abstract readonly storageClass: string;
   abstract readonly entry: Entry;
+  /** The address a customer gets. */
+  abstract urlOf(host: string): string;
   abstract readonly routerUrl: string | undefined;
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
   /** How long each may take, in ms; time in which nobody could look does not count. */
@@ -97,6 +101,8 @@ export abstract class LifecycleSettings {
   };
   /** How long what was before an upgrade is kept, in ms. */
   abstract readonly keepMs: number;
+  /** How long a host that an instance has no more leads to the one that it has, in ms. */
+  abstract readonly formerHostMs: number;
   /** How long what is ended can be had back, in ms. */
   abstract readonly graceMs: number;
   /** How long a request for an instance that nobody knows is kept, in ms. */

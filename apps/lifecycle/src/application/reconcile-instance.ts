@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import {
   BackupRequested,
+  HostReservationRequested,
   InstanceProvisioningCancelRequested,
   newId,
   PlacementChangeRequested,
@@ -161,7 +162,8 @@ export class ReconcileInstance {
 
   private enter(instance: Instance, operation: Operation): readonly [Instance, Operation] {
     const { database } = footprintNames(this.settings.meshName, instance.live.footprintId);
-    return enter(instance, operation, new Date(), database);
+    const { formerHostMs } = this.settings;
+    return enter(instance, operation, new Date(), { database, formerHostMs });
   }
 
   /** A step further. @returns what it waits for; undefined: something has changed. */
@@ -209,17 +211,21 @@ export class ReconcileInstance {
       case 'copy':
       case 'update':
       case 'tidy':
+      case 'address':
+      case 'route':
         return await this.stages.take(lease, instance, operation, stage);
       case 'backup':
         return await this.askForBackup(lease, operation);
       case 'room':
-        return await this.askPlanner(lease, operation);
+        return await this.askForRoom(lease, operation);
+      case 'host':
+        return await this.askForHost(lease, operation);
       case 'cancel':
         return await this.cancelProvisioning(lease, instance, operation);
     }
   }
 
-  private async askPlanner(lease: Lease, operation: Operation): Promise<StageOutcome> {
+  private async askForRoom(lease: Lease, operation: Operation): Promise<StageOutcome> {
     const { asked, answered } = operation.progress;
     if (answered === 'yes') return { kind: 'done' };
     if (answered) return { kind: 'failed', failure: answered };
@@ -228,6 +234,17 @@ export class ReconcileInstance {
         asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: operation.input.plan! }),
       }));
     return { kind: 'waits', reason: 'RoomAsked', message: 'the planner was asked for room', acted: !asked };
+  }
+
+  private async askForHost(lease: Lease, operation: Operation): Promise<StageOutcome> {
+    const { asked, answered } = operation.progress;
+    if (answered === 'yes') return { kind: 'done' };
+    if (answered) return { kind: 'failed', failure: answered };
+    if (!asked)
+      await this.note(lease, operation, async (ctx, { instanceId }) => ({
+        asked: await ctx.publish(HostReservationRequested, { instanceId, slug: operation.input.slug! }),
+      }));
+    return { kind: 'waits', reason: 'HostAsked', message: 'the planner was asked for its new name', acted: !asked };
   }
 
   /** Without it nothing is touched. */
@@ -278,7 +295,7 @@ export class ReconcileInstance {
       const [changed, entered] = this.enter(instance, { ...current, stage, progress });
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
-      if (changed.state !== instance.state) await this.end.tellState(ctx, changed, entered);
+      if (isShownOtherwise(changed, instance)) await this.end.tellState(ctx, changed, entered);
     });
   }
 
@@ -297,6 +314,7 @@ export class ReconcileInstance {
       const [changed, entered] = this.enter(instance, back);
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
+      if (isShownOtherwise(changed, instance)) await this.end.tellState(ctx, changed, entered);
     });
   }
 
@@ -355,11 +373,11 @@ export class ReconcileInstance {
 
   private deadlineOf(stage: Stage): number {
     const { up, down, answer, backup, update } = this.settings.deadlines;
-    if (stage === 'up') return up;
+    if (stage === 'up' || stage === 'route') return up;
     if (stage === 'backup') return backup;
     if (stage === 'update') return update;
     if (stage === 'cancel') return Number.POSITIVE_INFINITY;
-    return stage === 'room' ? answer : down;
+    return stage === 'room' || stage === 'host' ? answer : down;
   }
 
   /** Writes only while the lease is held, and the operation is where it was when we looked. */
@@ -389,11 +407,18 @@ function mayBegin({ state, quiesce }: Instance, { status, kind, urgent }: Operat
   return quiesce === null || urgent || verdictOf(kind, 'held') === 'overtakes';
 }
 
+/** Whoever comes there has to be told otherwise from now on. */
+function isShownOtherwise(now: Instance, before: Instance): boolean {
+  return now.state !== before.state || now.live.host !== before.live.host;
+}
+
 function tooLate(stage: Stage, { reason, message }: { readonly reason: string; readonly message: string }): Failure {
   const codes: Readonly<Partial<Record<Stage, string>>> = {
     up: 'NOT_READY_IN_TIME',
     down: 'DOES_NOT_END',
     room: 'NO_ANSWER',
+    host: 'NO_ANSWER',
+    route: 'NOT_READY_IN_TIME',
     backup: 'NO_BACKUP',
     update: 'UPDATE_HANGS',
   };

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import {
   InstanceQuiesceRequested,
   InstanceReleaseRequested,
+  InstanceRenameRequested,
   InstanceResizeRequested,
   InstanceRestartRequested,
   InstanceResumeRequested,
@@ -93,6 +94,17 @@ export class UpgradeHandler extends MessageHandler<typeof InstanceUpgradeRequest
   async handle(asked: PayloadOf<typeof InstanceUpgradeRequested>, ctx: ConsumeContext): Promise<void> {
     const { to, modules, rehearse } = asked;
     await this.operations.accept(ctx, 'upgrade', asked, { to, ...(modules && { modules }), rehearse });
+  }
+}
+
+@Injectable()
+export class RenameHandler extends MessageHandler<typeof InstanceRenameRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceRenameRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'rename', asked, { slug: asked.slug });
   }
 }
 

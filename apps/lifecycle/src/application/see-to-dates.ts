@@ -1,14 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import { BackupRequested, InstancePurgeApproved, newId } from '#contracts/index.js';
+import { BackupRequested, HostReleaseRequested, InstancePurgeApproved, newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
+import { Obstacle } from '#footprints/index.js';
+import { Conflict } from '#kubernetes/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import type { Instance } from '../domain/instance.js';
+import { type FormerHost, type Instance, withoutFormerHost } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
 import type { Operation } from '../domain/operation.js';
 import { EndOperation } from './end-operation.js';
-import { Instances, LifecycleSettings, Operations, TenantShards } from './ports.js';
+import { Cluster, Instances, LifecycleSettings, Operations, TenantShards } from './ports.js';
 
 /** How long an approval is good; the provisioner hears it within seconds. */
 const approvalMs = 15 * 60_000;
@@ -19,6 +21,7 @@ export class SeeToDates {
   constructor(
     private readonly instances: Instances,
     private readonly operations: Operations,
+    private readonly cluster: Cluster,
     private readonly shards: TenantShards,
     private readonly end: EndOperation,
     private readonly outbox: Outbox,
@@ -35,8 +38,11 @@ export class SeeToDates {
     }
     if (state === 'terminating' && open.length === 0) return await this.untilPurge(lease, instance);
     if (state === 'purging') return await this.untilGone(lease, instance);
-    if (instance.kept) return await this.untilDropped(lease, instance, instance.kept.until);
-    return 'done';
+    const [former] = instance.live.formerHosts ?? [];
+    return soonest(
+      instance.kept ? await this.untilDropped(lease, instance, instance.kept.until) : 'done',
+      former ? await this.untilGivenUp(lease, instance, former) : 'done',
+    );
   }
 
   /** Its time has run out: the token is dead, and the instance runs again. */
@@ -153,6 +159,42 @@ export class SeeToDates {
     return 'look again';
   }
 
+  /** A name that it had before leads nowhere any more, and then it is the planner's again. */
+  private async untilGivenUp(
+    lease: Lease,
+    instance: Instance,
+    { host, until }: FormerHost,
+  ): Promise<Outcome | 'look again'> {
+    const leftMs = Date.parse(until) - Date.now();
+    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    await lease.check();
+    if (!(await this.leadAwayFrom(host, instance, lease))) return 'look again';
+    await this.asInstance(lease, instance.instanceId, async (ctx, current) => {
+      const live = withoutFormerHost(current.live, host);
+      if (live.formerHosts?.length === current.live.formerHosts?.length) return;
+      await this.instances.save(ctx, { ...current, live });
+      await ctx.publish(HostReleaseRequested, { instanceId: current.instanceId, host, reason: 'it was renamed' });
+    });
+    return 'look again';
+  }
+
+  /** @returns whether it is so; else somebody else has written the route meanwhile. */
+  private async leadAwayFrom(host: string, instance: Instance, lease: Lease): Promise<boolean> {
+    const seen = await this.cluster.observe(instance);
+    const { route } = seen;
+    if (route === 'absent') return true;
+    if (route.epoch > instance.epoch)
+      throw new Obstacle('EPOCH_AHEAD', 'somebody has written its route with a later word than ours');
+    const without = { ...instance, live: withoutFormerHost(instance.live, host) };
+    try {
+      await this.cluster.applyRoute(without, route.to, { ...seen, site: 'unasked' }, lease.fence);
+      return true;
+    } catch (error) {
+      if (error instanceof Conflict) return false;
+      throw error;
+    }
+  }
+
   /** Writes only while the lease is held. */
   private async asInstance(
     lease: Lease,
@@ -169,4 +211,10 @@ export class SeeToDates {
       if (instance) await work(ctx, instance);
     });
   }
+}
+
+function soonest(one: Outcome | 'look again', other: Outcome | 'look again'): Outcome | 'look again' {
+  if (one === 'look again' || other === 'look again') return 'look again';
+  if (one === 'done') return other;
+  return other === 'done' ? one : { again: Math.min(one.again, other.again) };
 }

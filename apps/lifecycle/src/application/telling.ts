@@ -5,6 +5,7 @@ import {
   InstanceOperationRefused,
   InstanceQuiesced,
   InstanceReleased,
+  InstanceRenamed,
   InstanceResized,
   InstanceRestarted,
   InstanceResumed,
@@ -21,6 +22,7 @@ import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Instance } from '../domain/instance.js';
 import { desiredOf, type Failure, type Operation } from '../domain/operation.js';
+import type { LifecycleSettings } from './ports.js';
 
 /** What is said for an operation is said because of its request, and within that one's trace. */
 export function causeOf({ traceparent, correlationId, operationId }: Operation): Cause {
@@ -58,7 +60,7 @@ export function stateFact(
 /** Its own fact, for who asked for it. `before`: the instance as it was when it began. */
 export async function sayDone(
   ctx: PublishContext,
-  meshName: string,
+  { meshName, urlOf }: Pick<LifecycleSettings, 'meshName' | 'urlOf'>,
   instance: Instance,
   operation: Operation,
 ): Promise<void> {
@@ -91,6 +93,11 @@ export async function sayDone(
         rehearsed: false,
         warnings: [...(progress.warnings ?? [])],
       }));
+    case 'rename': {
+      const { host } = live;
+      const previousHost = progress.before?.host ?? host;
+      return void (await say(InstanceRenamed, { ...done, host, previousHost, url: urlOf(host) }));
+    }
     case 'quiesce':
     case 'release': {
       const { token, purpose, deadline } = (instance.quiesce ?? progress.held)!;

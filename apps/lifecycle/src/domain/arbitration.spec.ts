@@ -11,18 +11,19 @@ test('where nothing is under way a request begins', () => {
 
 /** Rows: what comes; columns: what is under way; `.` waits, `!` overtakes, `x` is refused. */
 const picture = `
-                     start stop restart suspend resume resize upgrade quiesce release terminate cancel held
-  start                .    .      .       .      .      .       .       .       .        .       .     .
-  stop                 !    .      !       .      .      .       .       .       .        .       .     .
-  restart              .    .      .       .      .      .       .       .       .        .       .     .
-  suspend              !    .      !       .      !      .       .       .       .        .       .     .
-  resume               .    .      .       .      .      .       .       .       .        .       .     .
-  resize               .    .      .       .      .      .       .       .       .        .       .     .
-  upgrade              .    .      .       .      .      .       .       .       .        .       .     .
-  quiesce              .    .      .       .      .      .       .       .       .        .       .     x
-  release              .    .      .       .      .      .       .       .       .        .       .     !
-  terminate            !    !      !       !      !      !       .       !       !        .       !     !
-  cancel-termination   .    .      .       .      .      .       .       .       .        !       .     .
+                     start stop restart suspend resume resize upgrade rename quiesce release terminate cancel held
+  start                .    .      .       .      .      .       .       .       .       .        .       .     .
+  stop                 !    .      !       .      .      .       .       .       .       .        .       .     .
+  restart              .    .      .       .      .      .       .       .       .       .        .       .     .
+  suspend              !    .      !       .      !      .       .       .       .       .        .       .     .
+  resume               .    .      .       .      .      .       .       .       .       .        .       .     .
+  resize               .    .      .       .      .      .       .       .       .       .        .       .     .
+  upgrade              .    .      .       .      .      .       .       .       .       .        .       .     .
+  rename               .    .      .       .      .      .       .       .       .       .        .       .     .
+  quiesce              .    .      .       .      .      .       .       .       .       .        .       .     x
+  release              .    .      .       .      .      .       .       .       .       .        .       .     !
+  terminate            !    !      !       !      !      !       .       .       !       !        .       !     !
+  cancel-termination   .    .      .       .      .      .       .       .       .       .        !       .     .
 `;
 const [head, ...rows] = picture
   .trim()
@@ -52,6 +53,9 @@ test('what wants the same as the last before it merges, and only then', () => {
   expect(decide(one('start'), stop, [start])).toEqual({ verdict: 'merges', into: start.operationId });
   const resize = one('resize', { plan: 'business' });
   expect(decide(one('resize', { plan: 'enterprise' }), resize, [])).toEqual({ verdict: 'waits' });
+  const rename = one('rename', { slug: 'acme' });
+  expect(decide(one('rename', { slug: 'acme' }), rename, [])).toEqual({ verdict: 'merges', into: rename.operationId });
+  expect(decide(one('rename', { slug: 'acme-2' }), rename, [])).toEqual({ verdict: 'waits' });
   const suspend = one('suspend', { why: 'unpaid' });
   expect(decide(one('suspend', { why: 'abuse' }), suspend, [])).toEqual({ verdict: 'waits' });
 });

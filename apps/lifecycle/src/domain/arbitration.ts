@@ -22,6 +22,7 @@ export const verdicts: Readonly<Record<OperationKind, Readonly<Partial<Record<Un
   resume: {},
   resize: {},
   upgrade: {},
+  rename: {},
   quiesce: { held: 'refused' },
   release: { held: 'overtakes' },
   terminate: {
@@ -64,7 +65,12 @@ export function isSame(one: Pick<Operation, 'kind' | 'input'>, other: { kind: Op
   if (one.kind !== other.kind || isOneOfAKind(one.kind)) return false;
   const [a, b] = [one.input, other.input];
   return (
-    a.why === b.why && a.plan === b.plan && a.at === b.at && a.to === b.to && String(a.modules) === String(b.modules)
+    a.why === b.why &&
+    a.plan === b.plan &&
+    a.at === b.at &&
+    a.to === b.to &&
+    a.slug === b.slug &&
+    String(a.modules) === String(b.modules)
   );
 }
 

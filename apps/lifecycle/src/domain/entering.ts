@@ -1,6 +1,6 @@
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { findPlan } from '#odoo/index.js';
-import type { Instance } from './instance.js';
+import { atHost, type Instance } from './instance.js';
 import { moved, takenBack } from './moving.js';
 import { type Operation, stagesOf } from './operation.js';
 
@@ -10,14 +10,21 @@ type Entered = readonly [Instance, Operation];
  * What is so from the beginning of the operation's present stage on, before anything is done for it: so whoever dies in the
  * middle is followed by somebody who means the same.
  * @param database the footprint's first, from whose name those of copies are made.
+ * @param formerHostMs how long a host that it has no more leads to the one that it has.
  */
-export function enter(instance: Instance, operation: Operation, now: Date, database: string): Entered {
+export function enter(
+  instance: Instance,
+  operation: Operation,
+  now: Date,
+  { database, formerHostMs }: { readonly database: string; readonly formerHostMs: number },
+): Entered {
   const stage = stagesOf(operation, instance)[operation.stage];
   const { asked: _, askedAt: __, answered: ___, epoch: ____, ...progress } = operation.progress;
   const entered = { ...operation, progress, condition: null, ...timeSpentAtFirst(now) };
   switch (stage) {
     case 'up':
     case 'down':
+    case 'route':
       return underAnotherEpoch(instance, entered, stage);
     case 'fit':
       return fitting(instance, entered);
@@ -25,6 +32,8 @@ export function enter(instance: Instance, operation: Operation, now: Date, datab
       return [{ ...instance, live: withAnotherSecret(instance.live) }, entered];
     case 'copy':
       return copying(instance, entered, database);
+    case 'address':
+      return renaming(instance, entered, new Date(now.getTime() + formerHostMs).toISOString());
     case 'tidy':
       return tidying(instance, entered);
     default:
@@ -32,7 +41,7 @@ export function enter(instance: Instance, operation: Operation, now: Date, datab
   }
 }
 
-function underAnotherEpoch(instance: Instance, operation: Operation, stage: 'up' | 'down'): Entered {
+function underAnotherEpoch(instance: Instance, operation: Operation, stage: 'up' | 'down' | 'route'): Entered {
   const { kind, progress } = operation;
   const epoch = instance.epoch + 1;
   const applied = { ...progress, epoch };
@@ -62,6 +71,17 @@ function fitting(instance: Instance, operation: Operation): Entered {
   return [
     { ...instance, live: fitted },
     { ...operation, progress: { ...progress, before: live } },
+  ];
+}
+
+/** It is the new host's from here on, and what it was called before stands in `before`; when it failed it is called so again. */
+function renaming(instance: Instance, operation: Operation, until: string): Entered {
+  const { live } = instance;
+  const { failure, before, host } = operation.progress;
+  if (failure) return [{ ...instance, live: takenBack(instance, before!) }, operation];
+  return [
+    { ...instance, live: atHost(live, host!, until) },
+    { ...operation, progress: { ...operation.progress, before: live } },
   ];
 }
 

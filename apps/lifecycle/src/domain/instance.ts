@@ -19,6 +19,14 @@ export interface Live {
   /** The largest it was ever asked to have: no volume becomes smaller. */
   readonly storageBytes: number;
   readonly host: string;
+  /** What it was found at before; whoever comes there is led to `host`. Absent: it never had another name. */
+  readonly formerHosts?: readonly FormerHost[];
+}
+
+export interface FormerHost {
+  readonly host: string;
+  /** RFC 3339: then it is given up. */
+  readonly until: string;
 }
 
 /** A dated end. */
@@ -112,6 +120,26 @@ export function newborn(
     everReady: false,
     ...cause,
   };
+}
+
+/** Whether it is found at this name below the mesh's domain. */
+export function isNamed(host: string, slug: string): boolean {
+  return host.slice(0, host.indexOf('.')) === slug;
+}
+
+/** Whether this is a name of it, by which it is found or was. */
+export function hasHost({ host, formerHosts = [] }: Live, name: string): boolean {
+  return host === name || formerHosts.some((former) => former.host === name);
+}
+
+/** Found at another host from here on; of a name that it had before it is a former one no more. */
+export function atHost(live: Live, host: string, until: string): Live {
+  const { formerHosts = [] } = withoutFormerHost(live, host);
+  return { ...live, host, formerHosts: [...formerHosts, { host: live.host, until }] };
+}
+
+export function withoutFormerHost(live: Live, host: string): Live {
+  return { ...live, formerHosts: (live.formerHosts ?? []).filter((former) => former.host !== host) };
 }
 
 /** The plan in the version that was accepted: later numbers are for later instances. */

@@ -36,6 +36,7 @@ export function withoutWhatFailed(instance: Instance, { kind, progress }: Operat
     case 'cancel-termination':
       return standsStill({ ...restored, termination: null });
     case 'resize':
+    case 'rename':
       return fellThrough ? standsStill(restored) : restored;
     case 'upgrade':
       if (!progress.down) return restored;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { nextStep, type Seen } from './next-step.js';
+import { nextStep, nextStepOfRoute, type Seen } from './next-step.js';
 
 const epoch = 7;
 const runs: Seen = {
@@ -48,6 +48,17 @@ test('coming up, the host leads there only when the pod is Ready, and it is up w
     soon: true,
   });
   expect(at({ ...led, site: 'answers' })).toBeUndefined();
+});
+
+test('a route is written anew under its epoch, and where the site was asked it has to answer', () => {
+  const at = (seen: object, to: 'instance' | 'edge' = 'instance') => nextStepOfRoute({ ...runs, ...seen }, to, epoch);
+  expect(at({})).toBeUndefined();
+  expect(at({ route: 'absent' })).toEqual({ kind: 'act', what: 'route' });
+  expect(at({ route: { version: '1', epoch: older, to: 'instance' } })).toEqual({ kind: 'act', what: 'route' });
+  expect(at({}, 'edge')).toEqual({ kind: 'act', what: 'route' });
+  expect(at({ site: { instead: 'answered with 404' } })).toMatchObject({ reason: 'SiteNotAnswering', soon: true });
+  expect(at({ route: { version: '1', epoch: epoch + 1, to: 'edge' } })).toEqual({ kind: 'overtaken' });
+  expect(nextStepOfRoute(stands, 'edge', epoch)).toBeUndefined();
 });
 
 test('what was applied for an earlier operation is applied anew', () => {

@@ -39,12 +39,8 @@ export type Step =
  * it is so. Going down, nobody is led there any more before the pod ends; coming up, nobody is led there before it is Ready.
  */
 export function nextStep(seen: Seen, stage: Extract<Stage, 'up' | 'down'>, epoch: number): Step | undefined {
-  const { workload, route } = seen;
-  const applied = Math.max(
-    typeof workload === 'object' ? workload.epoch : 0,
-    typeof route === 'object' ? route.epoch : 0,
-  );
-  if (applied > epoch) return { kind: 'overtaken' };
+  const { workload } = seen;
+  if (appliedEpoch(seen) > epoch) return { kind: 'overtaken' };
   if (workload === 'terminating') return wait('DeploymentTerminating', 'a deployment of this name is going away');
   return stage === 'down' ? down(seen, epoch) : up(seen, epoch);
 }
@@ -69,6 +65,19 @@ function up({ secret, workload, route, site }: Seen, epoch: number): Step | unde
   if (route === 'absent' || route.epoch < epoch || route.to !== 'instance') return { kind: 'act', what: 'route' };
   if (typeof site === 'object') return { ...wait('SiteNotAnswering', site.instead), soon: true };
   return undefined;
+}
+
+/** The same towards a route under this epoch that leads there; a site that was asked has to answer. */
+export function nextStepOfRoute(seen: Seen, to: 'instance' | 'edge', epoch: number): Step | undefined {
+  const { route, site } = seen;
+  if (appliedEpoch(seen) > epoch) return { kind: 'overtaken' };
+  if (route === 'absent' || route.epoch < epoch || route.to !== to) return { kind: 'act', what: 'route' };
+  if (typeof site === 'object') return { ...wait('SiteNotAnswering', site.instead), soon: true };
+  return undefined;
+}
+
+function appliedEpoch({ workload, route }: Seen): number {
+  return Math.max(typeof workload === 'object' ? workload.epoch : 0, typeof route === 'object' ? route.epoch : 0);
 }
 
 function wait(reason: string, message: string): Extract<Step, { kind: 'wait' }> {

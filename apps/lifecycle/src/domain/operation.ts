@@ -1,7 +1,7 @@
 import type { InstanceState } from '#contracts/index.js';
 import type { TimeSpent } from '#footprints/deadline.js';
 import { findPlan } from '#odoo/index.js';
-import { type Instance, type Live, planOf, type Quiesce, type SuspensionReason } from './instance.js';
+import { type Instance, isNamed, type Live, planOf, type Quiesce, type SuspensionReason } from './instance.js';
 import { nextState } from './state-table.js';
 
 /** What can be asked of an instance. Hibernation and switching back come with their own issues. */
@@ -13,6 +13,7 @@ export const operationKinds = [
   'resume',
   'resize',
   'upgrade',
+  'rename',
   'quiesce',
   'release',
   'terminate',
@@ -32,6 +33,8 @@ export interface Input {
   readonly to?: string;
   readonly modules?: readonly string[];
   readonly rehearse?: boolean;
+  /** The first label of a host. */
+  readonly slug?: string;
   /** Of a release: nobody asked, its time has run out. */
   readonly expired?: boolean;
 }
@@ -56,6 +59,12 @@ export type Stage =
   | 'update'
   /** Nothing is left of what did that; of a copy that is not wanted neither. */
   | 'tidy'
+  /** The planner holds the new host for it. */
+  | 'host'
+  /** Odoo itself calls it by the new address. */
+  | 'address'
+  /** The new host leads where the old one did, and the old one to the edge. */
+  | 'route'
   /** Nothing is made of it any more, or it was Ready before. */
   | 'cancel';
 
@@ -112,6 +121,8 @@ export interface Progress {
   readonly log?: string;
   /** A copy of the database that is not wanted any more. */
   readonly discarded?: string;
+  /** Of a rename: what the planner holds for it. */
+  readonly host?: string;
   /** It was taken down for it. */
   readonly down?: boolean;
 }
@@ -139,6 +150,8 @@ export function stagesOf(
       return progress.from === 'running' ? ['room', 'fit', 'up'] : ['room', 'fit'];
     case 'upgrade':
       return ['backup', 'down', 'fence', 'copy', 'update', 'tidy', ...comeBack(progress)];
+    case 'rename':
+      return ['host', 'address', 'route'];
     case 'quiesce':
       return ['down', 'fence'];
     case 'terminate':
@@ -171,6 +184,8 @@ function stagesBack(
     case 'upgrade':
       if (!down) return [];
       return before ? ['tidy', ...comeBack({ from })] : comeBack({ from });
+    case 'rename':
+      return before ? ['address', 'route'] : [];
     case 'quiesce':
       return comeBack({ from });
     case 'terminate':
@@ -212,6 +227,7 @@ export function desiredOf(instance: Instance, kind: OperationKind | undefined): 
   switch (kind) {
     case undefined:
     case 'resize':
+    case 'rename':
       return instance.state;
     case 'upgrade':
       return instance.state === 'maintenance' ? afterMaintenance(instance) : instance.state;
@@ -249,6 +265,8 @@ export function isSo(instance: Instance, { kind, input }: Pick<Operation, 'kind'
       return state === 'terminating' && input.at === undefined;
     case 'resize':
       return nextState(instance, kind) !== undefined && isOnPlan(instance, input.plan!);
+    case 'rename':
+      return nextState(instance, kind) !== undefined && isNamed(instance.live.host, input.slug!);
     default:
       return false;
   }

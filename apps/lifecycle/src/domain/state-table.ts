@@ -12,6 +12,7 @@ export type Trigger =
   | 'suspend'
   | 'resume'
   | 'resize'
+  | 'rename'
   | 'hibernate'
   | 'wake'
   | 'quiesce'
@@ -82,6 +83,7 @@ export const transitions: readonly Transition[] = [
   ...row('stopped', 'resize', 'stopped'),
   ...row('hibernated', 'resize', 'hibernated'),
   ...row('suspended', 'resize', 'suspended'),
+  ...whatIsUp.flatMap((state) => row(state, 'rename', state)),
   ...row(whatIsUp, 'quiesce', 'maintenance'),
   // When its backup is there; until then it runs. It comes back by `release`, upgraded or not.
   ...row(['running', 'stopped'], 'upgrade', 'maintenance'),

@@ -2,6 +2,9 @@ import {
   BackupCompleted,
   BackupFailed,
   BackupVerified,
+  HostReleased,
+  HostReservationRefused,
+  HostReserved,
   InstancePlaced,
   InstanceProvisioningCancelled,
   InstanceProvisioningFailed,
@@ -9,6 +12,7 @@ import {
   InstanceQuiesceRequested,
   InstanceReady,
   InstanceReleaseRequested,
+  InstanceRenameRequested,
   InstanceResizeRequested,
   InstanceRestartRequested,
   InstanceResumeRequested,
@@ -24,6 +28,7 @@ import {
   RepublishRequested,
 } from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
+import * as hosts from '../application/host-facts.handlers.js';
 import * as facts from '../application/instance-facts.handlers.js';
 import * as requests from '../application/request-operation.handlers.js';
 
@@ -36,6 +41,7 @@ export const subscriptions = [
   on(InstanceResumeRequested, requests.ResumeHandler),
   on(InstanceResizeRequested, requests.ResizeHandler),
   on(InstanceUpgradeRequested, requests.UpgradeHandler),
+  on(InstanceRenameRequested, requests.RenameHandler),
   on(InstanceQuiesceRequested, requests.QuiesceHandler),
   on(InstanceReleaseRequested, requests.ReleaseHandler),
   on(InstanceTerminationRequested, requests.TerminateHandler),
@@ -48,6 +54,9 @@ export const subscriptions = [
   on(InstanceTerminated, facts.EndHandler),
   on(PlacementChanged, facts.HearOfRoomHandler),
   on(PlacementChangeRefused, facts.HearOfNoRoomHandler),
+  on(HostReserved, hosts.HearOfHostHandler),
+  on(HostReservationRefused, hosts.HearOfNoHostHandler),
+  on(HostReleased, hosts.HearOfReleasedHostHandler),
   on(BackupCompleted, facts.HearOfBackupHandler),
   on(BackupVerified, facts.TrustBackupHandler),
   on(BackupFailed, facts.DistrustBackupHandler),

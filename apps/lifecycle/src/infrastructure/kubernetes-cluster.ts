@@ -6,7 +6,6 @@ import { AlreadyExists, KubernetesClient, type KubernetesObject } from '#kuberne
 import { Log } from '#observability/index.js';
 import {
   deploymentManifest,
-  edgeService,
   epochAnnotation,
   type FootprintSpec,
   footprintNames,
@@ -16,6 +15,7 @@ import {
   odooConf,
   type RouteTarget,
   secretManifest,
+  targetOf,
   upgradeContainers,
   upgradeJobManifest,
 } from '#odoo/index.js';
@@ -71,7 +71,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
         ? {
             version: route.metadata!.resourceVersion!,
             epoch: epochOf(route),
-            to: route.spec.routes[0]?.services[0]?.name === edgeService ? 'edge' : 'instance',
+            to: targetOf(route, instance.live.host),
           }
         : 'absent',
     };
@@ -118,7 +118,9 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async applyRoute(instance: Instance, to: RouteTarget, seen: Seen, fence: Fence): Promise<void> {
-    const manifest = ingressRouteManifest(this.specOf(instance, 1), instance.live.host, to);
+    const { host, formerHosts = [] } = instance.live;
+    const former = formerHosts.map((one) => one.host);
+    const manifest = ingressRouteManifest(this.specOf(instance, 1), host, to, former);
     await this.applyIfUnchanged(manifest, seen.route, fence);
   }
 

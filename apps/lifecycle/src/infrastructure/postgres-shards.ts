@@ -5,6 +5,7 @@ import {
   copyTenantDatabase,
   dropTenantDatabase,
   fenceTenant,
+  setBaseUrl,
   setTenantConnectionLimit,
   type Tenant,
 } from '#tenant-databases/index.js';
@@ -43,6 +44,14 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
     if (database === instance.live.database) throw new Error(`${database} is the live database: it is not dropped`);
     await this.shards.on(instance.placed.databaseShard, (shard) =>
       dropTenantDatabase(shard, this.tenantOf(instance), database, fence),
+    );
+  }
+
+  async setBaseUrl(instance: Instance, fence: Fence): Promise<void> {
+    const { database, host } = instance.live;
+    const url = this.settings.urlOf(host);
+    await this.shards.on(instance.placed.databaseShard, (shard) =>
+      setBaseUrl(shard, this.tenantOf(instance), database, url, fence),
     );
   }
 

@@ -1,0 +1,45 @@
+import { clearCaches } from './caches.js';
+import { checkDatabaseName } from './copies.js';
+import { TenantDatabaseError } from './errors.js';
+import { databaseState, findIn, foreign, type Tenant } from './found.js';
+import type { Fence, Shard } from './shard.js';
+
+/**
+ * The address by which the Odoo on this database calls itself, in its mails for instance; one that runs takes it up with
+ * its next request. Safe to repeat, after any statement. Throws FOREIGN_OBJECT for what is not this footprint's,
+ * DATABASE_MISSING, BAD_NAME.
+ * @param url `https://host`, without a path.
+ */
+export async function setBaseUrl(
+  shard: Shard,
+  tenant: Tenant,
+  database: string,
+  url: string,
+  fence?: Fence,
+): Promise<void> {
+  checkDatabaseName(tenant, database);
+  await shard.exclusively(
+    tenant.name,
+    async (session) => {
+      const state = databaseState(shard, tenant, await findIn(session, tenant, database));
+      if (state === 'foreign') throw foreign('database', tenant, database);
+      if (state === 'absent' || state === 'copying')
+        throw new TenantDatabaseError('DATABASE_MISSING', `there is no finished database ${database}`, false);
+      await shard.inside(
+        database,
+        async (client) => {
+          // Each of the two is a transaction of its own.
+          await client.query(
+            `INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
+             VALUES ('web.base.url', $1, 1, now() AT TIME ZONE 'UTC', 1, now() AT TIME ZONE 'UTC')
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value, write_date = excluded.write_date`,
+            [url],
+          );
+          await clearCaches(client);
+        },
+        fence,
+      );
+    },
+    fence,
+  );
+}

@@ -1,0 +1,195 @@
+import { request } from 'node:http';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { epochAnnotation } from '#odoo/index.js';
+import { waitFor } from '#testing/wait-for.js';
+import { Lifecycle } from './lifecycle.js';
+import { TestMesh } from './test-mesh.js';
+
+let mesh: TestMesh;
+let lifecycle: Lifecycle;
+beforeAll(async () => {
+  mesh = await TestMesh.start({
+    jobLease: '3s',
+    lifecycle: { MESH_FORMER_NAME_FOR: '30s', MESH_START_DEADLINE: '20s' },
+  });
+  lifecycle = new Lifecycle(mesh);
+});
+afterAll(() => mesh?.stop());
+
+async function running(slug: string) {
+  const asked = mesh.request(slug);
+  await mesh.publish(asked);
+  const ready = await mesh.ready(asked.data.instanceId);
+  await lifecycle.state(ready.instanceId, 'running');
+  return ready;
+}
+type Ready = Awaited<ReturnType<typeof running>>;
+
+const at = (ready: Ready, slug: string) => `${slug}${ready.host.slice(ready.host.indexOf('.'))}`;
+
+/** Where each host leads on the cluster. */
+async function routesOf({ namespace, volumeClaim: name }: Ready): Promise<Record<string, string>> {
+  // biome-ignore lint/suspicious/noExplicitAny: a stranger's eyes
+  const route = await mesh.cluster.get<any>({ kind: 'IngressRoute', name, namespace });
+  return Object.fromEntries(
+    route.spec.routes.map(({ match, services }: { match: string; services: { name: string }[] }) => [
+      /^Host\(`([^`]+)`\)/.exec(match)![1],
+      services[0]!.name === 'edge' ? 'edge' : 'instance',
+    ]),
+  );
+}
+
+async function baseUrlOf({ database }: Ready): Promise<string> {
+  const [row] = await mesh.sql<{ value: string }>(
+    `SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'`,
+    [],
+    database,
+  );
+  return row!.value;
+}
+
+/** What the edge says to who comes to a host: where to go, or why nobody answers. */
+async function toldAt(host: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const sent = request(
+    { port: mesh.services.ports.pages, path: '/web?debug=1', headers: { host }, agent: false },
+    (response) => {
+      response.resume();
+      resolve(response.headers.location ?? String(response.statusCode));
+    },
+  );
+  sent.once('error', reject).end();
+  return await promise;
+}
+
+const isToldAt = (host: string, what: string) =>
+  mesh.explained(waitFor(`${host} to be told ${what}`, async () => (await toldAt(host)) === what));
+
+const released = (ready: Ready) =>
+  mesh.said('host.released.v1', ready.instanceId).map(({ envelope }) => envelope.data.host);
+
+const isGivenUp = (ready: Ready, host: string) =>
+  mesh.explained(waitFor(`${host} to be released`, () => released(ready).includes(host), { timeoutMs: 60_000 }));
+
+test('what runs is found at its new name, and its old one leads there until its time is over', async () => {
+  const ready = await running('old-name');
+  const [host, url] = [at(ready, 'new-name'), ready.url.replace('old-name', 'new-name')];
+  expect(await lifecycle.do('rename', ready.instanceId, { slug: 'new-name' })).toMatchObject({
+    ...{ fact: 'renamed', host, previousHost: ready.host, url },
+  });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', reason: 'renamed', host });
+  expect(await routesOf(ready)).toEqual({ [host]: 'instance', [ready.host]: 'edge' });
+  expect(await baseUrlOf(ready)).toBe(url);
+  expect((await mesh.sql('SELECT is_called FROM base_cache_signaling_default', [], ready.database))[0]).toEqual({
+    is_called: true,
+  });
+  await isToldAt(ready.host, `//${host}/web?debug=1`);
+
+  // Whatever is done with it meanwhile.
+  await lifecycle.do('stop', ready.instanceId);
+  expect(await routesOf(ready)).toEqual({ [host]: 'edge', [ready.host]: 'edge' });
+  await lifecycle.do('start', ready.instanceId);
+  expect(await routesOf(ready)).toEqual({ [host]: 'instance', [ready.host]: 'edge' });
+
+  expect(released(ready)).toEqual([]);
+  await isGivenUp(ready, ready.host);
+  expect(await routesOf(ready)).toEqual({ [host]: 'instance' });
+  expect(released(ready)).toEqual([ready.host]);
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', host });
+});
+
+test('what stands still is renamed and stands still; a second time, and back, each name leads to the last', async () => {
+  const ready = await running('stands-a');
+  await lifecycle.do('stop', ready.instanceId);
+  const [b, c] = [at(ready, 'stands-b'), at(ready, 'stands-c')];
+  await lifecycle.do('rename', ready.instanceId, { slug: 'stands-b' });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'stopped', reason: 'requested', host: b });
+  expect(await routesOf(ready)).toEqual({ [b]: 'edge', [ready.host]: 'edge' });
+  await isToldAt(b, '503');
+  await isToldAt(ready.host, `//${b}/web?debug=1`);
+
+  await lifecycle.do('rename', ready.instanceId, { slug: 'stands-c' });
+  expect(await routesOf(ready)).toEqual({ [c]: 'edge', [b]: 'edge', [ready.host]: 'edge' });
+  for (const host of [ready.host, b]) await isToldAt(host, `//${c}/web?debug=1`);
+
+  const back = await lifecycle.do('rename', ready.instanceId, { slug: 'stands-a' });
+  expect(back).toMatchObject({ fact: 'renamed', host: ready.host, previousHost: c, url: ready.url });
+  expect(await baseUrlOf(ready)).toBe(ready.url);
+  for (const host of [b, c]) await isToldAt(host, `//${ready.host}/web?debug=1`);
+  await isToldAt(ready.host, '503');
+  await isGivenUp(ready, b);
+  await isGivenUp(ready, c);
+  expect(await routesOf(ready)).toEqual({ [ready.host]: 'edge' });
+  expect(released(ready)).toEqual([b, c]);
+});
+
+test('a name that it has already is answered at once, and nothing is done', async () => {
+  const ready = await running('same-name');
+  expect(await lifecycle.do('rename', ready.instanceId, { slug: 'same-name' })).toMatchObject({
+    ...{ fact: 'renamed', host: ready.host, previousHost: ready.host, url: ready.url, durationMs: 0 },
+  });
+});
+
+test.each([
+  ['that somebody else has', 'taken', 'slug-taken'],
+  ['that is reserved', 'admin', 'slug-reserved'],
+  ['that is none', 'Not.A.Label', 'slug-not-a-label'],
+])('a name %s is refused with the planner’s reason, and nothing has changed', async (_, slug, code) => {
+  if (code === 'slug-taken') await running(slug);
+  const ready = await running(`wants-${code}`);
+  expect(await lifecycle.do('rename', ready.instanceId, { slug })).toMatchObject({
+    ...{ fact: 'operation-failed', operation: 'rename', code, fault: 'user' },
+  });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', host: ready.host });
+  expect(await routesOf(ready)).toEqual({ [ready.host]: 'instance' });
+  expect(await baseUrlOf(ready)).toBe(ready.url);
+  expect(released(ready)).toEqual([]);
+});
+
+test('killed at each of its stages, a rename comes to its end, once', async () => {
+  const ready = await running('killed-old');
+  const host = at(ready, 'killed-new');
+  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'killed-new' });
+  const stageOf = async () => {
+    const [row] = await mesh.sql<{ stage: number; status: string }>(
+      'SELECT stage, status FROM lifecycle.operation WHERE operation_id = $1',
+      [operation],
+    );
+    return row?.status === 'ended' ? 99 : (row?.stage ?? -1);
+  };
+  for (let stage = 0; stage <= 2; stage++) {
+    await waitFor(`stage ${stage}`, async () => (await stageOf()) >= stage, { intervalMs: 5 });
+    await mesh.services.kill('lifecycle');
+    await mesh.services.start('lifecycle');
+  }
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'renamed', host, previousHost: ready.host });
+  expect(lifecycle.answersTo(operation)).toHaveLength(1);
+  expect(await routesOf(ready)).toEqual({ [host]: 'instance', [ready.host]: 'edge' });
+  expect(await baseUrlOf(ready)).toMatch(/killed-new/);
+});
+
+test('a rename that cannot be brought to its end is taken back, and its name given back', async () => {
+  const ready = await running('stays-so');
+  const route = { kind: 'IngressRoute', name: ready.volumeClaim, namespace: ready.namespace };
+  const writtenUnder = (epoch: number) =>
+    mesh.cluster.merge(route, { metadata: { annotations: { [epochAnnotation]: String(epoch) } } }, 'mesh-footprint');
+  // Somebody has written the route with a later word: it cannot be written any more.
+  await writtenUnder(1_000);
+  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'never-so' });
+  const row = async () =>
+    (
+      await mesh.sql<{ stage: number; failure: object | null }>(
+        `SELECT stage, progress->'failure' AS failure FROM lifecycle.operation WHERE operation_id = $1`,
+        [operation],
+      )
+    )[0];
+  await mesh.explained(waitFor('the route to be tried', async () => (await row())?.stage === 2));
+  expect(await baseUrlOf(ready)).toMatch('never-so');
+  await mesh.explained(waitFor('it to be taken back', async () => (await row())?.failure, { timeoutMs: 60_000 }));
+  await writtenUnder(1);
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'operation-failed', code: 'EPOCH_AHEAD' });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', host: ready.host });
+  expect(await routesOf(ready)).toEqual({ [ready.host]: 'instance' });
+  expect(await baseUrlOf(ready)).toBe(ready.url);
+  await isGivenUp(ready, at(ready, 'never-so'));
+});
