@@ -4,6 +4,8 @@ import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
+import { AskOthers } from './application/ask-others.js';
+import { ChangeOperation } from './application/change-operation.js';
 import { EndOperation } from './application/end-operation.js';
 import { FootprintStages } from './application/footprint-stages.js';
 import { ForgetOperations } from './application/forget-operations.js';
@@ -88,6 +90,8 @@ export class AppModule {
         RequestOperation,
         FootprintStages,
         SeeToDates,
+        ChangeOperation,
+        AskOthers,
         ReconcileInstance,
         RefuseUnknown,
         ForgetOperations,

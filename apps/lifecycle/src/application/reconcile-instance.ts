@@ -1,13 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import {
-  BackupRequested,
-  HostReservationRequested,
-  InstanceProvisioningCancelRequested,
-  newId,
-  PlacementChangeRequested,
-} from '#contracts/index.js';
 import { hidesTheWorld, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
-import { Outbox, type PublishContext } from '#messaging/index.js';
+import type { PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
@@ -25,19 +18,20 @@ import {
   stagesOf,
 } from '../domain/operation.js';
 import { atOnce } from '../domain/state-table.js';
+import { AskOthers } from './ask-others.js';
+import { ChangeOperation } from './change-operation.js';
 import { EndOperation } from './end-operation.js';
 import { FootprintStages, type StageOutcome } from './footprint-stages.js';
 import { Cluster, Instances, LifecycleSettings, Operations } from './ports.js';
 import { SeeToDates } from './see-to-dates.js';
-import { causeOf } from './telling.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
 const lookAgainMs = 5_000;
 /** Nothing hurries us when a site begins to answer. */
 const askAgainMs = 250;
-const askProvisionerAgainMs = 30_000;
 /** A wait shorter than this is nobody's business. */
 const worthSayingMs = 2_000;
+
 /**
  * Does what is asked of an instance, one thing after the other: takes the operation under way a step further, begins the
  * next one when it has ended, and sees to what has its date. Every step may be repeated, so a run that dies anywhere is
@@ -52,7 +46,8 @@ export class ReconcileInstance {
     private readonly stages: FootprintStages,
     private readonly end: EndOperation,
     private readonly dates: SeeToDates,
-    private readonly outbox: Outbox,
+    private readonly questions: AskOthers,
+    private readonly changes: ChangeOperation,
     private readonly settings: LifecycleSettings,
   ) {}
 
@@ -103,7 +98,7 @@ export class ReconcileInstance {
 
   /** Judged now, because what was under way when it was asked for may have changed everything. */
   private async begin(lease: Lease, waiting: Operation): Promise<void> {
-    await this.change(lease, waiting, async (ctx, instance, operation) => {
+    await this.changes.make(lease, waiting, async (ctx, instance, operation) => {
       if (!mayBegin(instance, operation)) return;
       // What it has overtaken may have changed the world already, and nothing says so yet.
       const { urgent } = operation;
@@ -214,72 +209,13 @@ export class ReconcileInstance {
       case 'address':
       case 'route':
         return await this.stages.take(lease, instance, operation, stage);
-      case 'backup':
-        return await this.askForBackup(lease, operation);
-      case 'room':
-        return await this.askForRoom(lease, operation);
-      case 'host':
-        return await this.askForHost(lease, operation);
-      case 'cancel':
-        return await this.cancelProvisioning(lease, instance, operation);
+      default:
+        return await this.questions.ask(lease, instance, operation, stage);
     }
   }
 
-  private async askForRoom(lease: Lease, operation: Operation): Promise<StageOutcome> {
-    const { asked, answered } = operation.progress;
-    if (answered === 'yes') return { kind: 'done' };
-    if (answered) return { kind: 'failed', failure: answered };
-    if (!asked)
-      await this.note(lease, operation, async (ctx, { instanceId }) => ({
-        asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: operation.input.plan! }),
-      }));
-    return { kind: 'waits', reason: 'RoomAsked', message: 'the planner was asked for room', acted: !asked };
-  }
-
-  private async askForHost(lease: Lease, operation: Operation): Promise<StageOutcome> {
-    const { asked, answered } = operation.progress;
-    if (answered === 'yes') return { kind: 'done' };
-    if (answered) return { kind: 'failed', failure: answered };
-    if (!asked)
-      await this.note(lease, operation, async (ctx, { instanceId }) => ({
-        asked: await ctx.publish(HostReservationRequested, { instanceId, slug: operation.input.slug! }),
-      }));
-    return { kind: 'waits', reason: 'HostAsked', message: 'the planner was asked for its new name', acted: !asked };
-  }
-
-  /** Without it nothing is touched. */
-  private async askForBackup(lease: Lease, operation: Operation): Promise<StageOutcome> {
-    const { backupId, answered } = operation.progress;
-    if (answered === 'yes') return { kind: 'done' };
-    if (answered) return { kind: 'failed', failure: answered };
-    if (!backupId)
-      await this.note(lease, operation, async (ctx, { instanceId }) => {
-        const id = newId();
-        await ctx.publish(BackupRequested, { instanceId, backupId: id, why: 'pre-upgrade' });
-        return { backupId: id };
-      });
-    return { kind: 'waits', reason: 'BackupAsked', message: 'its backup is being made', acted: !backupId };
-  }
-
-  /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */
-  private async cancelProvisioning(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
-    if (instance.everReady || instance.state === 'purging') return { kind: 'done' };
-    const { askedAt = 0 } = operation.progress;
-    if (Date.now() - askedAt > askProvisionerAgainMs)
-      await this.note(lease, operation, async (ctx, { instanceId }) => ({
-        asked: await ctx.publish(InstanceProvisioningCancelRequested, { instanceId, reason: operation.reason }),
-        askedAt: Date.now(),
-      }));
-    return {
-      kind: 'waits',
-      reason: 'CancelAsked',
-      message: 'the provisioner was asked to stop making it',
-      acted: false,
-    };
-  }
-
   private async finish(lease: Lease, operation: Operation): Promise<void> {
-    await this.change(lease, operation, async (ctx, instance, current) => {
+    await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const { failure } = current.progress;
       if (failure) await this.end.failed(ctx, instance, current, failure);
       else await this.end.done(ctx, instance, current);
@@ -290,7 +226,7 @@ export class ReconcileInstance {
   private async advance(lease: Lease, operation: Operation, stages: number, more: Progress = {}): Promise<void> {
     const stage = operation.stage + 1;
     if (stage >= stages) return await this.finish(lease, operation);
-    await this.change(lease, operation, async (ctx, instance, current) => {
+    await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const progress = { ...current.progress, ...more };
       const [changed, entered] = this.enter(instance, { ...current, stage, progress });
       await this.instances.save(ctx, changed);
@@ -301,7 +237,7 @@ export class ReconcileInstance {
 
   /** What was begun is taken back, stage by stage; what cannot even be taken back stands still. */
   private async turnBack(lease: Lease, operation: Operation, failure: Failure, more: Progress = {}): Promise<void> {
-    await this.change(lease, operation, async (ctx, instance, current) => {
+    await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const progress = { ...current.progress, ...more };
       if (progress.fellThrough)
         return await this.end.failed(ctx, instance, { ...current, progress }, progress.failure!);
@@ -326,7 +262,7 @@ export class ReconcileInstance {
   ): Promise<void> {
     const waited = Date.now() - (operation.startedAt?.getTime() ?? 0);
     if (waited < worthSayingMs) return;
-    await this.change(
+    await this.changes.make(
       lease,
       operation,
       async (ctx, _, current) => {
@@ -349,7 +285,7 @@ export class ReconcileInstance {
       return true;
     }
     if (active.condition?.reason === reason && active.seenAt === null && spent.seenAt === null) return false;
-    await this.change(
+    await this.changes.make(
       lease,
       active,
       async (ctx, _, current) => {
@@ -360,17 +296,6 @@ export class ReconcileInstance {
     return false;
   }
 
-  private async note(
-    lease: Lease,
-    operation: Operation,
-    what: (ctx: PublishContext, instance: Instance) => Promise<Progress>,
-  ): Promise<void> {
-    await this.change(lease, operation, async (ctx, instance, current) => {
-      const progress = { ...current.progress, ...(await what(ctx, instance)) };
-      await this.operations.save(ctx, { ...current, progress, ...timeSpentAtFirst(new Date()) });
-    });
-  }
-
   private deadlineOf(stage: Stage): number {
     const { up, down, answer, backup, update } = this.settings.deadlines;
     if (stage === 'up' || stage === 'route') return up;
@@ -378,24 +303,6 @@ export class ReconcileInstance {
     if (stage === 'update') return update;
     if (stage === 'cancel') return Number.POSITIVE_INFINITY;
     return stage === 'room' || stage === 'host' ? answer : down;
-  }
-
-  /** Writes only while the lease is held, and the operation is where it was when we looked. */
-  private async change(
-    lease: Lease,
-    operation: Operation,
-    work: (ctx: PublishContext, instance: Instance, current: Operation) => Promise<void>,
-    what: 'progress' | 'note' = 'progress',
-  ): Promise<void> {
-    await this.outbox.transaction(causeOf(operation), async (ctx) => {
-      // In the order in which those lock who ask for something, so that neither waits for the other.
-      const instance = await this.instances.lock(ctx, operation.instanceId);
-      await lease.hold(ctx, what);
-      const current = await this.operations.get(ctx, operation.operationId);
-      if (!instance || current?.status !== operation.status || current.stage !== operation.stage) return;
-      if (Boolean(current.progress.failure) !== Boolean(operation.progress.failure)) return;
-      await work(ctx, instance, current);
-    });
   }
 }
 

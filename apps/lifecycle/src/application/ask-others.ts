@@ -1,0 +1,98 @@
+import { Injectable } from '@nestjs/common';
+import {
+  BackupRequested,
+  HostReservationRequested,
+  InstanceProvisioningCancelRequested,
+  newId,
+  PlacementChangeRequested,
+} from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/deadline.js';
+import type { PublishContext } from '#messaging/index.js';
+import type { Lease } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
+import type { Operation, Progress, Stage } from '../domain/operation.js';
+import { ChangeOperation } from './change-operation.js';
+import type { StageOutcome } from './footprint-stages.js';
+import { Operations } from './ports.js';
+
+const askProvisionerAgainMs = 30_000;
+
+/** The stages in which another service has the word. What it answers its fact's handler notes. */
+@Injectable()
+export class AskOthers {
+  constructor(
+    private readonly operations: Operations,
+    private readonly changes: ChangeOperation,
+  ) {}
+
+  async ask(
+    lease: Lease,
+    instance: Instance,
+    operation: Operation,
+    stage: Extract<Stage, 'room' | 'host' | 'backup' | 'cancel'>,
+  ): Promise<StageOutcome> {
+    const { instanceId, input } = operation;
+    switch (stage) {
+      case 'room':
+        return await this.once(lease, operation, 'RoomAsked', 'the planner was asked for room', async (ctx) => ({
+          asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: input.plan! }),
+        }));
+      case 'host':
+        return await this.once(
+          lease,
+          operation,
+          'HostAsked',
+          'the planner was asked for its new name',
+          async (ctx) => ({
+            asked: await ctx.publish(HostReservationRequested, { instanceId, slug: input.slug! }),
+          }),
+        );
+      case 'backup':
+        return await this.once(lease, operation, 'BackupAsked', 'its backup is being made', async (ctx) => {
+          const backupId = newId();
+          return { backupId, asked: await ctx.publish(BackupRequested, { instanceId, backupId, why: 'pre-upgrade' }) };
+        });
+      case 'cancel':
+        return await this.cancel(lease, instance, operation);
+    }
+  }
+
+  private async once(
+    lease: Lease,
+    operation: Operation,
+    reason: string,
+    message: string,
+    ask: (ctx: PublishContext) => Promise<Progress>,
+  ): Promise<StageOutcome> {
+    const { asked, answered } = operation.progress;
+    if (answered === 'yes') return { kind: 'done' };
+    if (answered) return { kind: 'failed', failure: answered };
+    if (!asked) await this.note(lease, operation, ask);
+    return { kind: 'waits', reason, message, acted: !asked };
+  }
+
+  /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */
+  private async cancel(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    if (instance.everReady || instance.state === 'purging') return { kind: 'done' };
+    const { instanceId, reason, progress } = operation;
+    const again = Date.now() - (progress.askedAt ?? 0) > askProvisionerAgainMs;
+    if (again)
+      await this.note(lease, operation, async (ctx) => ({
+        asked: await ctx.publish(InstanceProvisioningCancelRequested, { instanceId, reason }),
+        askedAt: Date.now(),
+      }));
+    const message = 'the provisioner was asked to stop making it';
+    return { kind: 'waits', reason: 'CancelAsked', message, acted: again };
+  }
+
+  private async note(
+    lease: Lease,
+    operation: Operation,
+    ask: (ctx: PublishContext) => Promise<Progress>,
+  ): Promise<void> {
+    await this.changes.make(lease, operation, async (ctx, _, current) => {
+      const progress = { ...current.progress, ...(await ask(ctx)) };
+      await this.operations.save(ctx, { ...current, progress, ...timeSpentAtFirst(new Date()) });
+    });
+  }
+}

@@ -1,0 +1,35 @@
+import { Injectable } from '@nestjs/common';
+import { Outbox, type PublishContext } from '#messaging/index.js';
+import type { Lease } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
+import type { Operation } from '../domain/operation.js';
+import { Instances, Operations } from './ports.js';
+import { causeOf } from './telling.js';
+
+/** What is saved and said for an operation, within its trace and because of its request. */
+@Injectable()
+export class ChangeOperation {
+  constructor(
+    private readonly instances: Instances,
+    private readonly operations: Operations,
+    private readonly outbox: Outbox,
+  ) {}
+
+  /** Only while the lease is held, and the operation is where it was when it was looked at. */
+  async make(
+    lease: Lease,
+    operation: Operation,
+    work: (ctx: PublishContext, instance: Instance, current: Operation) => Promise<void>,
+    what: 'progress' | 'note' = 'progress',
+  ): Promise<void> {
+    await this.outbox.transaction(causeOf(operation), async (ctx) => {
+      // In the order in which those lock who ask for something, so that neither waits for the other.
+      const instance = await this.instances.lock(ctx, operation.instanceId);
+      await lease.hold(ctx, what);
+      const current = await this.operations.get(ctx, operation.operationId);
+      if (!instance || current?.status !== operation.status || current.stage !== operation.stage) return;
+      if (Boolean(current.progress.failure) !== Boolean(operation.progress.failure)) return;
+      await work(ctx, instance, current);
+    });
+  }
+}
