@@ -13,13 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh?.stop());
 
-async function running(slug: string) {
-  const request = mesh.request(slug);
-  await mesh.publish(request);
-  const ready = await mesh.ready(request.data.instanceId);
-  await lifecycle.state(ready.instanceId, 'running');
-  return ready;
-}
+const running = (slug: string) => lifecycle.running(slug);
 type Ready = Awaited<ReturnType<typeof running>>;
 
 const terminated = ({ instanceId }: Pick<Ready, 'instanceId'>) =>

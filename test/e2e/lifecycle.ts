@@ -9,6 +9,15 @@ const answers =
 export class Lifecycle {
   constructor(private readonly mesh: TestMesh) {}
 
+  /** Asked for, Ready, and known here as running. */
+  async running(slug: string, data: Record<string, unknown> = {}) {
+    const request = this.mesh.request(slug, data);
+    await this.mesh.publish(request);
+    const ready = await this.mesh.ready(request.data.instanceId);
+    await this.state(ready.instanceId, 'running');
+    return ready;
+  }
+
   /** @param what for instance `stop`. @returns the operation's id. */
   async ask(
     what: string,

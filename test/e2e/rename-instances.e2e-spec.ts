@@ -16,13 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh?.stop());
 
-async function running(slug: string) {
-  const asked = mesh.request(slug);
-  await mesh.publish(asked);
-  const ready = await mesh.ready(asked.data.instanceId);
-  await lifecycle.state(ready.instanceId, 'running');
-  return ready;
-}
+const running = (slug: string) => lifecycle.running(slug);
 type Ready = Awaited<ReturnType<typeof running>>;
 
 const at = (ready: Ready, slug: string) => `${slug}${ready.host.slice(ready.host.indexOf('.'))}`;

@@ -15,13 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh?.stop());
 
-async function running(slug: string, data: Record<string, unknown> = {}) {
-  const request = mesh.request(slug, data);
-  await mesh.publish(request);
-  const ready = await mesh.ready(request.data.instanceId);
-  await lifecycle.state(ready.instanceId, 'running');
-  return ready;
-}
+const running = (slug: string, data: Record<string, unknown> = {}) => lifecycle.running(slug, data);
 type Ready = Awaited<ReturnType<typeof running>>;
 
 /** As an administrator sees it. */

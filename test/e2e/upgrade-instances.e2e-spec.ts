@@ -15,13 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => mesh?.stop());
 
-async function running(slug: string) {
-  const request = mesh.request(slug);
-  await mesh.publish(request);
-  const ready = await mesh.ready(request.data.instanceId);
-  await lifecycle.state(ready.instanceId, 'running');
-  return ready;
-}
+const running = (slug: string) => lifecycle.running(slug);
 type Ready = Awaited<ReturnType<typeof running>>;
 
 async function deploymentOf({ namespace, volumeClaim: name }: Ready) {

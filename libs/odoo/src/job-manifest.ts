@@ -1,4 +1,4 @@
-import type { V1Container, V1Job } from '@kubernetes/client-node';
+import type { V1Container, V1Job, V1PodSpec } from '@kubernetes/client-node';
 import { containerOf, odooContainer, podSpec } from './deployment-manifest.js';
 import { type FootprintSpec, objectMetadata } from './footprint.js';
 import { labelNames } from './names.js';
@@ -22,6 +22,19 @@ export function jobManifest(spec: FootprintSpec, { name, command, args, besideOd
   const work = containerOf(spec, 'work');
   const main: Wire<V1Container> = { ...work, ...(command && { command }), ...(args && { args }) };
   const { readinessProbe: _, ...odoo } = odooContainer(spec);
+  return jobOf(spec, name, {
+    // A sidecar in Kubernetes' sense: started first, and ended when the work is.
+    ...(besideOdoo && { initContainers: [{ ...odoo, restartPolicy: 'Always' }] }),
+    containers: [main],
+  });
+}
+
+/** These containers, once, with all that pods of a footprint have. */
+export function jobOf(
+  spec: FootprintSpec,
+  name: string,
+  containers: Pick<Wire<V1PodSpec>, 'containers' | 'initContainers'>,
+): Wire<V1Job> {
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -33,13 +46,7 @@ export function jobManifest(spec: FootprintSpec, { name, command, args, besideOd
         metadata: {
           labels: { app: 'odoo-job', [labelNames.footprint]: spec.footprintId, [labelNames.cell]: spec.cell },
         },
-        spec: {
-          ...podSpec(spec),
-          restartPolicy: 'Never',
-          // A sidecar in Kubernetes' sense: started first, and ended when the work is.
-          ...(besideOdoo && { initContainers: [{ ...odoo, restartPolicy: 'Always' }] }),
-          containers: [main],
-        },
+        spec: { ...podSpec(spec), restartPolicy: 'Never', ...containers },
       },
     },
   };

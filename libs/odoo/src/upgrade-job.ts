@@ -1,7 +1,7 @@
 import type { V1Job } from '@kubernetes/client-node';
-import { containerOf, odooContainer, podSpec } from './deployment-manifest.js';
-import { type FootprintSpec, objectMetadata } from './footprint.js';
-import { labelNames } from './names.js';
+import { containerOf, odooContainer } from './deployment-manifest.js';
+import type { FootprintSpec } from './footprint.js';
+import { jobOf } from './job-manifest.js';
 import { filestoreDir } from './odoo-conf.js';
 import type { Wire } from './wire.js';
 
@@ -55,34 +55,19 @@ export function upgradeJobManifest(
   { name, from, modules }: { readonly name: string; readonly from: string; readonly modules: readonly string[] },
 ): Wire<V1Job> {
   const { readinessProbe: _, livenessProbe: __, ...odoo } = odooContainer(spec);
-  return {
-    apiVersion: 'batch/v1',
-    kind: 'Job',
-    metadata: objectMetadata(spec, name),
-    spec: {
-      backoffLimit: 0,
-      template: {
-        metadata: {
-          labels: { app: 'odoo-job', [labelNames.footprint]: spec.footprintId, [labelNames.cell]: spec.cell },
-        },
-        spec: {
-          ...podSpec(spec),
-          restartPolicy: 'Never',
-          initContainers: [
-            {
-              ...containerOf(spec, 'files'),
-              command: ['sh', '-ec', linkFiles, 'sh', filestoreDir, from, spec.names.database],
-            },
-            {
-              ...containerOf(spec, 'update'),
-              args: ['-u', modules.length > 0 ? modules.join(',') : 'all', '--stop-after-init', '--no-http'],
-            },
-            // A sidecar in Kubernetes' sense: started when the update is done, and ended when the work is.
-            { ...odoo, restartPolicy: 'Always' },
-          ],
-          containers: [{ ...containerOf(spec, 'smoke'), command: ['python3', '-c', smokeTest] }],
-        },
+  return jobOf(spec, name, {
+    initContainers: [
+      {
+        ...containerOf(spec, 'files'),
+        command: ['sh', '-ec', linkFiles, 'sh', filestoreDir, from, spec.names.database],
       },
-    },
-  };
+      {
+        ...containerOf(spec, 'update'),
+        args: ['-u', modules.length > 0 ? modules.join(',') : 'all', '--stop-after-init', '--no-http'],
+      },
+      // A sidecar in Kubernetes' sense: started when the update is done, and ended when the work is.
+      { ...odoo, restartPolicy: 'Always' },
+    ],
+    containers: [{ ...containerOf(spec, 'smoke'), command: ['python3', '-c', smokeTest] }],
+  });
 }
