@@ -40,9 +40,11 @@ export class Lifecycle {
 
   /** All that was said in answer to a request. */
   answersTo(operationId: string): Heard[] {
-    return this.mesh.heard.filter(
+    const heard = this.mesh.heard.filter(
       ({ key, envelope }) => answers.test(key) && envelope.data.operationId === operationId,
     );
+    // A service that dies between sending and noting it sends the same message again; whoever hears it knows its id.
+    return [...new Map(heard.map((one) => [one.envelope.id, one])).values()];
   }
 
   /** All that was said in answer to requests for an instance. */
