@@ -75,3 +75,22 @@ it('a customer gets a spare that runs already: its own names, secrets and passwo
   await mesh.sql(`SELECT nextval('base_cache_signaling_default')`, [], ready.database);
   expect(await browser.isLoggedIn()).toBe(true);
 });
+
+it('Ready is not said of a pod whose database is gone: it is made again, and then it is', async () => {
+  const request = mesh.request('lost', { adminPasswordHash });
+  await mesh.publish(request);
+  const { instanceId } = request.data;
+  const steps = () => mesh.said('instance.provisioning-progressed.v1', instanceId).map(({ envelope }) => envelope.data);
+  await waitFor('its pod to be asked for', () =>
+    steps().some(({ step, durationMs }) => step === 'workload' && durationMs),
+  );
+  const { footprintId } = mesh.said('instance.placed.v1', instanceId)[0]!.envelope.data;
+  const database = `${mesh.name}_o${footprintId.replaceAll('-', '')}`;
+  await mesh.sql(`DROP DATABASE ${database} WITH (FORCE)`);
+  expect(mesh.said('instance.ready.v1', instanceId)).toEqual([]);
+  const ready = await mesh.ready(instanceId, 120_000);
+  expect(ready).toMatchObject({ verified: 'http', database });
+  // What was done once was done again, for the new one.
+  expect(steps().filter(({ step, durationMs }) => step === 'tenant' && durationMs).length).toBeGreaterThan(1);
+  expect(await new Browser(ready.host).logIn(database, 'owner@acme.example', password)).toBeDefined();
+});
