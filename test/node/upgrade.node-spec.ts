@@ -14,11 +14,23 @@ let mesh: TestMesh;
 let lifecycle: Lifecycle;
 let adminPasswordHash: string;
 const password = 'correct horse';
+/** By the names they were asked for. */
+const living = new Map<string, LivingInstance>();
+const the = (slug: string) => living.get(slug)!;
+let withoutImage: ReturnType<typeof upgrade>;
 
 beforeAll(async () => {
   adminPasswordHash = await hashPassword(password);
   mesh = await TestMesh.start({ lifecycle: { MESH_START_DEADLINE: '20s', MESH_UPDATE_DEADLINE: '45s' } });
   lifecycle = new Lifecycle(mesh);
+  const slugs = ['upgraded', 'not-update', 'not-view', 'not-login', 'no-image', 'fenced'];
+  const made = await LivingInstance.make(mesh, ...slugs.map((slug) => ({ slug, adminPasswordHash })));
+  for (const one of made) living.set(one.ready.host.split('.')[0]!, one);
+  // This one waits for its deadline while the others are at work.
+  withoutImage = upgrade(the('no-image'), {
+    to: the('no-image').ready.template.image.replace(/:[^:]*$/, ':18.0-nowhere'),
+  });
+  withoutImage.catch(() => {});
 });
 afterAll(async () => {
   await mesh?.stop();
@@ -30,7 +42,7 @@ type Living = LivingInstance;
 async function upgrade({ ready }: Living, change: Record<string, unknown> = {}) {
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to: ready.template.image, ...change });
   await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
-  return await lifecycle.answerTo(operation, 120_000);
+  return await lifecycle.answerTo(operation, 170_000);
 }
 
 /** All of a database, as pg_dump writes it. */
@@ -98,22 +110,22 @@ const databasesOf = async ({ ready }: Living) =>
   ).map(({ name }) => name);
 
 it('an upgraded instance runs on the copy, its people and files with it, and the original is as it was', async () => {
-  const [one] = await LivingInstance.make(mesh, { slug: 'upgraded', adminPasswordHash });
-  const [file, files] = [await upload(one!), await filesOf(one!, one!.ready.database)];
-  await lifecycle.do('stop', one!.ready.instanceId);
-  const before = await dumpOf(one!.ready.database);
-  const answer = await upgrade(one!);
+  const one = the('upgraded');
+  const [file, files] = [await upload(one), await filesOf(one, one.ready.database)];
+  await lifecycle.do('stop', one.ready.instanceId);
+  const before = await dumpOf(one.ready.database);
+  const answer = await upgrade(one);
   expect(answer).toMatchObject({ fact: 'upgraded', rehearsed: false });
-  expect(await dumpOf(one!.ready.database)).toBe(before);
-  await lifecycle.do('start', one!.ready.instanceId);
-  const { database } = lifecycle.stateOf(one!.ready.instanceId);
-  expect(database).toBe(`${one!.ready.database}_1`);
-  const browser = new Browser(one!.ready.host);
+  expect(await dumpOf(one.ready.database)).toBe(before);
+  await lifecycle.do('start', one.ready.instanceId);
+  const { database } = lifecycle.stateOf(one.ready.instanceId);
+  expect(database).toBe(`${one.ready.database}_1`);
+  const browser = new Browser(one.ready.host);
   expect(await browser.logIn(database, 'owner@acme.example', password)).toMatchObject({
     username: 'owner@acme.example',
   });
-  expect(await filesOf(one!, database)).toEqual(expect.arrayContaining(files));
-  expect(await hasUploaded(one!, database, file)).toBe(true);
+  expect(await filesOf(one, database)).toEqual(expect.arrayContaining(files));
+  expect(await hasUploaded(one, database, file)).toBe(true);
 });
 
 it.each([
@@ -121,50 +133,46 @@ it.each([
   ['a view that does not fit any more, though it ends with 0', 'view', 'UPDATE_NOT_GOOD', /invalid custom view/],
   ['a log-in page that does not come', 'login', 'UPDATE_FAILED', /500/],
 ])('%s leaves the original as it was, and it runs', async (_, fault, code, log) => {
-  const [one] = await LivingInstance.make(mesh, { slug: `not-${fault}`, adminPasswordHash });
-  const { instanceId, database, host, template } = one!.ready;
-  const [file, files] = [await upload(one!), await filesOf(one!, database)];
+  const one = the(`not-${fault}`);
+  const { instanceId, database, host, template } = one.ready;
+  const [file, files] = [await upload(one), await filesOf(one, database)];
   // In the database and nowhere else: the running server goes on with what it has read.
   await mesh.sql(`INSERT INTO ir_config_parameter (key, value) VALUES ('odoo_stand_in.faults', $1)`, [fault], database);
   await lifecycle.do('stop', instanceId);
   const before = await dumpOf(database);
-  expect(await upgrade(one!)).toMatchObject({
+  expect(await upgrade(one)).toMatchObject({
     fact: 'upgrade-failed',
     code,
     rolledBack: true,
     log: expect.stringMatching(log),
   });
   expect(await dumpOf(database)).toBe(before);
-  expect(await databasesOf(one!)).toEqual([database]);
+  expect(await databasesOf(one)).toEqual([database]);
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'stopped', image: template.image, database });
   await mesh.sql(`DELETE FROM ir_config_parameter WHERE key = 'odoo_stand_in.faults'`, [], database);
   expect(await lifecycle.do('start', instanceId)).toMatchObject({ fact: 'started' });
-  expect((await one!.page()).status).toBe(200);
+  expect((await one.page()).status).toBe(200);
   expect(await new Browser(host).logIn(database, 'owner@acme.example', password)).toBeDefined();
-  expect(await filesOf(one!, database)).toEqual(expect.arrayContaining(files));
-  expect(await hasUploaded(one!, database, file)).toBe(true);
+  expect(await filesOf(one, database)).toEqual(expect.arrayContaining(files));
+  expect(await hasUploaded(one, database, file)).toBe(true);
 });
 
 it('what comes up with the new image and does not answer goes back to the old one by itself', async () => {
-  const [one] = await LivingInstance.make(mesh, { slug: 'no-image', adminPasswordHash });
-  const { instanceId, database, template, host } = one!.ready;
-  const operation = await lifecycle.ask('upgrade', instanceId, {
-    to: template.image.replace(/:[^:]*$/, ':18.0-nowhere'),
-  });
-  await lifecycle.completeBackup(one!.ready, await lifecycle.backupAskedFor(operation));
-  expect(await lifecycle.answerTo(operation, 170_000)).toMatchObject({ fact: 'upgrade-failed', rolledBack: true });
+  const one = the('no-image');
+  const { instanceId, database, template, host } = one.ready;
+  expect(await withoutImage).toMatchObject({ fact: 'upgrade-failed', code: 'UPDATE_HANGS', rolledBack: true });
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', image: template.image, database });
-  expect(await databasesOf(one!)).toEqual([database]);
+  expect(await databasesOf(one)).toEqual([database]);
   expect(await new Browser(host).logIn(database, 'owner@acme.example', password)).toBeDefined();
 });
 
 it('a pod that lives on behind a kubelet that is gone cannot write after a quiesce', async () => {
-  const [one] = await LivingInstance.make(mesh, { slug: 'fenced', adminPasswordHash });
-  const { ready } = one!;
+  const one = the('fenced');
+  const { ready } = one;
   // Its own password and role, as that pod has them, at work all the time.
   let ended = false;
   let writes = 0;
-  const client = await one!.asTenant(ready.database, async (open) => {
+  const client = await one.asTenant(ready.database, async (open) => {
     const { host, port, user, password: secret, database } = open as Client & { password: string };
     return { host, port, user, password: secret, database };
   });
@@ -197,5 +205,5 @@ it('a pod that lives on behind a kubelet that is gone cannot write after a quies
   expect(writes).toBe(at);
   ended = true;
   await pod;
-  expect((await one!.page()).status).toBe(200);
+  expect((await one.page()).status).toBe(200);
 });
