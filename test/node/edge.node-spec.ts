@@ -389,3 +389,32 @@ it('a burst of changed routes delays nobody', async () => {
   expect(seen.filter(({ status }) => status !== 200)).toEqual([]);
   expect(seen.length).toBeGreaterThan(0);
 });
+
+it('who is renamed answers at the new host at once, and who comes to the old one is led there and nowhere else', async () => {
+  const asked = mesh.request('edge-before');
+  await mesh.publish(asked);
+  const { instanceId, host: before } = await mesh.ready(asked.data.instanceId, 120_000);
+  const renamed = await new Lifecycle(mesh).do('rename', instanceId, { slug: 'edge-after' });
+  expect(renamed).toMatchObject({ fact: 'renamed', previousHost: before });
+  const { host } = renamed;
+  expect((await get('/web/login', host)).status).toBe(200);
+
+  await waitFor('the old one to lead on', async () => (await get('/', before)).status === 308);
+  const ledTo = async (path: string) => {
+    const { status, headers } = await get(path, `${before}:${router.port}`);
+    return status === 308 ? new URL(headers.get('location')!, 'http://nobody.localhost') : status;
+  };
+  expect(String(await ledTo('/web/login?debug=1'))).toBe(`http://${host}:${router.port}/web/login?debug=1`);
+  for (const path of [
+    '//evil.example/',
+    '/%2f%2fevil.example/',
+    '/\\evil.example',
+    'http://evil.example/',
+    '/@evil.example/',
+  ]) {
+    const led = await ledTo(path);
+    // The router itself refuses some, or takes them for another host's.
+    if (typeof led === 'number') expect([path, led >= 400]).toEqual([path, true]);
+    else expect([path, led.host]).toEqual([path, `${host}:${router.port}`]);
+  }
+});
