@@ -187,3 +187,29 @@ test('a rename that cannot be brought to its end is taken back, and its name giv
   expect(await baseUrlOf(ready)).toBe(ready.url);
   await isGivenUp(ready, at(ready, 'never-so'));
 });
+
+const inTheNameOfLifecycle = (key: string, data: Record<string, unknown>) =>
+  mesh.publish(mesh.lifecycleRequest(key, data), { key, as: 'lifecycle' });
+
+test('a name that nobody waits for any more is given back', async () => {
+  const ready = await running('no-rename');
+  // As it is when the planner's answer comes after the rename has given up waiting.
+  await inTheNameOfLifecycle('host.reservation-requested.v1', { instanceId: ready.instanceId, slug: 'too-late' });
+  await isGivenUp(ready, at(ready, 'too-late'));
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ host: ready.host });
+});
+
+test('a name that it has stays its own, though an older giving up of it comes late', async () => {
+  const ready = await running('comes-back');
+  const { instanceId } = ready;
+  const { host } = await lifecycle.do('rename', instanceId, { slug: 'kept' });
+  await inTheNameOfLifecycle('host.release-requested.v1', { instanceId, host, reason: 'of an earlier time' });
+  await isGivenUp(ready, host);
+  await mesh.explained(
+    waitFor('the planner to hold it again', async () => {
+      const held =
+        'SELECT 1 FROM capacity_planner.host_name WHERE host = $1 AND instance_id = $2 AND rests_until IS NULL';
+      return (await mesh.sql(held, [host, instanceId])).length === 1;
+    }),
+  );
+});
