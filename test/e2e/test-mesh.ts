@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type Channel, type ChannelModel, connect } from 'amqplib';
@@ -290,7 +290,8 @@ export class TestMesh {
       return await waiting;
     } catch (error) {
       const parked = await this.sql('SELECT queue, type, reason, error FROM api_gateway.parked_message ORDER BY id');
-      const complaints = programs.flatMap((service) =>
+      const started = programs.filter((service) => existsSync(this.services.logFile(service)));
+      const complaints = started.flatMap((service) =>
         readFileSync(this.services.logFile(service), 'utf8')
           .split('\n')
           .filter((line) => /"level":"(warn|error)"/.test(line))

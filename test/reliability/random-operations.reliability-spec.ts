@@ -9,9 +9,9 @@ import { type Heard, TestMesh } from '../e2e/test-mesh.js';
 import { InstanceModel, type Told, type Wish } from './fixtures/lifecycle-model.js';
 import { type Footprint, worldOf, worldWhen } from './fixtures/lifecycle-world.js';
 
-const instances = 5;
+const instances = 4;
 const runs = longForm() ? 8 : 1;
-const steps = longForm() ? 120 : 90;
+const steps = longForm() ? 100 : 60;
 if (longForm()) jest.setTimeout(1_200_000);
 
 let mesh: TestMesh;
@@ -40,6 +40,8 @@ type Step =
       readonly late: boolean;
       /** The very same message comes once more. */
       readonly twice: boolean;
+      /** Somebody wants something else of it right afterwards, or when it is under way. */
+      readonly next: { readonly what: string; readonly begun: boolean } | null;
       /** Nothing else is asked before this is answered. */
       readonly waits: boolean;
     }
@@ -47,13 +49,19 @@ type Step =
 
 const oneIn = (n: number) => fc.nat({ max: n - 1 }).map((drawn) => drawn === 0);
 
+const what = fc.constantFrom(
+  ...['start', 'start', 'stop', 'stop', 'restart', 'suspend', 'resume', 'resume', 'resize', 'quiesce', 'quiesce'],
+  ...['release', 'release', 'termination', 'termination-cancel', 'termination-cancel'],
+);
+const next = fc.record({
+  what: fc.constantFrom('stop', 'suspend', 'termination', 'termination-cancel', 'release'),
+  begun: fc.boolean(),
+});
+
 const asked: fc.Arbitrary<Step> = fc.record({
   is: fc.constant('asked' as const),
   of: fc.nat({ max: instances - 1 }),
-  what: fc.constantFrom(
-    ...['start', 'start', 'stop', 'stop', 'restart', 'suspend', 'resume', 'resume', 'resize', 'quiesce', 'quiesce'],
-    ...['release', 'release', 'termination', 'termination-cancel', 'termination-cancel'],
-  ),
+  what,
   by: fc.constantFrom('anna', 'bert', 'signup'),
   why: fc.constantFrom('unpaid', 'abuse'),
   plan: fc.constantFrom('trial', 'starter', 'business', 'enterprise'),
@@ -61,6 +69,7 @@ const asked: fc.Arbitrary<Step> = fc.record({
   right: fc.boolean(),
   late: oneIn(8),
   twice: oneIn(5),
+  next: fc.option(next, { freq: 1, nil: null }),
   waits: oneIn(4),
 });
 const killed: fc.Arbitrary<Step> = fc.record({ is: fc.constant('killed' as const), who: fc.nat({ max: 1 }) });
@@ -119,7 +128,15 @@ class Run {
     this.wishes.set(id, { id, instanceId, kind: kinds[what] ?? what, requestedBy, time, ...details });
     for (let times = step.twice ? 2 : 1; times > 0; times--)
       await lifecycle.ask(what, instanceId, { id, time, requestedBy, ...details });
+    if (step.next?.begun) await this.isUnderWay(instanceId, id);
+    if (step.next) await this.ask({ ...step, what: step.next.what, next: null, waits: false });
     if (step.waits) await lifecycle.answerTo(id, 90_000);
+  }
+
+  /** Or has been, or had to wait for what is. */
+  private async isUnderWay(instanceId: string, id: string): Promise<void> {
+    const found = () => lifecycle.answersTo(id).length > 0 || lifecycle.stateOf(instanceId)?.operation !== undefined;
+    await waitFor('something to be under way', found, { intervalMs: 5 });
   }
 
   private heldToken(instanceId: string): string | undefined {
