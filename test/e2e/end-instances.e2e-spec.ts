@@ -143,5 +143,6 @@ test('a lifecycle that is killed in the middle of everything goes on where it wa
     await mesh.services.start('lifecycle');
   }
   for (const id of asked) await lifecycle.answerTo(id);
-  for (const id of asked) expect(lifecycle.answersTo(id)).toHaveLength(1);
+  // Who is killed may have said it, and not know it: then it is said again, under the same id.
+  for (const id of asked) expect(new Set(lifecycle.answersTo(id).map(({ envelope }) => envelope.id)).size).toBe(1);
 });

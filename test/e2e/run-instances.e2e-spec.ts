@@ -167,9 +167,10 @@ test('the same request twice is one operation with one answer', async () => {
 
 test('two that want the same are each answered, by one operation', async () => {
   const ready = await running('merge');
+  const time = new Date().toISOString();
   const ids = await Promise.all([
-    lifecycle.ask('restart', ready.instanceId),
-    lifecycle.ask('restart', ready.instanceId),
+    lifecycle.ask('restart', ready.instanceId, { time }),
+    lifecycle.ask('restart', ready.instanceId, { time }),
   ]);
   for (const id of ids) expect(await lifecycle.answerTo(id)).toMatchObject({ fact: 'restarted' });
 });

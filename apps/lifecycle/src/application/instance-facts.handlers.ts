@@ -158,7 +158,11 @@ export class EndHandler extends MessageHandler<typeof InstanceTerminated> {
     await this.instances.save(ctx, ended);
     await this.end.tellState(ctx, ended);
     const gone: Failure = { code: 'IS_TERMINATED', fault: 'user', message: 'nothing is left of it' };
-    for (const one of await this.operations.open(ctx, instanceId)) await this.end.refused(ctx, one, gone);
+    for (const one of await this.operations.open(ctx, instanceId)) {
+      // It was quicker gone than its end was said to have begun.
+      if (one.kind === 'terminate' && ended.termination) await this.end.alreadySo(ctx, ended, one);
+      else await this.end.refused(ctx, one, gone);
+    }
   }
 }
 
