@@ -4,7 +4,7 @@ import { Conflict } from '#kubernetes/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
 import { type Instance, planOf } from '../domain/instance.js';
-import { nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
+import { afterStep, nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
 import type { Failure, Operation, Progress } from '../domain/operation.js';
 import { judge, lastOf } from '../domain/update-log.js';
 import { Cluster, Site, TenantShards } from './ports.js';
@@ -69,14 +69,23 @@ export class FootprintStages {
     const asked = to === 'instance' && !(stage === 'route' && failure);
     const next = (seen: Seen) => (stage === 'route' ? nextStepOfRoute(seen, to, epoch) : nextStep(seen, stage, epoch));
     let acted = false;
+    // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
+    let assumed: Seen | undefined;
     while (!lease.signal.aborted) {
-      const seen = await inSpan('look', {}, () => this.look(instance, next, asked, lease.signal));
+      const seen = assumed ?? (await inSpan('look', {}, () => this.look(instance, next, asked, lease.signal)));
       const step = next(seen);
+      if (!step && assumed) {
+        assumed = undefined;
+        continue;
+      }
       if (!step && stage === 'up') await this.cluster.dropOldSecrets(instance, lease.fence);
       if (!step) return done;
       if (step.kind === 'overtaken')
         throw new Obstacle('EPOCH_AHEAD', 'somebody has written its objects with a later word than ours');
+      // What is waited for, a watch tells; also what came while we were at work.
       if (step.kind === 'wait') return { ...step, kind: 'waits', acted };
+      // Where as many pods are wanted as before, nobody may tell that they are.
+      assumed = step.what === 'workload' && hasAsMany(seen, to) ? undefined : afterStep(seen, step.what, to, epoch);
       await this.act(lease, operation, `${stage}: ${step.what}`, async () => {
         if (step.what === 'secret') await this.cluster.ensureSecret(instance, 'as before', lease.fence);
         else if (step.what === 'route') await this.cluster.applyRoute(instance, to, seen, lease.fence);
@@ -84,6 +93,7 @@ export class FootprintStages {
       }).catch((error) => {
         // Somebody else has written it meanwhile, a controller for instance: it is looked at again.
         if (!(error instanceof Conflict)) throw error;
+        assumed = undefined;
       });
       acted = true;
     }
@@ -200,4 +210,8 @@ export class FootprintStages {
     });
     await flushSpans();
   }
+}
+
+function hasAsMany({ workload }: Seen, to: 'instance' | 'edge'): boolean {
+  return typeof workload === 'object' && workload.replicas === (to === 'instance' ? 1 : 0);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { nextStep, nextStepOfRoute, type Seen } from './next-step.js';
+import { afterStep, nextStep, nextStepOfRoute, type Seen } from './next-step.js';
 
 const epoch = 7;
 const runs: Seen = {
@@ -78,4 +78,22 @@ test('a cell without room says so', () => {
   const refusal = { reason: 'FailedCreate', message: 'exceeded quota: cell' };
   const workload = { version: '1', epoch, replicas: 1, ready: false, refusal };
   expect(nextStep({ ...stands, workload }, 'up', epoch)).toMatchObject({ kind: 'wait', reason: 'CELL_FULL' });
+});
+
+test('a step of ours is enough to know the next one by, and never enough to be done', () => {
+  const standing: Seen = { ...runs, workload: { version: '1', epoch: older, replicas: 1, ready: true } };
+  const afterRoute = afterStep(
+    { ...standing, route: { version: '1', epoch: older, to: 'instance' } },
+    'route',
+    'edge',
+    epoch,
+  );
+  expect(nextStep(afterRoute, 'down', epoch)).toEqual({ kind: 'act', what: 'workload' });
+  const afterWorkload = afterStep(afterRoute, 'workload', 'edge', epoch);
+  expect(nextStep(afterWorkload, 'down', epoch)).toMatchObject({ kind: 'wait', reason: 'PodStillThere' });
+  const coming = afterStep({ ...stands, secret: false }, 'secret', 'instance', epoch);
+  expect(nextStep(coming, 'up', epoch)).toEqual({ kind: 'act', what: 'workload' });
+  expect(nextStep(afterStep(coming, 'workload', 'instance', epoch), 'up', epoch)).toMatchObject({
+    reason: 'PodNotReady',
+  });
 });

@@ -80,6 +80,26 @@ function appliedEpoch({ workload, route }: Seen): number {
   return Math.max(typeof workload === 'object' ? workload.epoch : 0, typeof route === 'object' ? route.epoch : 0);
 }
 
+/**
+ * What is known after a step of ours that succeeded, until somebody looks again: enough for the next step, and no reason to
+ * be done. What others do (end a pod, make it Ready) is never in it.
+ */
+export function afterStep(
+  seen: Seen,
+  what: Extract<Step, { kind: 'act' }>['what'],
+  to: 'instance' | 'edge',
+  epoch: number,
+): Seen {
+  switch (what) {
+    case 'secret':
+      return { ...seen, secret: true };
+    case 'route':
+      return { ...seen, route: { version: '', epoch, to } };
+    case 'workload':
+      return { ...seen, workload: { version: '', epoch, replicas: to === 'edge' ? 0 : 1, ready: false } };
+  }
+}
+
 function wait(reason: string, message: string): Extract<Step, { kind: 'wait' }> {
   return { kind: 'wait', reason, message };
 }
