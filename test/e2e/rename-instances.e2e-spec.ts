@@ -10,7 +10,7 @@ let lifecycle: Lifecycle;
 beforeAll(async () => {
   mesh = await TestMesh.start({
     jobLease: '3s',
-    lifecycle: { MESH_FORMER_NAME_FOR: '30s', MESH_START_DEADLINE: '20s' },
+    lifecycle: { MESH_FORMER_NAME_FOR: '30s', MESH_START_DEADLINE: '10s' },
   });
   lifecycle = new Lifecycle(mesh);
 });
@@ -65,7 +65,10 @@ const released = (ready: Ready) =>
 const isGivenUp = (ready: Ready, host: string) =>
   mesh.explained(waitFor(`${host} to be released`, () => released(ready).includes(host), { timeoutMs: 60_000 }));
 
-test('what runs is found at its new name, and its old one leads there until its time is over', async () => {
+/** Whose former names lead to it for a while: what becomes of those is looked at last, when their time is over anyway. */
+const renamed: { ready: Ready; host: string; former: string[]; leadsTo: string }[] = [];
+
+test('what runs is found at its new name, and its old one leads there', async () => {
   const ready = await running('old-name');
   const [host, url] = [at(ready, 'new-name'), ready.url.replace('old-name', 'new-name')];
   expect(await lifecycle.do('rename', ready.instanceId, { slug: 'new-name' })).toMatchObject({
@@ -86,10 +89,7 @@ test('what runs is found at its new name, and its old one leads there until its 
   expect(await routesOf(ready)).toEqual({ [host]: 'instance', [ready.host]: 'edge' });
 
   expect(released(ready)).toEqual([]);
-  await isGivenUp(ready, ready.host);
-  expect(await routesOf(ready)).toEqual({ [host]: 'instance' });
-  expect(released(ready)).toEqual([ready.host]);
-  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', host });
+  renamed.push({ ready, host, former: [ready.host], leadsTo: 'instance' });
 });
 
 test('what stands still is renamed and stands still; a second time, and back, each name leads to the last', async () => {
@@ -111,10 +111,7 @@ test('what stands still is renamed and stands still; a second time, and back, ea
   expect(await baseUrlOf(ready)).toBe(ready.url);
   for (const host of [b, c]) await isToldAt(host, `//${ready.host}/web?debug=1`);
   await isToldAt(ready.host, '503');
-  await isGivenUp(ready, b);
-  await isGivenUp(ready, c);
-  expect(await routesOf(ready)).toEqual({ [ready.host]: 'edge' });
-  expect(released(ready)).toEqual([b, c]);
+  renamed.push({ ready, host: ready.host, former: [b, c], leadsTo: 'edge' });
 });
 
 test('a name that it has already is answered at once, and nothing is done', async () => {
@@ -212,4 +209,14 @@ test('a name that it has stays its own, though an older giving up of it comes la
       return (await mesh.sql(held, [host, instanceId])).length === 1;
     }),
   );
+});
+
+test('a former name is given up when its time is over, and nothing is left of it', async () => {
+  expect(renamed).toHaveLength(2);
+  for (const { ready, host, former, leadsTo } of renamed) {
+    for (const one of former) await isGivenUp(ready, one);
+    expect(await routesOf(ready)).toEqual({ [host]: leadsTo });
+    expect(released(ready)).toEqual(former);
+    expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ host });
+  }
 });
