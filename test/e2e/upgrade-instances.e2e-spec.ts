@@ -124,7 +124,8 @@ test('killed again and again, an upgrade comes to its end, once', async () => {
     );
     return row!.status === 'ended' ? 99 : row!.stage;
   };
-  for (let stage = 1; stage <= 5; stage++) {
+  // While it is fenced, while the copy is updated, and while that is cleared away.
+  for (const stage of [2, 4, 5]) {
     await waitFor(`stage ${stage}`, async () => (await stageOf()) >= stage, { intervalMs: 10 });
     await mesh.services.kill('lifecycle');
     await mesh.services.start('lifecycle');
