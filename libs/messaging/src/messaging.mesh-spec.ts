@@ -358,7 +358,9 @@ test('tables stay as large as a week is, however much goes through them', async 
     sizes.push(await size());
   }
   await admin.end();
-  expect(Math.max(...sizes.slice(2))).toBeLessThanOrEqual(sizes[1]! * 1.1);
+  // Unpruned the last would be three times as large. An index uses a page again only when nobody on the whole server could
+  // still be on his way to it, the neighbours of this test neither, so it may be some pages larger for a while.
+  expect(Math.max(...sizes.slice(2))).toBeLessThanOrEqual(sizes[1]! * 1.5);
   expect(await database.query(`SELECT 1 FROM inbox WHERE source = 'flat'`)).toEqual([]);
 });
 
