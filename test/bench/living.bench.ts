@@ -3,6 +3,7 @@ import { Pool } from 'pg';
 import { Agent } from 'undici';
 import { newId } from '#contracts/index.js';
 import { KubernetesClient } from '#kubernetes/index.js';
+import { footprintNames } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { bench, type Measured, type Running } from './bench.js';
 import { BenchMesh } from './bench-mesh.js';
@@ -229,7 +230,7 @@ class Customers {
         footprintId,
         cell,
         databaseShard,
-        database: footprintId,
+        database: footprintNames(this.setting.lifecycleUser.replace(/-lifecycle$/, ''), footprintId).database,
         backupId,
         approvalId,
         expiresAt,
