@@ -48,8 +48,8 @@ export const condition = z.object({ reason: word(64), message: z.string().max(2_
 /** A new footprint, a running spare, or one that was made before (a clone, a restore). */
 export const claim = z.enum(['new', 'spare', 'footprint']);
 
-/** What a footprint is made for, other than a new instance. Restores, clones and moves come with their services. */
-export const purpose = z.enum(['spare']);
+/** What a footprint is made for, other than a new instance. */
+export const purpose = z.enum(['spare', 'restore', 'clone', 'move', 'rebuild', 'proof']);
 
 /** Milliseconds per step. */
 export const timings = z.record(word(64), z.number().nonnegative());

@@ -185,6 +185,14 @@ export const InstanceReleased = fact('instance.released.v1', {
   data: z.object({ ...standing, expired: z.boolean() }),
 });
 
+export const InstanceSwitchedBack = fact('instance.switched-back.v1', {
+  publisher: 'lifecycle',
+  subject: 'instance',
+  subjectOf: ofInstance,
+  why: 'An instance lives again where it lived before it was switched.',
+  data: z.object({ ...operation, footprintId, previousFootprintId: footprintId }),
+});
+
 export const InstanceTerminationScheduled = fact('instance.termination-scheduled.v1', {
   publisher: 'lifecycle',
   subject: 'instance',

@@ -107,6 +107,17 @@ export const InstanceReleaseRequested = request('instance.release-requested.v1',
   }),
 });
 
+export const InstanceSwitchBackRequested = request('instance.switch-back-requested.v1', {
+  owner: 'lifecycle',
+  answeredBy: ['instance.switched-back.v1', ...unanswered],
+  why: 'An instance is to live again where it lived before it was switched.',
+  data: z.object({
+    ...asked,
+    /** The one it lived in before. */
+    footprintId,
+  }),
+});
+
 export const InstanceTerminationRequested = request('instance.termination-requested.v1', {
   owner: 'lifecycle',
   answeredBy: ['instance.termination-scheduled.v1', ...unanswered],

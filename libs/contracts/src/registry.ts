@@ -60,7 +60,12 @@ const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
       (what) => `instance.${what}-requested.v1`,
     ),
     'instance.termination-cancel-requested.v1',
+    'instance.switch-back-requested.v1',
     'instance.provision-retry-requested.v1',
+    'backup.requested.v1',
+    'backup.hold-requested.v1',
+    'backup.hold-release-requested.v1',
+    'restore.requested.v1',
   ],
   'capacity-planner': ['footprint.removal-requested.v1'],
   lifecycle: [
@@ -69,6 +74,14 @@ const requestsSentBy: Partial<Record<Service, readonly string[]>> = {
     'host.reservation-requested.v1',
     'host.release-requested.v1',
     'backup.requested.v1',
+    'restore.requested.v1',
+    'footprint.removal-requested.v1',
+  ],
+  backup: [
+    'footprint.requested.v1',
+    'footprint.removal-requested.v1',
+    'instance.quiesce-requested.v1',
+    'instance.release-requested.v1',
   ],
 };
 const requestsOfAll = ['republish.requested.v1'];

@@ -77,6 +77,7 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'instance.quiesced': (data) => plain(`Nothing of it runs or writes, until ${data.deadline}: ${data.purpose}.`),
   'instance.released': ({ purpose, expired }) =>
     plain(expired ? `The deadline has passed, and it is as before: ${purpose}.` : `It is as before: ${purpose}.`),
+  'instance.switched-back': (data) => plain(`It lives again where it lived before it was switched${after(data)}.`),
   'instance.termination-scheduled': (data) =>
     plain(`It stands still, and is destroyed with a verified backup, not before ${data.purgeNotBefore}.`),
   'instance.termination-cancelled': () => plain('It is not destroyed after all.'),
@@ -92,6 +93,18 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'host.released': (data) => plain(`Its name ${data.host} is free after a rest.`),
   'backup.completed': (data) => plain(`A backup was made (${data.why}), which shows it at ${data.takenAt}.`),
   'backup.failed': (data) => failed(`A backup (${data.why}) failed: ${data.message}.`, data),
+  'backup.refused': (data) => failed(`No backup is made: ${data.message}.`, data),
+  'backup.hold-changed': ({ held, reason }) =>
+    plain(held ? `A backup is held: ${reason}.` : `A backup is held no more: ${reason}.`),
+  'backup.expired': ({ why, takenAt }) => plain(`The time of a backup (${why}) of ${takenAt} was over; it is gone.`),
+  'backup.snapshots-removed': () => plain('No snapshot of its volume is left.'),
+  'restore.progressed': ({ message }) => plain(`A restore goes on: ${message}.`),
+  'restore.completed': ({ mode, to, durationMs }) => {
+    if (mode === 'clone') return plain(`A clone was made${to ? ` for ${to.slug}` : ''} of a backup of it.`);
+    return plain(`It was restored (${inWords(mode)}) after ${durationMs} ms.`);
+  },
+  'restore.failed': (data) => failed(`A restore failed, and it is as it was: ${data.message}.`, data),
+  'restore.refused': (data) => failed(`It is not restored: ${data.message}.`, data),
   'backup.verified': ({ why, depth, offSite }) => {
     const how = depth === 'full' ? 'it was restored' : 'its copies were looked at';
     return plain(`A backup (${why}) is good: ${how}${offSite ? ', and the one outside of the cluster was read' : ''}.`);

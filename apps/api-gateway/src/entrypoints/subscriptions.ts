@@ -1,6 +1,10 @@
 import {
   BackupCompleted,
+  BackupExpired,
   BackupFailed,
+  BackupHoldChanged,
+  BackupRefused,
+  BackupSnapshotsRemoved,
   BackupVerified,
   CellChanged,
   HostReleased,
@@ -27,6 +31,7 @@ import {
   InstanceStateChanged,
   InstanceStopped,
   InstanceSuspended,
+  InstanceSwitchedBack,
   InstanceTerminated,
   InstanceTerminationCancelled,
   InstanceTerminationScheduled,
@@ -34,6 +39,10 @@ import {
   InstanceUpgradeFailed,
   PlacementChanged,
   PlacementChangeRefused,
+  RestoreCompleted,
+  RestoreFailed,
+  RestoreProgressed,
+  RestoreRefused,
 } from '#contracts/index.js';
 import { on, onEvery } from '#messaging/index.js';
 import { ProjectCellHandler } from '../application/project-cell.handler.js';
@@ -74,6 +83,7 @@ export const subscriptions = [
   onEvery(InstanceRenamed, RecordFactHandler, { batch: true }),
   onEvery(InstanceQuiesced, RecordFactHandler, { batch: true }),
   onEvery(InstanceReleased, RecordFactHandler, { batch: true }),
+  onEvery(InstanceSwitchedBack, RecordFactHandler, { batch: true }),
   onEvery(InstanceTerminationScheduled, RecordFactHandler, { batch: true }),
   onEvery(InstanceTerminationCancelled, RecordFactHandler, { batch: true }),
   onEvery(InstanceOperationRefused, RecordFactHandler, { batch: true }),
@@ -88,5 +98,13 @@ export const subscriptions = [
   onEvery(BackupCompleted, RecordFactHandler, { batch: true }),
   onEvery(BackupFailed, RecordFactHandler, { batch: true }),
   onEvery(BackupVerified, RecordFactHandler, { batch: true }),
+  onEvery(BackupRefused, RecordFactHandler, { batch: true }),
+  onEvery(BackupHoldChanged, RecordFactHandler, { batch: true }),
+  onEvery(BackupExpired, RecordFactHandler, { batch: true }),
+  onEvery(BackupSnapshotsRemoved, RecordFactHandler, { batch: true }),
+  onEvery(RestoreProgressed, RecordFactHandler, { batch: true }),
+  onEvery(RestoreCompleted, RecordFactHandler, { batch: true }),
+  onEvery(RestoreFailed, RecordFactHandler, { batch: true }),
+  onEvery(RestoreRefused, RecordFactHandler, { batch: true }),
   on(CellChanged, ProjectCellHandler, { batch: true }),
 ];
