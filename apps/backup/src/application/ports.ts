@@ -1,0 +1,99 @@
+import type { Readable } from 'node:stream';
+
+/**
+ * Throws when the lease is lost; looked at before each request that changes something, however long that had to wait.
+ */
+export type Fence = () => void;
+
+/** Where the data of an instance lies in its cell and on its shard. */
+export interface Site {
+  readonly footprintId: string;
+  readonly cell: string;
+  readonly namespace: string;
+  readonly databaseShard: string;
+  readonly database: string;
+  readonly volumeClaim: string;
+}
+
+export interface Stored {
+  readonly bytes: number;
+  /** In hex, of what was sent. */
+  readonly sha256: string;
+}
+
+/** Objects outside of the cluster, by key. Everything throws when the store cannot be asked: that is never "not there". */
+export abstract class ObjectStore {
+  /**
+   * Sends a stream of unknown length in parts, with a bounded part of it in memory. When it rejects (the stream breaks,
+   * `signal` is aborted, the fence throws) there is no such object. Whoever dies in the middle leaves parts that
+   * `removeUnfinished` finds.
+   */
+  abstract put(key: string, content: Readable, options: PutOptions): Promise<Stored>;
+  /** For what is small and whole in memory; with its type and metadata. */
+  abstract putSmall(key: string, content: string | Buffer, options: PutOptions): Promise<Stored>;
+  /** Throws ObjectMissing. */
+  abstract get(key: string, signal?: AbortSignal): Promise<Readable>;
+  abstract head(key: string): Promise<{ readonly bytes: number } | undefined>;
+  /** In the order of their keys, page by page. */
+  abstract list(prefix: string): AsyncIterable<{ readonly key: string; readonly bytes: number }>;
+  /** All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up. */
+  abstract remove(keys: readonly string[], fence?: Fence): Promise<void>;
+  /** What uploads below the prefix have left that nobody has finished. */
+  abstract removeUnfinished(prefix: string, fence?: Fence): Promise<number>;
+  /** No earlier than then may it be removed; nothing where the store knows no locks. */
+  abstract lockUntil(key: string, until: Date): Promise<void>;
+}
+
+export interface PutOptions {
+  readonly contentType?: string;
+  readonly fence?: Fence;
+  readonly signal?: AbortSignal;
+  /** Where the store knows locks: nobody removes it before then. */
+  readonly lockedUntil?: Date;
+}
+
+/** How a Job in a cell stands. */
+export type JobState =
+  | { readonly state: 'runs'; readonly message: string }
+  | { readonly state: 'done'; readonly files: number; readonly bytes: number }
+  /** It ran nothing: its node is a simulated one. */
+  | { readonly state: 'simulated' }
+  | { readonly state: 'failed'; readonly code: string; readonly message: string };
+
+/**
+ * The files of footprints, by snapshots and Jobs in their cell. Each call looks, takes at most the next step, and says how
+ * it stands; safe to repeat. Everything throws when the cluster cannot be read; an Obstacle (libs/footprints) where it is
+ * known why.
+ */
+export abstract class CellFiles {
+  /** Changes there hurry the job (libs/persistence) of the id that the object is labelled with. Safe to repeat. */
+  abstract watch(namespace: string): void;
+  /** A snapshot of the footprint's volume, under a name of this backup's. */
+  abstract snapshot(site: Site, backupId: string, fence: Fence): Promise<'pending' | 'ready'>;
+  /** Copies what is in the snapshot, and not in the store, to `files`; then writes the index. */
+  abstract save(site: Site, backupId: string, to: SavedFiles, fence: Fence): Promise<JobState>;
+  /** Brings the files that the indexes name into the volume, below `filestore/<database>`, each with its SHA-1 checked. */
+  abstract fill(site: Site, id: string, from: FilesToFill, fence: Fence): Promise<JobState>;
+  /** Odoo itself opens the database with the files, and ends. */
+  abstract load(site: Site, id: string, image: string, secret: string, fence: Fence): Promise<JobState>;
+  /** Jobs, pods, claims and the snapshot that were made for this backup, proof or restore. @returns whether all are gone. */
+  abstract tidy(site: Pick<Site, 'namespace'>, id: string, fence: Fence): Promise<boolean>;
+  /** All snapshots of the footprint's volume. @returns whether all are gone. */
+  abstract removeSnapshots(site: Pick<Site, 'namespace' | 'footprintId'>, fence: Fence): Promise<boolean>;
+}
+
+export interface SavedFiles {
+  /** Below `filestore`, in the volume. */
+  readonly folder: string;
+  /** The prefix of contents: a file is at `<files><ab>/<sha1>`. */
+  readonly files: string;
+  /** The key of the index to write. */
+  readonly index: string;
+}
+
+export interface FilesToFill {
+  readonly folder: string;
+  readonly files: string;
+  /** Keys of indexes; a file that is in several is brought once. */
+  readonly indexes: readonly string[];
+}
