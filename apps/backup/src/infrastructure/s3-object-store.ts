@@ -265,7 +265,11 @@ export class S3ObjectStore extends ObjectStore {
   }
 
   /** @returns those that the store holds. */
-  private async removeBatch(Objects: ObjectIdentifier[], to: string, fence: Fence | undefined): Promise<ObjectLocked[]> {
+  private async removeBatch(
+    Objects: ObjectIdentifier[],
+    to: string,
+    fence: Fence | undefined,
+  ): Promise<ObjectLocked[]> {
     const { Bucket } = this;
     const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } });
     const { Errors = [] } = await this.requests.send(command, { to, fence });

@@ -119,7 +119,10 @@ export class S3Requests {
     if (status === 501)
       return tell(`${said}; the object store cannot do that, see MESH_S3_ENCRYPTION and MESH_S3_OBJECT_LOCK`);
     if (late)
-      return tell(`the object store at ${endpoint} gave no answer within ${this.deadlineMs / 1000} s; see that it runs`, true);
+      return tell(
+        `the object store at ${endpoint} gave no answer within ${this.deadlineMs / 1000} s; see that it runs`,
+        true,
+      );
     if (status === undefined)
       return tell(
         `the object store at ${endpoint} cannot be reached (${fault.code ?? said}); see that it runs, and MESH_S3_ENDPOINT`,
