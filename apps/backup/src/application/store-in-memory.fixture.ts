@@ -27,7 +27,7 @@ export class StoreInMemory extends ObjectStore {
 
   async get(key: string): Promise<Readable> {
     const content = this.objects.get(key);
-    if (!content) throw new ObjectMissing(`there is no ${key}`);
+    if (!content) throw new ObjectMissing(key);
     return this.answer(key, content);
   }
 
