@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
+import type { SnapshotAccess } from '#odoo/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Backup } from '../domain/backup.js';
 import type { Instance, MadeFootprint } from '../domain/instance.js';
 import type { Restore } from '../domain/restore.js';
+import type { StoredFile } from '../domain/stored-file.js';
 
 /** What is known of instances, of footprints made for somebody, and of destructions that were approved. */
 export abstract class Instances {
@@ -165,6 +167,13 @@ export class ObjectStoreError extends Error {
   }
 }
 
+/** The store was asked, and there is no such object. */
+export class ObjectMissing extends Error {
+  constructor(readonly key: string) {
+    super(`the object store has no ${key}`);
+  }
+}
+
 /** Objects outside of the cluster, by key. Everything throws when the store cannot be asked: that is never "not there". */
 export abstract class ObjectStore {
   /**
@@ -244,4 +253,53 @@ export interface FilesToFill {
   readonly files: string;
   /** Keys of indexes; a file that is in several is brought once. */
   readonly indexes: readonly string[];
+}
+
+/** What the operator decided about volumes and Jobs in cells; see config.ts. */
+export abstract class CellFilesSettings {
+  abstract readonly meshName: string;
+  abstract readonly storageClass: string;
+  /** None: the default of the cluster. */
+  abstract readonly snapshotClass: string | undefined;
+  abstract readonly snapshotAccess: SnapshotAccess;
+  /** The image of files-worker.ts. */
+  abstract readonly filesImage: string;
+  /** How long a Job may take, in seconds. */
+  abstract readonly jobDeadlineSeconds: number;
+  /** What files-worker.ts reads of its environment to reach the object store: names and values. */
+  abstract readonly objectStoreAccess: Readonly<Record<string, string>>;
+  /** Whether nodes run what they are given. Where they do not, a Job that has ended has done nothing. */
+  abstract readonly nodesRun: boolean;
+}
+
+/** The attachments of one Odoo in a volume that is mounted here. */
+export abstract class Filestore {
+  /**
+   * All of them, those whose SHA-1 begins with the same two digits at a time, in the order of these; each of these lists by
+   * name. Throws FolderMissing: an Odoo has a folder from its first start on, with or without files in it.
+   */
+  abstract files(): AsyncIterable<readonly StoredFile[]>;
+  /** Throws FileVanished. */
+  abstract read(name: string): Promise<Readable>;
+  /** Whether it is there with the content that its name says. */
+  abstract holds(name: string): Promise<boolean>;
+  /**
+   * It is there when this resolves, whole; when it rejects, it is not. Throws VolumeFull.
+   */
+  abstract write(name: string, content: Readable): Promise<void>;
+  /** Makes the folder, and what was written outlives a fall of the machine. */
+  abstract flush(): Promise<void>;
+}
+
+export class FolderMissing extends Error {
+  override name = 'FolderMissing';
+}
+
+/** It was listed, and is gone. */
+export class FileVanished extends Error {
+  override name = 'FileVanished';
+}
+
+export class VolumeFull extends Error {
+  override name = 'VolumeFull';
 }
