@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { KubernetesClient } from '#kubernetes/index.js';
 import { MessagingModule, messagingMigrations, RepublishHandler } from '#messaging/index.js';
+import { storageOf } from '#object-storage/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { BeginBackup } from './application/begin-backup.js';
@@ -89,7 +90,7 @@ export class AppModule {
         { provide: Instances, useClass: InstanceRepository },
         { provide: Backups, useClass: BackupRepository },
         { provide: Restores, useClass: RestoreRepository },
-        { provide: ObjectStore, useFactory: () => new S3ObjectStore(config) },
+        { provide: ObjectStore, useFactory: () => new S3ObjectStore(storageOf(config)) },
         { provide: CellFiles, useClass: KubernetesCellFiles },
         { provide: ShardsOfBackup, useValue: shards },
         { provide: TenantSources, useClass: PostgresSources },
