@@ -112,7 +112,11 @@ const unknownPlan: Refusal = {
   fault: 'user',
   message: 'there is no such plan, or not in this version',
 };
-const noRoom = (why: string): Refusal => ({ code: 'NO_ROOM', fault: 'platform', message: `there is no room now: ${why}` });
+const noRoom = (why: string): Refusal => ({
+  code: 'NO_ROOM',
+  fault: 'platform',
+  message: `there is no room now: ${why}`,
+});
 
 /** As asked, else the one that the instance is on; undefined: there is none such. */
 function planFor(wish: FootprintWish, { plan, specification }: Placement): Beside['plan'] | undefined {
