@@ -3,17 +3,17 @@ import type { FilesResult } from '../domain/files-result.js';
 import { Corrupted, fillFiles } from './fill-files.js';
 import {
   type FilesToFill,
+  type FilesToSave,
   type Filestore,
   FileVanished,
   FolderMissing,
   ObjectMissing,
   type ObjectStore,
-  type SavedFiles,
   VolumeFull,
 } from './ports.js';
 import { FilesDamaged, saveFiles } from './save-files.js';
 
-export type FilesTask = ({ readonly kind: 'save' } & SavedFiles) | ({ readonly kind: 'fill' } & FilesToFill);
+export type FilesTask = ({ readonly kind: 'save' } & FilesToSave) | ({ readonly kind: 'fill' } & FilesToFill);
 
 export interface FilesOutcome {
   readonly result: FilesResult;

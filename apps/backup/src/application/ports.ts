@@ -144,13 +144,6 @@ export class ObjectMissing extends Error {
   }
 }
 
-/** The store was asked, and there is no such object. */
-export class ObjectMissing extends Error {
-  constructor(readonly key: string) {
-    super(`the object store has no ${key}`);
-  }
-}
-
 /** Objects outside of the cluster, by key. Everything throws when the store cannot be asked: that is never "not there". */
 export abstract class ObjectStore {
   /**
