@@ -1,7 +1,7 @@
 import { clearCaches } from './caches.js';
 import { checkDatabaseName } from './copies.js';
 import { TenantDatabaseError } from './errors.js';
-import { databaseState, findIn, foreign, type Tenant } from './found.js';
+import { databaseState, findIn, foreign, isFinished, type Tenant } from './found.js';
 import type { Fence, Shard } from './shard.js';
 
 /**
@@ -23,7 +23,7 @@ export async function setBaseUrl(
     async (session) => {
       const state = databaseState(shard, tenant, await findIn(session, tenant, database));
       if (state === 'foreign') throw foreign('database', tenant, database);
-      if (state === 'absent' || state === 'copying')
+      if (!isFinished(state))
         throw new TenantDatabaseError('DATABASE_MISSING', `there is no finished database ${database}`, false);
       await shard.inside(
         database,

@@ -10,6 +10,7 @@ export class TenantDatabaseError extends Error {
       | 'SOURCE_MISSING'
       | 'TENANT_MISSING'
       | 'DATABASE_MISSING'
+      | 'DATABASE_IN_USE'
       | 'STILL_CONNECTED'
       | 'BAD_NAME'
       | 'ROLE_OWNS_MORE'

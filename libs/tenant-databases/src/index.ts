@@ -1,6 +1,7 @@
 export * from './base-url.js';
 export * from './copies.js';
 export * from './drop-tenant.js';
+export * from './empty-database.js';
 export * from './errors.js';
 export * from './fencing.js';
 export * from './personalise.js';

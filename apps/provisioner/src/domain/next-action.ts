@@ -3,8 +3,11 @@ export interface Observed {
   readonly secret: 'absent' | 'present';
   readonly volumeClaim: 'absent' | 'pending' | 'bound' | 'terminating';
   readonly role: 'absent' | 'ours' | 'foreign';
-  /** `owned`: copied, and everything in it is the tenant's; `personal`: it carries the customer's names too. */
-  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
+  /**
+   * `owned`: everything in it is the tenant's; `personal`: it carries the customer's names too. `empty`, `filling`,
+   * `filled`: a backup's, who opens it to the tenant in the end.
+   */
+  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal' | 'empty' | 'filling' | 'filled';
   readonly deployment: 'absent' | 'terminating' | Workload;
   readonly routed: boolean;
   /** Asked only of a workload that is ready. `simulated`: nobody could answer there. */
