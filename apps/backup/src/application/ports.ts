@@ -136,11 +136,36 @@ export interface Stored {
   readonly sha256: string;
 }
 
-/** It is not there, as the store itself says. */
+/** The store was asked, and there is no such object. */
 export class ObjectMissing extends Error {
   constructor(readonly key: string) {
-    super(`there is no object ${key}`);
+    super(`the object store has no ${key}`);
     this.name = 'ObjectMissing';
+  }
+}
+
+/** The store gives it up later, or never. */
+export class ObjectLocked extends Error {
+  constructor(
+    readonly key: string,
+    /** Undefined: by a legal hold. */
+    readonly until: Date | undefined,
+  ) {
+    super(`the object store holds ${key} ${until ? `until ${until.toISOString()}` : 'by a legal hold'}`);
+    this.name = 'ObjectLocked';
+  }
+}
+
+/** The store could not be asked, or would not; the message says what to do next. */
+export class ObjectStoreError extends Error {
+  constructor(
+    message: string,
+    /** False: it stays so until somebody changes a setting. */
+    readonly retryable: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'ObjectStoreError';
   }
 }
 
@@ -148,13 +173,14 @@ export class ObjectMissing extends Error {
 export abstract class ObjectStore {
   /**
    * Sends a stream of unknown length in parts, with a bounded part of it in memory. When it rejects (the stream breaks,
-   * `signal` is aborted, the fence throws) there is no such object. Whoever dies in the middle leaves parts that
+   * `signal` is aborted, the fence throws) this has made no object; only where the answer to the very last request was
+   * lost, the whole one may be there. The stream is destroyed then. Whoever dies in the middle leaves parts that
    * `removeUnfinished` finds.
    */
   abstract put(key: string, content: Readable, options: PutOptions): Promise<Stored>;
   /** For what is small and whole in memory; with its type and metadata. */
   abstract putSmall(key: string, content: string | Buffer, options: PutOptions): Promise<Stored>;
-  /** Throws ObjectMissing. */
+  /** Throws ObjectMissing. The stream ends in an error when it is not whole; a connection that broke is taken up again. */
   abstract get(key: string, signal?: AbortSignal): Promise<Readable>;
   abstract head(key: string): Promise<{ readonly bytes: number } | undefined>;
   /** In the order of their keys, page by page. */
@@ -164,7 +190,7 @@ export abstract class ObjectStore {
   /** What uploads below the prefix have left that nobody has finished. */
   abstract removeUnfinished(prefix: string, fence?: Fence): Promise<number>;
   /** No earlier than then may it be removed; nothing where the store knows no locks. */
-  abstract lockUntil(key: string, until: Date): Promise<void>;
+  abstract lockUntil(key: string, until: Date, fence?: Fence): Promise<void>;
 }
 
 export interface PutOptions {
