@@ -49,6 +49,7 @@ export interface TestMeshOptions {
   readonly jobLease?: string;
   readonly provisioningDeadline?: string;
   readonly lifecycle?: MeshPlan['lifecycle'];
+  readonly backup?: MeshPlan['backup'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];

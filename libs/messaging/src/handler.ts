@@ -14,6 +14,8 @@ export interface ReceivedMessage {
   readonly publisher: string | undefined;
   readonly traceparent: string | undefined;
   readonly correlationId: string;
+  /** The message because of which it was said: of an answer, the request. */
+  readonly causationId: string | undefined;
   /** 1 for the first delivery. */
   readonly attempt: number;
 }

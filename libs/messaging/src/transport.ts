@@ -273,6 +273,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
         publisher: delivery.publisher,
         traceparent,
         correlationId,
+        causationId: envelope.causationid,
         attempt: delivery.attempt,
       },
     };

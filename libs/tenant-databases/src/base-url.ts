@@ -7,7 +7,7 @@ import type { Fence, Shard } from './shard.js';
 /**
  * The address by which the Odoo on this database calls itself, in its mails for instance; one that runs takes it up with
  * its next request. Safe to repeat, after any statement. Throws FOREIGN_OBJECT for what is not this footprint's,
- * DATABASE_MISSING, BAD_NAME.
+ * DATABASE_MISSING, BAD_NAME, NOT_ODOO for a database without Odoo's tables.
  * @param url `https://host`, without a path.
  */
 export async function setBaseUrl(
@@ -28,6 +28,8 @@ export async function setBaseUrl(
       await shard.inside(
         database,
         async (client) => {
+          const { rows } = await client.query(`SELECT to_regclass('public.ir_config_parameter') IS NULL AS lacking`);
+          if (rows[0].lacking) throw new TenantDatabaseError('NOT_ODOO', `database ${database} holds no Odoo`, false);
           // Each of the two is a transaction of its own.
           await client.query(
             `INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)

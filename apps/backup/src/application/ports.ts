@@ -94,9 +94,10 @@ export abstract class TenantSources {
 export abstract class TenantTargets {
   /** From the beginning, whatever was in it; throws when the dump is not whole, or the database is somebody's. */
   abstract fill(footprint: MadeFootprint, dump: Readable, fence: Fence, signal: AbortSignal): Promise<void>;
-  abstract fingerprint(footprint: MadeFootprint): Promise<Fingerprint>;
-  /** In Odoo's words, `ab/abcdef…`; sorted. */
-  abstract storedFiles(footprint: MadeFootprint): AsyncIterable<string>;
+  /** What is not as it is to be, in words for a person; nothing: it is equal. */
+  abstract differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]>;
+  /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. */
+  abstract namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void>;
   /** Another identity, and nothing that writes to or charges anybody; throws when something is left that could. */
   abstract neutralise(footprint: MadeFootprint, fence: Fence): Promise<void>;
   /** Throws where a stream is no dump that can be restored; reads all of it. */
