@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { objectStorageSettings, storageOf } from '#object-storage/settings.js';
 import { filesTaskVariable, filestoreDir } from '#odoo/index.js';
 
 const folder = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/, 'not the name of a database');
@@ -11,6 +12,7 @@ const Task = z.discriminatedUnion('kind', [
 ]);
 
 const Environment = z.object({
+  ...objectStorageSettings,
   [filesTaskVariable]: z
     .string()
     .transform((text, ctx) => {
@@ -28,10 +30,11 @@ const Environment = z.object({
   MESH_RESULT_FILE: z.string().default('/dev/termination-log'),
 });
 
-/** What files-worker.ts reads of its environment, but for the object store. Throws one error that names every fault. */
+/** What files-worker.ts reads of its environment. Throws one error that names every fault. */
 export function readWorkerConfig(environment: NodeJS.ProcessEnv = process.env) {
   const parsed = Environment.safeParse(environment);
   if (!parsed.success) throw new Error(`the worker's environment cannot be used:\n${z.prettifyError(parsed.error)}`);
   const { [filesTaskVariable]: task, ...rest } = parsed.data;
-  return Object.freeze({ task, ...rest });
+  const { MESH_FILESTORE, MESH_RESULT_FILE } = rest;
+  return Object.freeze({ task, MESH_FILESTORE, MESH_RESULT_FILE, storage: storageOf(rest) });
 }

@@ -3,17 +3,18 @@ import type { FilesResult } from '../domain/files-result.js';
 import { Corrupted, fillFiles } from './fill-files.js';
 import {
   type FilesToFill,
+  type FilesToSave,
   type Filestore,
   FileVanished,
   FolderMissing,
   ObjectMissing,
   type ObjectStore,
-  type SavedFiles,
+  ObjectStoreError,
   VolumeFull,
 } from './ports.js';
 import { FilesDamaged, saveFiles } from './save-files.js';
 
-export type FilesTask = ({ readonly kind: 'save' } & SavedFiles) | ({ readonly kind: 'fill' } & FilesToFill);
+export type FilesTask = ({ readonly kind: 'save' } & FilesToSave) | ({ readonly kind: 'fill' } & FilesToFill);
 
 export interface FilesOutcome {
   readonly result: FilesResult;
@@ -48,6 +49,7 @@ function failureOf(error: unknown): FilesOutcome {
   if (error instanceof ObjectMissing) return failure('OBJECT_MISSING', true);
   if (error instanceof FolderMissing) return failure('FOLDER_MISSING', true);
   if (error instanceof VolumeFull) return failure('VOLUME_FULL', true);
+  if (error instanceof ObjectStoreError) return failure('STORE_REFUSES', !error.retryable);
   // The next look does not see it any more.
   if (error instanceof FileVanished) return failure('FILE_VANISHED', false);
   return failure('FILES_NOT_CARRIED', false);

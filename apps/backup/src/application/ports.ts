@@ -141,6 +141,7 @@ export interface Stored {
 export class ObjectMissing extends Error {
   constructor(readonly key: string) {
     super(`the object store has no ${key}`);
+    this.name = 'ObjectMissing';
   }
 }
 
@@ -152,6 +153,7 @@ export class ObjectLocked extends Error {
     readonly until: Date | undefined,
   ) {
     super(`the object store holds ${key} ${until ? `until ${until.toISOString()}` : 'by a legal hold'}`);
+    this.name = 'ObjectLocked';
   }
 }
 
@@ -164,6 +166,7 @@ export class ObjectStoreError extends Error {
     options?: ErrorOptions,
   ) {
     super(message, options);
+    this.name = 'ObjectStoreError';
   }
 }
 

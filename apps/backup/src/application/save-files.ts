@@ -6,7 +6,7 @@ import { createGzip } from 'node:zlib';
 import type { Log } from '#observability/log.js';
 import { contentKey, indexLine, type StoredFile, sha1Of } from '../domain/stored-file.js';
 import { NamedContent, NotItsName } from './named-content.js';
-import type { Filestore, ObjectStore, SavedFiles } from './ports.js';
+import type { FilesToSave, Filestore, ObjectStore } from './ports.js';
 import { SeveralAtOnce } from './several-at-once.js';
 
 /** Whole in memory, several at once; larger ones are streamed, one at a time. */
@@ -38,7 +38,7 @@ export class FilesDamaged extends Error {
  */
 export async function saveFiles(
   { store, filestore, log }: { readonly store: ObjectStore; readonly filestore: Filestore; readonly log: Log },
-  to: SavedFiles,
+  to: FilesToSave,
   signal: AbortSignal,
 ): Promise<FilesSaved> {
   const stored = new InStore(store, to.files);
