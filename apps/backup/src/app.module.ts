@@ -7,8 +7,8 @@ import { BeginBackup } from './application/begin-backup.js';
 import { BeginRestore } from './application/begin-restore.js';
 import * as instances from './application/instance-facts.handlers.js';
 import {
-  Backups,
   BackupSettings,
+  Backups,
   CellFiles,
   Instances,
   ObjectStore,
