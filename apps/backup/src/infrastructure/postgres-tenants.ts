@@ -20,7 +20,6 @@ import {
   type Tenant,
   TenantDatabaseError,
 } from '#tenant-databases/index.js';
-import { Hopeless } from '../application/hopeless.js';
 import {
   BackupSettings,
   type Fence,
@@ -29,6 +28,7 @@ import {
   TenantSources,
   TenantTargets,
 } from '../application/ports.js';
+import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint } from '../domain/instance.js';
 
 interface ShardSettings {
