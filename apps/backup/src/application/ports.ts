@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { InstanceState } from '#contracts/index.js';
 import type { SnapshotAccess } from '#odoo/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Backup } from '../domain/backup.js';
@@ -35,7 +36,8 @@ export abstract class Backups {
   abstract lock(tx: Transaction, backupId: string): Promise<Backup | undefined>;
   abstract save(tx: Transaction, backup: Backup): Promise<void>;
   /**
-   * Whether a cell and a shard bear one more; then nobody else begins one there before the transaction ends.
+   * Whether a cell and a shard bear one more, and nobody looks through the contents of its instance; then nobody else
+   * begins one there before the transaction ends.
    */
   abstract hasRoom(
     tx: Transaction,
@@ -46,6 +48,85 @@ export abstract class Backups {
   abstract nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined>;
   /** Those of an instance that have not come to an end. */
   abstract openOf(tx: Transaction, instanceId: string): Promise<Backup[]>;
+}
+
+/** What the schedule knows of an instance that is whole, or worked on. */
+export interface Looked {
+  readonly instanceId: string;
+  readonly plan: string;
+  readonly state: InstanceState;
+  readonly since: Date;
+  /** RFC 3339; null: nobody works on it. */
+  readonly quiescedUntil: string | null;
+  /** Of its newest backup that is not bad, and of its newest that was fully verified, the moments that they show. */
+  readonly savedAt: Date | null;
+  readonly provedAt: Date | null;
+  /** Of the backup that was asked for last. */
+  readonly begunAt: Date | null;
+  readonly newest: 'under way' | 'failed' | null;
+  /** Absent: nobody has looked before. */
+  readonly before?: Noted;
+}
+
+/** What a look has found. */
+export interface Noted {
+  readonly knownSince: Date;
+  readonly unsavedSince: Date | null;
+  readonly savedAt: Date | null;
+  readonly nextAt: Date | null;
+  /** From then on more is unsaved, or nothing was proved for longer, than its plan promises. */
+  readonly lateAt: Date | null;
+  readonly unprovedAt: Date | null;
+}
+
+/** When instances are backed up next, and what of them no good backup has. */
+export abstract class Schedules {
+  /** The next ones by their id. */
+  abstract look(after: string | undefined, limit: number): Promise<Looked[]>;
+  abstract lookAt(tx: Transaction, instanceId: string): Promise<Looked | undefined>;
+  abstract note(tx: Transaction, instanceId: string, noted: Noted): Promise<void>;
+}
+
+/** Backups whose time is over, and contents that nothing names any more. */
+export abstract class Expiries {
+  /** Instances that have completed backups, by their id. */
+  abstract instances(after: string | undefined, limit: number): Promise<string[]>;
+  /** All complete ones of an instance; locked, so that nobody begins to restore one before the transaction ends. */
+  abstract lockCompleted(tx: Transaction, instanceId: string): Promise<Backup[]>;
+  abstract expiring(instanceId: string): Promise<Backup[]>;
+  /** The indexes that completed backups name, by what the database knows. */
+  abstract indexes(instanceId: string): Promise<string[]>;
+  /**
+   * From now on no backup of the instance begins, until `endSweep`. @returns false: one is under way, and nothing was
+   * changed. Safe to repeat.
+   */
+  abstract beginSweep(tx: Transaction, instanceId: string): Promise<boolean>;
+  abstract endSweep(tx: Transaction, instanceId: string): Promise<void>;
+  /** What ended so long ago that nobody asks for it any more. @returns how many. */
+  abstract forget(olderThanDays: number): Promise<number>;
+}
+
+/** Of all instances and backups, for whoever watches. */
+export interface BackupFigures {
+  readonly plans: readonly {
+    readonly plan: string;
+    readonly instances: number;
+    readonly late: number;
+    readonly unproved: number;
+    /** In seconds. */
+    readonly oldestUnsaved: number;
+  }[];
+  readonly states: ReadonlyMap<string, number>;
+  readonly held: number;
+  /** Found bad within a day. */
+  readonly bad: number;
+  /** In seconds; 0: there is none. */
+  readonly oldest: { readonly waiting: number; readonly expiring: number; readonly restore: number };
+  readonly restores: ReadonlyMap<string, number>;
+}
+
+export abstract class Figured {
+  abstract figures(): Promise<BackupFigures>;
 }
 
 export abstract class Restores {

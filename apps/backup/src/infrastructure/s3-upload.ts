@@ -79,7 +79,8 @@ export async function upload(
             Metadata: { ...about.Metadata, upload: mark },
             ChecksumAlgorithm: 'CRC32',
           }),
-          how,
+          // Waited for whatever happens: without its answer nobody could take back what it has begun.
+          { ...how, signal: undefined },
         )
       ).UploadId;
       while (underWay.size >= atOnce) await Promise.race(underWay);
