@@ -11,6 +11,7 @@ import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
 import { importImage } from './node/container-runtime.js';
+import { filesImageOf } from './node/files-image.js';
 import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
@@ -142,7 +143,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       ...(service === 'lifecycle' && plan.lifecycle),
-      ...(service === 'backup' && plan.backup),
+      ...(service === 'backup' && {
+        MESH_FILES_IMAGE: filesImage(stack),
+        ...(stack.MESH_ROUTER_URL && { MESH_ROUTER_URL: stack.MESH_ROUTER_URL }),
+        ...plan.backup,
+      }),
       ...(keepsBackups(service) && {
         MESH_SHARD_READER_URLS: `local=${shardReaderUrl(plan, secret)}`,
         MESH_S3_ENDPOINT: backupStorage.endpoint,
@@ -337,6 +342,11 @@ async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]
   }
   await importImage(state, { name: image, file });
   return image;
+}
+
+/** On simulated nodes a name is enough. */
+function filesImage(stack: StackEnv): string {
+  return stack.MESH_NODE_ADDRESS ? filesImageOf(new State(stack.MESH_STATE)).name : 'registry.local/mesh-files:1';
 }
 
 /** As its tenants reach it: what stands here goes into their odoo.conf. */
