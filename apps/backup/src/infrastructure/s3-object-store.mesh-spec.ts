@@ -181,7 +181,7 @@ describe('an upload that does not end well leaves no object and no parts', () =>
   test('when the store goes away in the middle, though the stream stands still, and parts are found when it is back', async () => {
     const proxy = await TcpProxy.before(settings.endpoint);
     try {
-      const through = storeWith({ endpoint: proxy.through(settings.endpoint), deadlineMs: 1_000 });
+      const through = storeWith({ endpoint: proxy.through(settings.endpoint), deadlineMs: 3_000 });
       const still = new Readable({ read() {} });
       still.push(content.subarray(0, 9 * mebibyte));
       const writing = through.put('away/dump', still, {}).catch((error) => error);
@@ -303,10 +303,13 @@ describe('a reading that breaks', () => {
   const content = randomBytes(24 * mebibyte);
   let proxy: TcpProxy;
   let through: S3ObjectStore;
+  let impatient: S3ObjectStore;
   beforeAll(async () => {
     await store.put('read/dump', streamOf(content), {});
     proxy = await TcpProxy.before(settings.endpoint);
-    through = storeWith({ endpoint: proxy.through(settings.endpoint), deadlineMs: 1_000 });
+    const endpoint = proxy.through(settings.endpoint);
+    through = storeWith({ endpoint });
+    impatient = storeWith({ endpoint, deadlineMs: 3_000 });
   });
   afterEach(() => proxy.refuse(false));
   afterAll(() => proxy?.close());
@@ -326,7 +329,7 @@ describe('a reading that breaks', () => {
 
   test('is an error when the store stays away, and never a shorter object', async () => {
     const reading = (async () => {
-      for await (const _ of await through.get('read/dump')) {
+      for await (const _ of await impatient.get('read/dump')) {
         proxy.refuse(true);
         proxy.cut();
       }
@@ -336,7 +339,7 @@ describe('a reading that breaks', () => {
 
   test('is an error when the connection stands still', async () => {
     const reading = (async () => {
-      for await (const _ of await through.get('read/dump')) proxy.stall(true);
+      for await (const _ of await impatient.get('read/dump')) proxy.stall(true);
     })();
     await expect(reading).rejects.toThrow(ObjectStoreError);
     proxy.stall(false);
