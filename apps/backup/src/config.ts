@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
+import { objectStorageSettings } from '#object-storage/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
 
@@ -22,15 +23,7 @@ const Environment = z.object({
   MESH_SNAPSHOT_CLASS: z.string().min(1).default('mesh-snapshots'),
   /** Where pg_dump and pg_restore are; without it they are looked for in PATH. */
   MESH_POSTGRES_PROGRAMS: z.string().min(1).optional(),
-  MESH_S3_ENDPOINT: z.url({ protocol: /^https?$/ }),
-  MESH_S3_REGION: z.string().min(1),
-  MESH_S3_BUCKET: z.string().min(3),
-  MESH_S3_ACCESS_KEY: z.string().min(1),
-  MESH_S3_SECRET_KEY: z.string().min(1),
-  /** How the store encrypts what it keeps. */
-  MESH_S3_ENCRYPTION: z.enum(['AES256', 'aws:kms', 'none']).default('AES256'),
-  /** Whether the store keeps a backup from being removed before its time, and whom it lets do so all the same. */
-  MESH_S3_OBJECT_LOCK: z.enum(['none', 'governance', 'compliance']).default('none'),
+  ...objectStorageSettings,
   /** The image of the Jobs that read and write files in cells. */
   MESH_FILES_IMAGE: z.string().min(1),
   MESH_BACKUPS_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(8),

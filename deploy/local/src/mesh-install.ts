@@ -19,6 +19,7 @@ export const programs = [
   'capacity-planner',
   'provisioner',
   'lifecycle',
+  'backup',
   'api-gateway',
   'edge',
 ] as const satisfies readonly Service[];
@@ -50,6 +51,8 @@ export interface MeshPlan {
   readonly provisioningDeadline?: string;
   /** For tests: settings of lifecycle, by their names, for instance `MESH_STOP_DEADLINE`. */
   readonly lifecycle?: Readonly<Record<string, string>>;
+  /** For tests: settings of backup, by their names. */
+  readonly backup?: Readonly<Record<string, string>>;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -125,9 +128,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
             .join(','),
         }),
       }),
-      ...(worksOnFootprints(service) && {
+      ...((worksOnFootprints(service) || service === 'backup') && {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
+      }),
+      ...(worksOnFootprints(service) && {
         MESH_URL_SCHEME: 'http',
         ...(stack.MESH_ROUTER_URL && {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
@@ -137,6 +142,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       ...(service === 'lifecycle' && plan.lifecycle),
+      ...(service === 'backup' && plan.backup),
       ...(keepsBackups(service) && {
         MESH_S3_ENDPOINT: backupStorage.endpoint,
         MESH_S3_REGION: backupStorage.region,
@@ -157,8 +163,8 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
 }
 
 /** Those that work on the cluster. */
-function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' {
-  return service === 'capacity-planner' || worksOnFootprints(service);
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' | 'backup' {
+  return service === 'capacity-planner' || service === 'backup' || worksOnFootprints(service);
 }
 
 function worksOnFootprints(service: Program): service is 'provisioner' | 'lifecycle' {

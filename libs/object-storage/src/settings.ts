@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration } from '#persistence/index.js';
+import { duration } from '#persistence/settings.js';
 import type { BucketAccess } from './bucket.js';
 
 /** What a store is asked to do with what is put into it. */

@@ -15,6 +15,7 @@ export class TenantDatabaseError extends Error {
       | 'BAD_NAME'
       | 'ROLE_OWNS_MORE'
       | 'LANGUAGE_NOT_LOADED'
+      | 'NOT_ODOO'
       | 'BAD_VALUE',
     message: string,
     readonly retryable: boolean,

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { metrics } from '@opentelemetry/api';
 import { backupReasons, restoreModes } from '#contracts/index.js';
-import type { BackupReason } from '../domain/policy.js';
+import type { Why } from '../domain/backup.js';
 import type { ProofDepth } from '../domain/schedule.js';
 
 type Mode = (typeof restoreModes)[number];
@@ -50,7 +50,7 @@ export class BackupMetrics {
   }
 
   backupCompleted(
-    why: BackupReason,
+    why: Why,
     askedAt: Date,
     sent: { readonly databaseBytes: number; readonly newFilesBytes: number },
   ): void {
@@ -60,7 +60,7 @@ export class BackupMetrics {
     this.bytes.add(sent.newFilesBytes, { what: 'files' });
   }
 
-  backupFailed(why: BackupReason, askedAt: Date): void {
+  backupFailed(why: Why, askedAt: Date): void {
     this.backups.add(1, { why, outcome: 'failed' });
     this.backupTimes.record(secondsSince(askedAt), { outcome: 'failed' });
   }

@@ -17,7 +17,6 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
-import { differencesOf } from '../domain/fingerprint.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
 import { isProvedBad } from '../domain/proof.js';
 import {
@@ -158,17 +157,20 @@ export class ReconcileRestore {
       await dump.ended;
     });
     const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
-    const found = await this.act(lease, restore, 'compare: database', () => this.targets.fingerprint(footprint));
-    const differences = differencesOf(expected, found);
+    const differences = await this.act(lease, restore, 'compare: database', () =>
+      this.targets.differences(footprint, expected, lease.signal),
+    );
     if (differences.length > 0)
-      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.join('; ')}`);
-    const missing = await this.act(lease, restore, 'compare: files', () => this.missingFiles(restore, footprint));
+      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
+    const missing = await this.act(lease, restore, 'compare: files', () =>
+      this.missingFiles(restore, footprint, lease.signal),
+    );
     if (missing.length > 0)
       throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
     await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
-    return { kind: 'done', progress: { rows: found.rows } };
+    return { kind: 'done', progress: { rows: manifest.database.rows } };
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
@@ -455,7 +457,7 @@ export class ReconcileRestore {
   }
 
   /** A few of the files that the restored database names, and that none of the indexes has. */
-  private async missingFiles(restore: Restore, footprint: MadeFootprint): Promise<string[]> {
+  private async missingFiles(restore: Restore, footprint: MadeFootprint, signal: AbortSignal): Promise<string[]> {
     const there = new Set<string>();
     for (const backupId of contentsOf(restore).files) {
       const { files } = await this.read.manifest(await this.backup(backupId));
@@ -464,10 +466,10 @@ export class ReconcileRestore {
       for await (const name of this.read.names(files.index)) there.add(name);
     }
     const missing: string[] = [];
-    for await (const name of this.targets.storedFiles(footprint)) {
-      if (!there.has(name)) missing.push(name);
-      if (missing.length === 5) break;
-    }
+    const note = (name: string) => {
+      if (!there.has(name) && missing.length < 5) missing.push(name);
+    };
+    await this.targets.namedFiles(footprint, note, signal);
     return missing;
   }
 

@@ -1,5 +1,5 @@
 import type { backupReasons } from '#contracts/index.js';
-import type { Template } from './instance.js';
+import type { Refusal, Template } from './instance.js';
 
 export type Why = (typeof backupReasons)[number];
 
@@ -94,4 +94,20 @@ export interface Backup {
 /** It holds a place among those that a cell and a shard bear at once. */
 export function isUnderWay({ state }: Pick<Backup, 'state'>): boolean {
   return state === 'dumping' || state === 'saving';
+}
+
+/** Why it can neither be held nor let go; undefined: it can. */
+export function refusalOfHold(backup: Pick<Backup, 'state'> | undefined): Refusal | undefined {
+  const no = (code: string, message: string): Refusal => ({ code, fault: 'user', message });
+  switch (backup?.state) {
+    case undefined:
+      return no('UNKNOWN_BACKUP', 'there is no such backup');
+    case 'failed':
+      return no('BACKUP_FAILED', 'that backup was never completed');
+    case 'expiring':
+    case 'expired':
+      return no('BACKUP_EXPIRED', 'the time of that backup was over, and it is gone');
+    default:
+      return undefined;
+  }
 }
