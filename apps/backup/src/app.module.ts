@@ -14,6 +14,7 @@ import {
   BackupSettings,
   Backups,
   CellFiles,
+  CellFilesSettings,
   Expiries,
   Figured,
   Instances,
@@ -64,6 +65,24 @@ export class AppModule {
       deadlines: { backup: config.MESH_BACKUP_DEADLINE, restore: config.MESH_RESTORE_DEADLINE },
       quiesceMs: config.MESH_RESTORE_STANDSTILL,
     };
+    const cellFiles: CellFilesSettings = {
+      meshName: config.MESH_NAME,
+      storageClass: config.MESH_STORAGE_CLASS,
+      snapshotClass: config.MESH_SNAPSHOT_CLASS,
+      snapshotAccess: config.MESH_SNAPSHOT_ACCESS,
+      filesImage: config.MESH_FILES_IMAGE,
+      jobDeadlineSeconds: Math.ceil(Math.max(config.MESH_BACKUP_DEADLINE, config.MESH_RESTORE_DEADLINE) / 1_000),
+      objectStoreAccess: {
+        MESH_S3_ENDPOINT: config.MESH_S3_ENDPOINT,
+        MESH_S3_REGION: config.MESH_S3_REGION,
+        MESH_S3_BUCKET: config.MESH_S3_BUCKET,
+        MESH_S3_ACCESS_KEY: config.MESH_S3_ACCESS_KEY,
+        MESH_S3_SECRET_KEY: config.MESH_S3_SECRET_KEY,
+        MESH_S3_ENCRYPTION: config.MESH_S3_ENCRYPTION,
+        MESH_S3_OBJECT_LOCK: config.MESH_S3_OBJECT_LOCK,
+      },
+      nodesRun: config.MESH_ROUTER_URL !== undefined,
+    };
     const shards = new ShardsOfBackup({
       meshName: config.MESH_NAME,
       readers: config.MESH_SHARD_READER_URLS,
@@ -95,6 +114,7 @@ export class AppModule {
       ],
       providers: [
         { provide: BackupSettings, useValue: settings },
+        { provide: CellFilesSettings, useValue: cellFiles },
         { provide: Log, useValue: log },
         {
           provide: KubernetesClient,

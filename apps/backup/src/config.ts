@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { shardUrls } from '#footprints/settings.js';
+import { entrySettings, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
 import { objectStorageSettings } from '#object-storage/index.js';
 import { serviceSettings } from '#observability/index.js';
@@ -21,6 +21,13 @@ const Environment = z.object({
   MESH_STORAGE_CLASS: z.string().min(1),
   /** Of the class that makes snapshots of MESH_STORAGE_CLASS. */
   MESH_SNAPSHOT_CLASS: z.string().min(1).default('mesh-snapshots'),
+  /**
+   * How a snapshot is mounted: `ReadOnlyMany` is what CephFS gives in constant time; `ReadWriteOnce`, a copy, is what every
+   * driver can.
+   */
+  MESH_SNAPSHOT_ACCESS: z.enum(['ReadOnlyMany', 'ReadWriteOnce']).default('ReadOnlyMany'),
+  /** Of the same meaning as lifecycle's: without it nodes are simulated, and Jobs run nothing. */
+  MESH_ROUTER_URL: entrySettings.MESH_ROUTER_URL,
   /** Where pg_dump and pg_restore are; without it they are looked for in PATH. */
   MESH_POSTGRES_PROGRAMS: z.string().min(1).optional(),
   ...objectStorageSettings,

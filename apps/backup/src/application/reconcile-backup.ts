@@ -7,11 +7,11 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
 import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
-import { manifestOf } from '../domain/manifest.js';
 import { BackupMetrics } from './backup-metrics.js';
-import { Hopeless } from './hopeless.js';
+import { manifestOf } from './manifest.js';
 import { BackupSettings, Backups, CellFiles, Instances, ObjectStore, Restores, TenantSources } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 

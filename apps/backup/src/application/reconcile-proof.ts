@@ -3,8 +3,8 @@ import { BackupFailed, BackupVerified } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Verified } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import { BackupMetrics } from './backup-metrics.js';
-import { Hopeless } from './hopeless.js';
 import { Backups, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
 

@@ -17,6 +17,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
 import { isProvedBad } from '../domain/proof.js';
 import {
@@ -30,7 +31,6 @@ import {
 } from '../domain/restore.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
-import { Hopeless } from './hopeless.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
 
