@@ -61,6 +61,7 @@ export class AppModule {
   static with(config: Config, log: Log): DynamicModule {
     const settings: BackupSettings = {
       meshName: config.MESH_NAME,
+      schedules: config.MESH_BACKUP_SCHEDULES === 'on',
       most: { perCell: config.MESH_BACKUPS_PER_CELL, perShard: config.MESH_BACKUPS_PER_SHARD },
       deadlines: { backup: config.MESH_BACKUP_DEADLINE, restore: config.MESH_RESTORE_DEADLINE },
       quiesceMs: config.MESH_RESTORE_STANDSTILL,

@@ -48,6 +48,7 @@ class Store extends S3ObjectStore {
 
 const settings: BackupSettings = {
   meshName: 'keep',
+  schedules: true,
   most: { perCell: 100, perShard: 100 },
   deadlines: { backup: hourMs, restore: hourMs },
   quiesceMs: hourMs,
@@ -82,7 +83,7 @@ beforeAll(async () => {
   restores = new RestoreRepository(database);
   expiries = new ExpiryRepository(database);
   const begin = new BeginBackup(instances, backups, queue);
-  const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox);
+  const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox, settings);
   const expire = new ExpireBackups(expiries, instances, backups, restores, outbox, queue);
   const contents = new SweepContents(store, expiries, settings);
   const expired = new ReconcileExpired(expiries, backups, store, contents, outbox, settings, log);

@@ -191,6 +191,8 @@ export abstract class TenantTargets {
 
 export abstract class BackupSettings {
   abstract readonly meshName: string;
+  /** Whether backups are begun that nobody asks for. */
+  abstract readonly schedules: boolean;
   /** How many backups are under way at once. */
   abstract readonly most: { readonly perCell: number; readonly perShard: number };
   /** What is looked at for so long, and is not done, is given up. In ms. */
