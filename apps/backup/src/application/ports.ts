@@ -127,6 +127,12 @@ export interface BackupFigures {
   readonly restores: ReadonlyMap<string, number>;
 }
 
+/** Who looks at the same moment for long keeps a shard from cleaning up. */
+export abstract class ShardSnapshots {
+  /** For how many seconds the oldest one has been looked at, by shard; 0: none is. Throws when one cannot be asked. */
+  abstract oldest(): Promise<ReadonlyMap<string, number>>;
+}
+
 export abstract class Figured {
   abstract figures(): Promise<BackupFigures>;
 }
