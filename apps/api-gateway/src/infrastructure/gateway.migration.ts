@@ -199,6 +199,19 @@ export class Gateway1764000000024 implements MigrationInterface {
   }
 }
 
+/** Where an instance lived before. */
+export class Gateway1764000000026 implements MigrationInterface {
+  readonly name = 'Gateway1764000000026';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE instance_view ADD previous_footprint_id uuid');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE instance_view DROP previous_footprint_id');
+  }
+}
+
 /** In this order. */
 export const gatewayMigrations = [
   Gateway1764000000020,
@@ -206,4 +219,5 @@ export const gatewayMigrations = [
   Gateway1764000000022,
   Gateway1764000000023,
   Gateway1764000000024,
+  Gateway1764000000026,
 ] as const;

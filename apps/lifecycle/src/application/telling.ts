@@ -22,7 +22,7 @@ import {
 import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Failure } from '../domain/failure.js';
-import { type Instance, previousFootprintOf } from '../domain/instance.js';
+import { type Instance, placeOf, previousFootprintOf } from '../domain/instance.js';
 import { desiredOf, type Operation } from '../domain/operation.js';
 import type { LifecycleSettings } from './ports.js';
 
@@ -48,6 +48,7 @@ export function stateFact(
     desired: desiredOf(instance, active?.kind),
     plan: live.plan,
     image: live.image,
+    cell: placeOf(instance).cell,
     footprintId: live.footprintId,
     ...(previousFootprintId && { previousFootprintId }),
     database: live.database,
