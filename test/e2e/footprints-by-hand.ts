@@ -9,6 +9,7 @@ import {
   volumeClaimManifest,
 } from '#odoo/index.js';
 import { cloneTemplate, ensureTenantRole, Shard } from '#tenant-databases/index.js';
+import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from './config.js';
 import type { TestMesh } from './test-mesh.js';
 
@@ -61,11 +62,20 @@ export class FootprintsByHand {
     await ensureTenantRole(this.shard, tenant, { password, connectionLimit: spec.plan.databaseConnections });
     await cloneTemplate(this.shard, tenant, template.database);
     await this.say('footprint.ready.v1', ready);
+    await this.heard('ready IS NOT NULL', footprintId);
     return ready;
   }
 
   async sayRemoved(footprintId: string): Promise<void> {
     await this.say('footprint.removed.v1', { footprintId, purpose: 'restore' });
+    await this.heard('removed_at IS NOT NULL', footprintId);
+  }
+
+  /** Requests come by another queue, and could be quicker. */
+  private async heard(what: string, footprintId: string): Promise<void> {
+    const sql = `SELECT 1 FROM lifecycle.footprint WHERE footprint_id = $1 AND ${what}`;
+    const isHeard = async () => (await this.mesh.sql(sql, [footprintId])).length > 0;
+    await this.mesh.explained(waitFor(`lifecycle to hear of footprint ${footprintId}: ${what}`, isHeard));
   }
 
   private async say(key: string, data: { readonly footprintId: string; readonly purpose: string }): Promise<void> {

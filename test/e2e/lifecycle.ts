@@ -3,7 +3,7 @@ import { waitFor } from '#testing/wait-for.js';
 import type { Heard, TestMesh } from './test-mesh.js';
 
 const answers =
-  /^instance\.(started|stopped|restarted|suspended|resumed|resized|upgraded|upgrade-failed|renamed|quiesced|released|termination-scheduled|termination-cancelled|operation-refused|operation-failed)\.v1$/;
+  /^instance\.(started|stopped|restarted|suspended|resumed|resized|upgraded|upgrade-failed|renamed|quiesced|released|switched-back|termination-scheduled|termination-cancelled|operation-refused|operation-failed)\.v1$/;
 
 /** What a stranger asks of instances, and what he hears of it. */
 export class Lifecycle {

@@ -56,6 +56,9 @@ async function switchedTo(ready: Ready, footprintId: string) {
   return await lifecycle.do('release', ready.instanceId, { token, footprintId });
 }
 
+const askedOfApi = (instanceId: string) =>
+  mesh.api(`/v1/instances/${instanceId}/actions/switch-back`, { method: 'POST', body: { reason: 'a test wants it' } });
+
 async function deploymentOf({ namespace, volumeClaim: name }: Place) {
   const found = await mesh.cluster.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name, namespace });
   const { volumes } = found?.spec?.template.spec ?? {};
@@ -99,6 +102,7 @@ async function expectToLiveIn(ready: Ready, there: Place & { database: string },
 test('released onto another footprint an instance lives there, in another cell; one request brings it back, and what was written since is kept', async () => {
   const ready = taken();
   const { instanceId } = ready;
+  expect((await askedOfApi(instanceId)).body).toMatchObject({ code: 'nothing-before' });
   const there = await footprints.make(ready, elsewhere(ready));
   const { token } = await quiesced(ready);
   let watching = true;
@@ -140,9 +144,18 @@ test('released onto another footprint an instance lives there, in another cell; 
   const states = mesh.said('instance.state-changed.v1', instanceId).map(({ envelope }) => envelope.data);
   expect(states).toContainEqual(expect.objectContaining({ state: 'maintenance', reason: 'switch-back' }));
 
-  // And once more, with what it has by now.
+  // And once more, with what it has by now, by who does not know the footprint's name.
   await lifecycle.do('resize', instanceId, { plan: 'business' });
-  await lifecycle.do('switch-back', instanceId, { footprintId: there.footprintId });
+  const shown = async () => (await mesh.api(`/v1/instances/${instanceId}`)).body;
+  await waitFor('what was before to be shown', async () => {
+    const { previousFootprintId, plan, cell } = await shown();
+    return previousFootprintId === there.footprintId && plan === 'business' && cell === ready.cell;
+  });
+  const { status, body } = await askedOfApi(instanceId);
+  expect(status).toBe(202);
+  expect(await lifecycle.answerTo(body.operationId)).toMatchObject({
+    ...{ fact: 'switched-back', footprintId: there.footprintId },
+  });
   await expectToLiveIn(ready, there, ready);
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ plan: { name: 'business' } });
 });
@@ -159,7 +172,10 @@ test('told twice it is switched once', async () => {
   expect(await lifecycle.do('release', instanceId, { token, footprintId })).toMatchObject({ code: 'TOKEN_DEAD' });
 
   const back = { footprintId: ready.footprintId };
-  const twice = await Promise.all([1, 2].map(() => lifecycle.ask('switch-back', instanceId, back)));
+  const twice = [
+    await lifecycle.ask('switch-back', instanceId, back),
+    await lifecycle.ask('switch-back', instanceId, back),
+  ];
   for (const id of twice) expect(await lifecycle.answerTo(id)).toMatchObject({ fact: 'switched-back', ...back });
   expect(lifecycle.answersTo(release.id)).toHaveLength(1);
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ ...back, previousFootprintId: footprintId });
