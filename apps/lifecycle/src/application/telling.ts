@@ -92,9 +92,9 @@ export async function sayDone(
     case 'upgrade':
       return void (await say(InstanceUpgraded, {
         ...done,
-        image: live.image,
+        image: input.to!,
         previousImage: progress.before?.image ?? live.image,
-        rehearsed: false,
+        rehearsed: input.rehearse ?? false,
         warnings: [...(progress.warnings ?? [])],
       }));
     case 'rename': {
@@ -139,7 +139,8 @@ export async function sayFailed(ctx: PublishContext, operation: Operation, failu
   const durationMs = durationOf(operation);
   if (kind === 'upgrade') {
     const { fellThrough = false, log = '' } = operation.progress;
-    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack: !fellThrough, log };
+    const rolledBack = !fellThrough || (operation.input.rehearse ?? false);
+    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack, log };
     return void (await ctx.publish(InstanceUpgradeFailed, failed));
   }
   await ctx.publish(InstanceOperationFailed, { instanceId, operationId, operation: kind, durationMs, ...failure });

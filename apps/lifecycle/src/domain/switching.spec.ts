@@ -81,7 +81,7 @@ test.each<[string, Partial<Instance>, string, ReadyFootprint | undefined, string
 test('only what is kept can be switched back to', () => {
   const back = (formerFootprints: FormerFootprint[]) => refusalOfSwitchBack({ formerFootprints }, third)?.code;
   expect(back([former()])).toBeUndefined();
-  for (const removal of ['asked', 'refused'] as const) expect(back([former({ removal })])).toBe('NOT_KEPT');
+  for (const removal of ['asked', 'due'] as const) expect(back([former({ removal })])).toBe('NOT_KEPT');
   expect(back([])).toBe('NOT_KEPT');
 });
 
