@@ -133,7 +133,7 @@ export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChan
   }
 
   async handle(changed: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, state, reason, since, desired, image, host, footprintId, operation = null } = changed;
+    const { instanceId, state, reason, since, desired, image, host, cell, footprintId, operation = null } = changed;
     await this.views.merge(ctx, {
       instanceId,
       lifecycle: { state, reason, since },
@@ -144,6 +144,8 @@ export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChan
       // The planner gives no other names.
       slug: host.split('.')[0]!,
       footprintId,
+      previousFootprintId: changed.previousFootprintId ?? null,
+      ...(cell && { cell }),
       operation,
     });
   }
