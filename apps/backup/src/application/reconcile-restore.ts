@@ -386,6 +386,12 @@ export class ReconcileRestore {
     });
   }
 
+  private count({ mode, startedAt, progress: { failure } }: Restore): void {
+    if (mode !== 'proof') this.metrics.restoreEnded(mode, failure ? 'failed' : 'completed', startedAt);
+    else if (!failure) this.metrics.proofEnded('full', 'verified', startedAt);
+    else this.metrics.proofEnded('full', isProvedBad(failure.code) ? 'bad' : 'failed', startedAt);
+  }
+
   /** @returns whether it is given up: then something has changed. */
   private async waited(
     lease: Lease,
