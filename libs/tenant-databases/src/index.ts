@@ -12,6 +12,7 @@ export * from './preparation.js';
 export * from './prepare-shard.js';
 export * from './programs.js';
 export * from './reading.js';
+export * from './restore.js';
 export * from './scram.js';
 export * from './shard.js';
 export * from './snapshot.js';
