@@ -52,6 +52,15 @@ export class Shard {
     return { host: hostname, port: Number(port || 5432) };
   }
 
+  /** For a role of which one knows the password. */
+  urlOf(database: string, role: string, password: string): string {
+    const url = new URL(this.url);
+    url.pathname = `/${encodeURIComponent(database)}`;
+    url.username = encodeURIComponent(role);
+    url.password = encodeURIComponent(password);
+    return url.toString();
+  }
+
   get tenantGroup(): string {
     return `${this.meshName.replaceAll('-', '_')}_tenant`;
   }
@@ -81,11 +90,9 @@ export class Shard {
     try {
       if (fence) await this.takeOver(session, tenant, fence);
       else await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [tenant]);
-      try {
-        return await work(behind(fence, session));
-      } finally {
-        await session.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [tenant]);
-      }
+      const result = await work(behind(fence, session));
+      await session.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [tenant]);
+      return result;
     } catch (error) {
       // Whatever went wrong: a session that may still hold the lock does not go back into the pool.
       broken = error as Error;
