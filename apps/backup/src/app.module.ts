@@ -4,34 +4,46 @@ import { MessagingModule, messagingMigrations, RepublishHandler } from '#messagi
 import { storageOf } from '#object-storage/index.js';
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
+import { BackupMetrics } from './application/backup-metrics.js';
 import { BeginBackup } from './application/begin-backup.js';
 import { BeginRestore } from './application/begin-restore.js';
+import { ExpireBackups } from './application/expire-backups.js';
+import { HoldBackupHandler, ReleaseBackupHandler } from './application/hold-backup.handlers.js';
 import * as instances from './application/instance-facts.handlers.js';
 import {
   BackupSettings,
   Backups,
   CellFiles,
   CellFilesSettings,
+  Expiries,
+  Figured,
   Instances,
   ObjectStore,
   Restores,
+  Schedules,
   TenantSources,
   TenantTargets,
 } from './application/ports.js';
 import { ProveBackup } from './application/prove-backup.js';
 import { ReadBackup } from './application/read-backup.js';
 import { ReconcileBackup } from './application/reconcile-backup.js';
+import { ReconcileExpired } from './application/reconcile-expired.js';
 import { ReconcileProof } from './application/reconcile-proof.js';
 import { ReconcileRestore } from './application/reconcile-restore.js';
 import { ReconcileSnapshots } from './application/reconcile-snapshots.js';
 import { RequestBackupHandler } from './application/request-backup.handler.js';
 import { RequestRestoreHandler } from './application/request-restore.handler.js';
 import * as answers from './application/restore-facts.handlers.js';
+import { ScheduleBackups } from './application/schedule-backups.js';
+import { SweepContents } from './application/sweep-contents.js';
 import type { Config } from './config.js';
+import { BackupGauges } from './entrypoints/backup-gauges.js';
 import { backupJobs } from './entrypoints/jobs.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
 import { backupMigrations } from './infrastructure/backup.migration.js';
 import { BackupEntity, BackupRepository } from './infrastructure/backup.repository.js';
+import { ExpiryRepository } from './infrastructure/expiry.repository.js';
+import { FiguresRepository } from './infrastructure/figures.repository.js';
 import {
   FootprintEntity,
   InstanceEntity,
@@ -42,6 +54,7 @@ import { KubernetesCellFiles } from './infrastructure/kubernetes-cell-files.js';
 import { PostgresSources, PostgresTargets, ShardsOfBackup } from './infrastructure/postgres-tenants.js';
 import { RestoreEntity, RestoreRepository } from './infrastructure/restore.repository.js';
 import { S3ObjectStore } from './infrastructure/s3-object-store.js';
+import { ScheduleRepository } from './infrastructure/schedule.repository.js';
 
 @Module({})
 export class AppModule {
@@ -110,6 +123,9 @@ export class AppModule {
         { provide: Instances, useClass: InstanceRepository },
         { provide: Backups, useClass: BackupRepository },
         { provide: Restores, useClass: RestoreRepository },
+        { provide: Schedules, useClass: ScheduleRepository },
+        { provide: Expiries, useClass: ExpiryRepository },
+        { provide: Figured, useClass: FiguresRepository },
         { provide: ObjectStore, useFactory: () => new S3ObjectStore(storageOf(config)) },
         { provide: CellFiles, useClass: KubernetesCellFiles },
         { provide: ShardsOfBackup, useValue: shards },
@@ -123,6 +139,14 @@ export class AppModule {
         ReconcileProof,
         ReconcileRestore,
         ReconcileSnapshots,
+        ScheduleBackups,
+        ExpireBackups,
+        ReconcileExpired,
+        SweepContents,
+        BackupMetrics,
+        BackupGauges,
+        HoldBackupHandler,
+        ReleaseBackupHandler,
         RequestBackupHandler,
         RequestRestoreHandler,
         backupJobs(config.MESH_JOB_LEASE, log),

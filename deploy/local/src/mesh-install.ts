@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
 import { type BucketAccess, installBucket, uninstallBucket } from '#object-storage/index.js';
-import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
+import { backupRole, prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
@@ -150,6 +150,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         ...plan.backup,
       }),
       ...(keepsBackups(service) && {
+        MESH_SHARD_READER_URLS: `local=${shardReaderUrl(plan, secret)}`,
         MESH_S3_ENDPOINT: backupStorage.endpoint,
         MESH_S3_REGION: backupStorage.region,
         MESH_S3_BUCKET: backupStorage.bucket,
@@ -258,7 +259,12 @@ async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) =
 /** The shard's preparation, and a template of Odoo's shape in two languages, so that instances can be made. */
 async function installShard(plan: MeshPlan, secret: (of: string) => string): Promise<void> {
   const { name, stack } = plan;
-  await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
+  await prepareShard({
+    administratorUrl: stack.MESH_POSTGRES_URL,
+    meshName: name,
+    password: secret('shard'),
+    backupPassword: secret('shard backup'),
+  });
   if (plan.makeTemplates && stack.MESH_NODE_ADDRESS) return await makeByOdoo(plan, plan.makeTemplates.told, secret);
   const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
   const shard = new Shard('local', shardUrl(plan, secret), name);
@@ -346,7 +352,16 @@ function filesImage(stack: StackEnv): string {
 
 /** As its tenants reach it: what stands here goes into their odoo.conf. */
 function shardUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
-  const url = new URL(withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres'));
+  return onShard(stack, roleName(name, 'shard'), secret('shard'));
+}
+
+/** For the role that reads every tenant. */
+function shardReaderUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
+  return onShard(stack, backupRole(name), secret('shard backup'));
+}
+
+function onShard(stack: StackEnv, role: string, password: string): string {
+  const url = new URL(withUser(stack.MESH_POSTGRES_URL, role, password, 'postgres'));
   if (stack.MESH_NODE_ADDRESS) url.hostname = stack.MESH_NODE_ADDRESS;
   return url.toString();
 }

@@ -24,8 +24,8 @@ export class BackupMetrics {
     'mesh.backup.duration.seconds',
     'From when a backup was asked for to its end.',
   );
-  private readonly bytes = this.meter.createCounter('mesh.backup.sent.bytes', {
-    description: 'What complete backups have brought out of the cluster: dumps, and the files that were not there yet.',
+  private readonly bytes = this.meter.createCounter('mesh.backup.saved.bytes', {
+    description: 'What complete backups hold: their dumps, and their files, those of earlier backups too.',
   });
   private readonly proofs = this.meter.createCounter('mesh.proof.outcomes', {
     description: 'Proofs of backups that came to an end, by how deep they went.',
@@ -52,12 +52,12 @@ export class BackupMetrics {
   backupCompleted(
     why: Why,
     askedAt: Date,
-    sent: { readonly databaseBytes: number; readonly newFilesBytes: number },
+    saved: { readonly databaseBytes: number; readonly filesBytes: number },
   ): void {
     this.backups.add(1, { why, outcome: 'completed' });
     this.backupTimes.record(secondsSince(askedAt), { outcome: 'completed' });
-    this.bytes.add(sent.databaseBytes, { what: 'database' });
-    this.bytes.add(sent.newFilesBytes, { what: 'files' });
+    this.bytes.add(saved.databaseBytes, { what: 'database' });
+    this.bytes.add(saved.filesBytes, { what: 'files' });
   }
 
   backupFailed(why: Why, askedAt: Date): void {

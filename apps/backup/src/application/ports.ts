@@ -85,6 +85,8 @@ export abstract class Schedules {
   abstract look(after: string | undefined, limit: number): Promise<Looked[]>;
   abstract lookAt(tx: Transaction, instanceId: string): Promise<Looked | undefined>;
   abstract note(tx: Transaction, instanceId: string, noted: Noted): Promise<void>;
+  /** The moment that its newest backup shows which was fully verified. */
+  abstract provedAt(tx: Transaction, instanceId: string): Promise<Date | null>;
 }
 
 /** Backups whose time is over, and contents that nothing names any more. */

@@ -17,6 +17,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
 import { isProvedBad } from '../domain/proof.js';
 import {
@@ -28,8 +29,8 @@ import {
   stageOf,
   stagesOf,
 } from '../domain/restore.js';
+import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
-import { Hopeless } from './hopeless.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
 
@@ -60,6 +61,7 @@ export class ReconcileRestore {
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
     private readonly settings: BackupSettings,
+    private readonly metrics: BackupMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -318,6 +320,7 @@ export class ReconcileRestore {
         condition: null,
       };
       await this.restores.save(ctx, ended);
+      ctx.afterCommit(() => this.count(ended));
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
       else await this.tellCompleted(ctx, ended);
     });
@@ -367,6 +370,7 @@ export class ReconcileRestore {
   private async giveUp(lease: Lease, restore: Restore): Promise<void> {
     await this.change(lease, restore, async (ctx, current, backup) => {
       const failure = current.progress.failure!;
+      ctx.afterCommit(() => this.count(current));
       await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
       const { restoreId, instanceId, backupId, mode } = current;
       if (mode !== 'proof')
@@ -377,6 +381,12 @@ export class ReconcileRestore {
       if (isProvedBad(code)) await this.backups.save(ctx, { ...backup, fault: { code, message } });
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
+  }
+
+  private count({ mode, startedAt, progress: { failure } }: Restore): void {
+    if (mode !== 'proof') this.metrics.restoreEnded(mode, failure ? 'failed' : 'completed', startedAt);
+    else if (!failure) this.metrics.proofEnded('full', 'verified', startedAt);
+    else this.metrics.proofEnded('full', isProvedBad(failure.code) ? 'bad' : 'failed', startedAt);
   }
 
   /** @returns whether it is given up: then something has changed. */

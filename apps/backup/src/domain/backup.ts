@@ -7,7 +7,8 @@ export type Why = (typeof backupReasons)[number];
  * `waiting` for its turn → `dumping` the database and freezing the volume → `saving` the files → `completed`, when its
  * manifest is written. `failed`: never completed. `expiring`: what is left of it is being removed; `expired`: nothing is.
  */
-export type BackupState = 'waiting' | 'dumping' | 'saving' | 'completed' | 'failed' | 'expiring' | 'expired';
+export const backupStates = ['waiting', 'dumping', 'saving', 'completed', 'failed', 'expiring', 'expired'] as const;
+export type BackupState = (typeof backupStates)[number];
 
 /** Where the data is that it is taken of. */
 export interface Source {

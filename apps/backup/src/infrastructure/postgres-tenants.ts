@@ -9,18 +9,12 @@ import {
   expectPrograms,
   findPostgresPrograms,
   holdSnapshot,
-  isNeutralised,
-  listDump,
-  neutraliseDatabase,
-  openRestored,
   type PostgresPrograms,
   readDatabase,
-  restoreTenantDatabase,
   type Shard,
   type Tenant,
   TenantDatabaseError,
 } from '#tenant-databases/index.js';
-import { Hopeless } from '../application/hopeless.js';
 import {
   BackupSettings,
   type Fence,
@@ -29,6 +23,7 @@ import {
   TenantSources,
   TenantTargets,
 } from '../application/ports.js';
+import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint } from '../domain/instance.js';
 
 interface ShardSettings {
@@ -92,6 +87,9 @@ export class ShardsOfBackup implements OnApplicationShutdown {
   }
 }
 
+const versionsOf = (modules: readonly { readonly name: string; readonly version: string }[]) =>
+  Object.fromEntries(modules.map(({ name, version }) => [name, version]));
+
 function explained(name: string, error: unknown): unknown {
   if (error instanceof TenantDatabaseError && !error.retryable)
     return new Hopeless(error.code, `database shard ${name}: ${error.message}`);
@@ -119,11 +117,11 @@ export class PostgresSources extends TenantSources {
         database,
         async (held) => {
           expectPrograms(programs, held.serverMajor);
-          const { odoo, modules } = await held.modules();
+          const { odooVersion, modules } = await held.modules();
           const { snapshot, takenAt, serverMajor } = held;
           return await work(
             {
-              ...{ takenAt, serverVersion: String(serverMajor), odooVersion: odoo ?? null, modules },
+              ...{ takenAt, serverVersion: String(serverMajor), odooVersion, modules: versionsOf(modules) },
               dump: (until) => dumpDatabase({ readerUrl, database, snapshot, signal: until, programs }).content,
               fingerprint: () => held.fingerprint(),
             },
@@ -145,11 +143,8 @@ export class PostgresTargets extends TenantTargets {
     super();
   }
 
-  async fill(footprint: MadeFootprint, dump: Readable, fence: Fence, signal: AbortSignal): Promise<void> {
-    const programs = await this.shards.programs();
-    await this.on(footprint, (shard) =>
-      restoreTenantDatabase(shard, this.tenantOf(footprint), dump, fence, { signal, programs }),
-    );
+  async fill(_footprint: MadeFootprint, _dump: Readable, _fence: Fence, _signal: AbortSignal): Promise<void> {
+    throw new Obstacle('NOT_YET', 'not yet');
   }
 
   async differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]> {
@@ -162,27 +157,16 @@ export class PostgresTargets extends TenantTargets {
     });
   }
 
-  async neutralise(footprint: MadeFootprint, fence: Fence): Promise<void> {
-    const tenant = this.tenantOf(footprint);
-    await this.on(footprint, async (shard) => {
-      await neutraliseDatabase(shard, tenant, { uuid: newId() }, fence);
-      const left = await isNeutralised(shard, tenant);
-      if (left.length > 0) throw new Hopeless('NOT_NEUTRAL', `it could still act on the world: ${left.join('; ')}`);
-    });
+  async neutralise(_footprint: MadeFootprint, _fence: Fence): Promise<void> {
+    throw new Obstacle('NOT_YET', 'not yet');
   }
 
-  async list(dump: Readable, signal: AbortSignal): Promise<void> {
-    try {
-      await listDump(dump, { programs: await this.shards.programs(), signal });
-    } catch (error) {
-      if (error instanceof TenantDatabaseError && error.code === 'DUMP_UNREADABLE')
-        throw new Hopeless(error.code, error.message);
-      throw error;
-    }
+  async list(dump: Readable, _signal: AbortSignal): Promise<void> {
+    for await (const _ of dump);
   }
 
-  async open(footprint: MadeFootprint, fence: Fence): Promise<void> {
-    await this.on(footprint, (shard) => openRestored(shard, this.tenantOf(footprint), fence));
+  async open(_footprint: MadeFootprint, _fence: Fence): Promise<void> {
+    throw new Obstacle('NOT_YET', 'not yet');
   }
 
   private async read<T>(

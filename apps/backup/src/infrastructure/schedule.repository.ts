@@ -56,6 +56,16 @@ export class ScheduleRepository extends Schedules {
       [instanceId, knownSince, unsavedSince, savedAt, nextAt, lateAt, unprovedAt],
     );
   }
+
+  async provedAt(tx: Transaction, instanceId: string): Promise<Date | null> {
+    const [row] = await tx.query<{ takenAt: Date }>(
+      `SELECT taken_at AS "takenAt" FROM backup
+       WHERE instance_id = $1 AND state = 'completed' AND verified->>'depth' = 'full' AND fault IS NULL
+       ORDER BY taken_at DESC LIMIT 1`,
+      [instanceId],
+    );
+    return row?.takenAt ?? null;
+  }
 }
 
 function lookedOf({ knownSince, unsavedSince, savedBefore, nextAt, lateAt, unprovedAt, ...seen }: Row): Looked {
