@@ -3,7 +3,7 @@ import { waitFor } from '#testing/wait-for.js';
 import type { Heard, TestMesh } from './test-mesh.js';
 
 const answers =
-  /^instance\.(started|stopped|restarted|suspended|resumed|resized|upgraded|upgrade-failed|renamed|quiesced|released|termination-scheduled|termination-cancelled|operation-refused|operation-failed)\.v1$/;
+  /^instance\.(started|stopped|restarted|suspended|resumed|resized|upgraded|upgrade-failed|renamed|quiesced|released|switched-back|termination-scheduled|termination-cancelled|operation-refused|operation-failed)\.v1$/;
 
 /** What a stranger asks of instances, and what he hears of it. */
 export class Lifecycle {
@@ -92,11 +92,15 @@ export class Lifecycle {
 
   /** The backup that an upgrade waits for. */
   async backupAskedFor(operationId: string): Promise<string> {
+    return await this.askedFor(operationId, 'backupId');
+  }
+
+  private async askedFor(operationId: string, what: 'backupId' | 'restoreId'): Promise<string> {
     return await this.mesh.explained(
-      waitFor(`operation ${operationId} to ask for a backup`, async () => {
+      waitFor(`operation ${operationId} to have a ${what}`, async () => {
         const [row] = await this.mesh.sql<{ id: string | null }>(
-          `SELECT progress->>'backupId' AS id FROM lifecycle.operation WHERE operation_id = $1`,
-          [operationId],
+          'SELECT progress->>$2 AS id FROM lifecycle.operation WHERE operation_id = $1',
+          [operationId, what],
         );
         return row?.id ?? undefined;
       }),
@@ -122,9 +126,56 @@ export class Lifecycle {
     await this.ofBackup('backup.completed.v1', ready.instanceId, { backupId, why: 'pre-upgrade', template, ...made });
   }
 
+  /** The restore that a rehearsal waits for. */
+  async cloneAskedFor(operationId: string): Promise<string> {
+    return await this.askedFor(operationId, 'restoreId');
+  }
+
+  /** The backup service's word that a clone is made, or is not. */
+  async completeClone(instanceId: string, restoreId: string, footprintId: string): Promise<void> {
+    await this.ofRestore('restore.completed.v1', instanceId, restoreId, {
+      ...{ footprintId, durationMs: 1, rows: 1, files: 1 },
+    });
+  }
+
+  async failClone(instanceId: string, restoreId: string): Promise<void> {
+    const failed = { code: 'NO_ROOM', fault: 'platform', message: 'there is no place for it' };
+    await this.ofRestore('restore.failed.v1', instanceId, restoreId, failed);
+  }
+
+  async refuseBackup(instanceId: string, backupId: string): Promise<void> {
+    const refused = { code: 'IS_QUIESCED', fault: 'user', message: 'somebody else works on it' };
+    const key = 'backup.refused.v1';
+    const requestId = newId();
+    await this.mesh.publish(
+      {
+        ...{ specversion: '1.0', id: newId(), source: 'backup', type: `mesh.${key}` },
+        ...{ subject: requestId, sequence: Date.now() },
+        data: { requestId, backupId, instanceId, ...refused },
+      },
+      { key, as: 'backup' },
+    );
+  }
+
   async failBackup(instanceId: string, backupId: string): Promise<void> {
     const failed = { code: 'STORE_UNAVAILABLE', fault: 'provider', message: 'the store does not answer' };
     await this.ofBackup('backup.failed.v1', instanceId, { backupId, why: 'pre-upgrade', ...failed });
+  }
+
+  private async ofRestore(
+    key: string,
+    instanceId: string,
+    restoreId: string,
+    data: Record<string, unknown>,
+  ): Promise<void> {
+    await this.mesh.publish(
+      {
+        ...{ specversion: '1.0', id: newId(), source: 'backup', type: `mesh.${key}` },
+        ...{ subject: restoreId, sequence: Date.now() },
+        data: { restoreId, instanceId, backupId: newId(), mode: 'clone', ...data },
+      },
+      { key, as: 'backup' },
+    );
   }
 
   private async ofBackup(key: string, instanceId: string, data: Record<string, unknown>): Promise<void> {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { newId } from '#contracts/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm, stackEnvironment } from './config.js';
 import { TestMesh } from './test-mesh.js';
@@ -46,7 +47,8 @@ async function somethingThere(): Promise<Record<string, string>> {
   const broken = mesh.request('broken', { company: 'a\nb' });
   await mesh.publish(request);
   await mesh.publish(broken);
-  await mesh.ready(request.data.instanceId);
+  const ready = await mesh.ready(request.data.instanceId);
+  const { backupId, restoreId } = await restoredOnce(ready);
   const key = await mesh.api('/v1/api-keys', { method: 'POST', body: { name: 'there', role: 'viewer' } });
   const [parked] = await waitFor('a parked message', async () => {
     const { items } = (await mesh.api('/v1/parked-messages')).body;
@@ -56,10 +58,31 @@ async function somethingThere(): Promise<Record<string, string>> {
   return {
     instanceId: request.data.instanceId,
     operationId: request.id,
+    backupId,
+    restoreId,
     cell: 'c0',
     parked: parked.id,
     key: key.body.id,
   };
+}
+
+/** As the backup service says it. */
+async function restoredOnce({ instanceId, footprintId, template }: Awaited<ReturnType<TestMesh['ready']>>) {
+  const [backupId, restoreId] = [newId(), newId()];
+  const say = async (key: string, subject: string, data: object) => {
+    const envelope = { specversion: '1.0', id: newId(), source: 'backup', type: `mesh.${key}`, subject };
+    await mesh.publish(
+      { ...envelope, sequence: Date.now(), data: { instanceId, backupId, ...data } },
+      { key, as: 'backup' },
+    );
+  };
+  const made = { takenAt: new Date().toISOString(), template, databaseBytes: 1, filesBytes: 1, files: 1 };
+  const checksum = 'ab'.repeat(32);
+  await say('backup.completed.v1', backupId, { footprintId, why: 'scheduled', ...made, checksum });
+  const restored = { mode: 'files-only', footprintId, durationMs: 1, rows: 1, files: 1 };
+  await say('restore.completed.v1', restoreId, { restoreId, ...restored });
+  await waitFor('the restore', async () => (await mesh.api(`/v1/restores/${restoreId}`)).status === 200);
+  return { backupId, restoreId };
 }
 
 const configWith = (ids: Record<string, string>) => `
@@ -70,6 +93,8 @@ Authorization = "\${API_AUTHORIZATION}"
 "path.instanceId" = "${ids.instanceId}"
 "path.operationId" = "${ids.operationId}"
 "path.cell" = "${ids.cell}"
+"path.backupId" = "${ids.backupId}"
+"path.restoreId" = "${ids.restoreId}"
 
 [checks.positive_data_acceptance]
 # What fits the document by its form may yet be told that its Idempotency-Key came with something else before.

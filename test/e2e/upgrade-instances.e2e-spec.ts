@@ -2,18 +2,24 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Deployment } from '@kubernetes/client-node';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { waitFor } from '#testing/wait-for.js';
+import { FootprintsByHand } from './footprints-by-hand.js';
 import { Lifecycle } from './lifecycle.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
+let footprints: FootprintsByHand;
 const to = 'registry.local/odoo:18.0-2';
 
 beforeAll(async () => {
   mesh = await TestMesh.start({ jobLease: '3s', lifecycle: { MESH_KEEP_OLD: '3s' } });
   lifecycle = new Lifecycle(mesh);
+  footprints = new FootprintsByHand(mesh);
 });
-afterAll(() => mesh?.stop());
+afterAll(async () => {
+  await footprints?.close();
+  await mesh?.stop();
+});
 
 const running = (slug: string) => lifecycle.running(slug);
 type Ready = Awaited<ReturnType<typeof running>>;
@@ -93,10 +99,55 @@ test('without its backup an upgrade touches nothing', async () => {
   expect(await databasesOf(ready)).toEqual([ready.database]);
 });
 
+test('a backup that is refused is as little there as one that failed', async () => {
+  const ready = await running('refused-backup');
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  await lifecycle.refuseBackup(ready.instanceId, await lifecycle.backupAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgrade-failed', code: 'BACKUP_REFUSED' });
+});
+
+test('rehearsed, an upgrade is tried in a clone of the backup, which is removed; the instance runs on untouched', async () => {
+  const ready = await running('rehearsed');
+  const { instanceId } = ready;
+  const before = await deploymentOf(ready);
+  const operation = await lifecycle.ask('upgrade', instanceId, { to, rehearse: true });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  const restoreId = await lifecycle.cloneAskedFor(operation);
+  const clone = await footprints.make(ready, ready, { purpose: 'clone' });
+  await lifecycle.completeClone(instanceId, restoreId, clone.footprintId);
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    ...{ fact: 'upgraded', rehearsed: true, image: to, previousImage: ready.template.image },
+    warnings: ['a simulated node ran nothing'],
+  });
+  expect(await databasesOf({ ...ready, role: clone.role })).toEqual([clone.database, `${clone.database}_1`]);
+  expect([await deploymentOf(ready), await databasesOf(ready)]).toEqual([before, [ready.database]]);
+  expect(await jobsOf({ ...ready, ...clone })).toEqual([]);
+  const states = mesh.said('instance.state-changed.v1', instanceId).map(({ envelope }) => envelope.data);
+  expect([...new Set(states.map(({ state }) => state))]).toEqual(['provisioning', 'running']);
+  expect(states.at(-1).previousFootprintId).toBeUndefined();
+  // It is not forgotten, whoever has to be asked for how long.
+  const formers = async () =>
+    await mesh.sql('SELECT former_footprints AS former FROM lifecycle.instance WHERE instance_id = $1', [instanceId]);
+  const asked = { live: expect.objectContaining({ footprintId: clone.footprintId }), removal: 'asked' };
+  await waitFor('its removal to be asked for', async () => JSON.stringify(await formers()).includes('"asked"'));
+  expect(await formers()).toEqual([{ former: [expect.objectContaining(asked)] }]);
+});
+
+test('without its clone a rehearsal ends, and nothing is touched', async () => {
+  const ready = await running('no-clone');
+  const { instanceId } = ready;
+  const operation = await lifecycle.ask('upgrade', instanceId, { to, rehearse: true });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  await lifecycle.failClone(instanceId, await lifecycle.cloneAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    ...{ fact: 'upgrade-failed', code: 'CLONE_FAILED', rolledBack: true },
+  });
+  expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', image: ready.template.image });
+});
+
 test.each([
   ['to another Odoo', { to: 'registry.local/odoo:19.0-1' }, 'OTHER_VERSION'],
   ['to who knows what', { to: 'registry.local/odoo:latest' }, 'OTHER_VERSION'],
-  ['that is only rehearsed', { to, rehearse: true }, 'NO_REHEARSAL'],
 ])('an upgrade %s is refused', async (what, data, code) => {
   const ready = await running(`refused-${what.toLowerCase().replaceAll(' ', '-')}`);
   expect(await lifecycle.do('upgrade', ready.instanceId, data)).toMatchObject({ fact: 'operation-refused', code });

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { V1Deployment } from '@kubernetes/client-node';
+import type { KubernetesObject } from '#kubernetes/index.js';
 import { completed, frame, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm } from '../e2e/config.js';
+import { FootprintsByHand } from '../e2e/footprints-by-hand.js';
 import { Lifecycle } from '../e2e/lifecycle.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 import { type Footprint, logsIn, passwordIn, worldOf, worldWhen } from './fixtures/lifecycle-world.js';
@@ -11,6 +14,7 @@ import { ServiceProxies } from './fixtures/service-proxies.js';
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
 let proxies: ServiceProxies;
+let footprints: FootprintsByHand;
 /** One for each point, by its name. */
 const made = new Map<string, Ready>();
 
@@ -46,6 +50,8 @@ const operations = {
   resize: { ask: 'resize', with: { plan: 'business' }, fact: 'resized', state: 'running' },
   quiesce: { ask: 'quiesce', fact: 'quiesced', state: 'maintenance' },
   release: { before: 'quiesce', ask: 'release', fact: 'released', state: 'running' },
+  switch: { before: 'quiesce', ask: 'release', fact: 'released', state: 'running' },
+  'switch back': { ask: 'switch-back', fact: 'switched-back', state: 'running' },
   terminate: { ask: 'termination', fact: 'termination-scheduled', state: 'terminating' },
 } as const;
 
@@ -83,6 +89,18 @@ const points: readonly NamedPoint[] = [
   row('release', afterCommit(instanceRow)),
   row('release', onCluster('answered', 'PATCH', 'deployments'), 'short'),
   row('release', onCluster('answered', 'PATCH', 'ingressroutes')),
+  row('switch', afterCommit(instanceRow)),
+  row('switch', onShard('CONNECTION LIMIT')),
+  row('switch', onCluster('answered', 'PATCH', 'services')),
+  row('switch', onShard('ir_config_parameter')),
+  row('switch', onCluster('answered', 'PATCH', 'ingressroutes')),
+  row('switch', onCluster('asked', 'DELETE', 'ingressroutes')),
+  row('switch', onCluster('answered', 'DELETE', 'ingressroutes'), 'short'),
+  row('switch', onCluster('answered', 'PATCH', 'deployments')),
+  row('switch', onBroker('basic.publish', 'up')),
+  row('switch back', onCluster('answered', 'PATCH', 'deployments')),
+  row('switch back', onShard('PASSWORD')),
+  row('switch back', onCluster('answered', 'DELETE', 'ingressroutes')),
   row('terminate', afterCommit(instanceRow)),
   row('terminate', onCluster('answered', 'PATCH', 'ingressroutes')),
   row('terminate', onCluster('answered', 'PATCH', 'deployments'), 'short'),
@@ -101,6 +119,7 @@ async function running(slug: string): Promise<Ready> {
 beforeAll(async () => {
   mesh = await TestMesh.start({ jobLease: '2s', start: ['api-gateway', 'capacity-planner', 'provisioner'] });
   lifecycle = new Lifecycle(mesh);
+  footprints = new FootprintsByHand(mesh);
   proxies = await ServiceProxies.before(mesh, 'lifecycle');
   await mesh.services.start('lifecycle');
   const names = [...taken.map(([operation, name]) => `${operation} ${name}`), ...overtakings.map(([, half]) => half)];
@@ -111,17 +130,36 @@ beforeAll(async () => {
   );
 });
 afterAll(async () => {
+  await footprints?.close();
   await mesh?.stop();
   await proxies?.close();
 });
 
 const inAnHour = () => new Date(Date.now() + 3_600_000).toISOString();
+
+async function switchTo({ instanceId }: Ready, footprintId: string): Promise<void> {
+  const { token } = await lifecycle.do('quiesce', instanceId, details('quiesce'));
+  expect(await lifecycle.do('release', instanceId, { token, footprintId })).toMatchObject({ fact: 'released' });
+}
+
+const footprintToLiveIn = (operation: string, old: { footprintId: string }, other: { footprintId: string }) => ({
+  footprintId: (operation === 'switch' ? other : old).footprintId,
+});
+
+async function whatIsLeft({ namespace, volumeClaim: name }: { namespace: string; volumeClaim: string }) {
+  const deployment = await mesh.cluster.get<V1Deployment & KubernetesObject>({ kind: 'Deployment', name, namespace });
+  const routed = (await mesh.cluster.get({ kind: 'IngressRoute', name, namespace })) !== undefined;
+  return { replicas: deployment?.spec?.replicas ?? 0, routed };
+}
+
 const details = (what: string) => (what === 'quiesce' ? { purpose: 'restore', deadline: inAnHour() } : {});
 
 test.each(taken)('%s, killed at %s, comes to its end as if nobody had died', async (operation, name, _, reached) => {
   const ready = made.get(`${operation} ${name}`)!;
   const { instanceId } = ready;
   const { ask, fact, state, ...more } = operations[operation];
+  const other = operation.startsWith('switch') ? await footprints.make(ready) : undefined;
+  if (operation === 'switch back') await switchTo(ready, other!.footprintId);
   const before = 'before' in more ? await lifecycle.do(more.before, instanceId, details(more.before)) : undefined;
   const old = await passwordIn(mesh, ready.namespace, lifecycle.stateOf(instanceId)!.secret);
 
@@ -132,7 +170,12 @@ test.each(taken)('%s, killed at %s, comes to its end as if nobody had died', asy
   }).then(() => {
     there = true;
   });
-  const request = { ...details(ask), ...('with' in more && more.with), ...(before?.token && { token: before.token }) };
+  const request = {
+    ...details(ask),
+    ...('with' in more && more.with),
+    ...(before?.token && { token: before.token }),
+    ...(other && footprintToLiveIn(operation, ready, other)),
+  };
   const operationId = await lifecycle.ask(ask, instanceId, request);
   await waitFor(`lifecycle to come to: ${name}`, () => there, { timeoutMs: 30_000, intervalMs: 5 });
   await killed;
@@ -140,7 +183,9 @@ test.each(taken)('%s, killed at %s, comes to its end as if nobody had died', asy
 
   expect(await lifecycle.answerTo(operationId)).toMatchObject({ fact });
   const said = await lifecycle.state(instanceId, state);
-  expect(await worldOf(mesh, ready, said.secret)).toMatchObject(worldWhen(state));
+  const [live, left] = operation === 'switch' ? [other!, ready] : [ready, other];
+  expect(await worldOf(mesh, { ...ready, ...live }, said.secret)).toMatchObject(worldWhen(state));
+  if (left) expect(await whatIsLeft(left)).toEqual({ replicas: 0, routed: false });
   if (operation === 'resize') expect(said.plan).toMatchObject({ name: 'business' });
   if (operation === 'quiesce') expect(await logsIn(ready, old!)).toBe(false);
 });

@@ -21,6 +21,7 @@ import {
   ObjectStore,
   Restores,
   Schedules,
+  ShardSnapshots,
   TenantSources,
   TenantTargets,
 } from './application/ports.js';
@@ -51,6 +52,7 @@ import {
   PurgeEntity,
 } from './infrastructure/instance.repository.js';
 import { KubernetesCellFiles } from './infrastructure/kubernetes-cell-files.js';
+import { PostgresSnapshots } from './infrastructure/postgres-snapshots.js';
 import { PostgresSources, PostgresTargets, ShardsOfBackup } from './infrastructure/postgres-tenants.js';
 import { RestoreEntity, RestoreRepository } from './infrastructure/restore.repository.js';
 import { S3ObjectStore } from './infrastructure/s3-object-store.js';
@@ -61,6 +63,7 @@ export class AppModule {
   static with(config: Config, log: Log): DynamicModule {
     const settings: BackupSettings = {
       meshName: config.MESH_NAME,
+      schedules: config.MESH_BACKUP_SCHEDULES === 'on',
       most: { perCell: config.MESH_BACKUPS_PER_CELL, perShard: config.MESH_BACKUPS_PER_SHARD },
       deadlines: { backup: config.MESH_BACKUP_DEADLINE, restore: config.MESH_RESTORE_DEADLINE },
       quiesceMs: config.MESH_RESTORE_STANDSTILL,
@@ -126,6 +129,7 @@ export class AppModule {
         { provide: Schedules, useClass: ScheduleRepository },
         { provide: Expiries, useClass: ExpiryRepository },
         { provide: Figured, useClass: FiguresRepository },
+        { provide: ShardSnapshots, useClass: PostgresSnapshots },
         { provide: ObjectStore, useFactory: () => new S3ObjectStore(storageOf(config)) },
         { provide: CellFiles, useClass: KubernetesCellFiles },
         { provide: ShardsOfBackup, useValue: shards },

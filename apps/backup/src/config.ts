@@ -33,6 +33,8 @@ const Environment = z.object({
   ...objectStorageSettings,
   /** The image of the Jobs that read and write files in cells. */
   MESH_FILES_IMAGE: z.string().min(1),
+  /** `off`: none is begun by itself, for as long as an operator wants it so. What is late is told all the same. */
+  MESH_BACKUP_SCHEDULES: z.enum(['on', 'off']).default('on'),
   MESH_BACKUPS_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(8),
   MESH_BACKUPS_PER_SHARD: z.coerce.number().int().min(1).max(1_000).default(4),
   /** A backup that was looked at for so long, and is not completed, has failed. Time in which nobody could look is not counted. */

@@ -25,6 +25,7 @@ import { ReconcileInstance } from './application/reconcile-instance.js';
 import { RefuseUnknown } from './application/refuse-unknown.js';
 import * as requests from './application/request-operation.handlers.js';
 import { RequestOperation } from './application/request-operation.js';
+import * as restores from './application/restore-facts.handlers.js';
 import { SeeToDates } from './application/see-to-dates.js';
 import type { Config } from './config.js';
 import { faultsOf, transitions } from './domain/state-table.js';
@@ -111,6 +112,7 @@ export class AppModule {
         ...Object.values(facts),
         ...Object.values(hosts),
         ...Object.values(footprints),
+        ...Object.values(restores),
         RepublishHandler,
       ],
     };

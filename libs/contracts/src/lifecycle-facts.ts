@@ -21,6 +21,8 @@ export const InstanceStateChanged = fact('instance.state-changed.v1', {
     desired: z.enum(instanceStates),
     plan,
     image: word(256),
+    /** Where the footprint is. Absent: said by a release of before instances were switched. */
+    cell: word(64).optional(),
     footprintId,
     /** The one it was switched from, as long as it can be switched back. */
     previousFootprintId: footprintId.optional(),

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { RequestContract } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import { type Caller, sees } from '../domain/access.js';
+import type { InstanceView } from '../domain/instance-view.js';
 import { Once } from './once.js';
 import { type Action, Actions, InstanceViews } from './ports.js';
 
@@ -13,7 +14,12 @@ export interface Wanted {
   readonly instanceId: string;
   /** The fields of the request, but for those that say which instance and who asks. */
   readonly fields: object;
+  /** What a field is that the caller leaves out; null: there is nothing that it could be. */
+  readonly absent: Readonly<Record<string, (view: InstanceView) => string | null>>;
 }
+
+/** A field was left out, and the instance has nothing to put there. */
+export class NothingToTake extends Error {}
 
 export class UnknownInstance extends Error {}
 
@@ -28,11 +34,11 @@ export class ActOnInstance {
   ) {}
 
   /**
-   * Throws UnknownInstance when there is none for this caller, and IdempotencyKeyReused; then nothing is sent.
+   * Throws UnknownInstance when there is none for this caller, NothingToTake, and IdempotencyKeyReused; then nothing is sent.
    * @param key under which the caller repeats it.
    */
   async ask(
-    { action, contract, instanceId: wanted, fields }: Wanted,
+    { action, contract, instanceId: wanted, fields, absent }: Wanted,
     { caller, key, traceparent }: { caller: Caller; key: string | undefined; traceparent: string | undefined },
   ): Promise<Pick<Action, 'operationId' | 'instanceId'>> {
     const { answer } = await this.outbox.transaction({ traceparent }, (ctx) =>
@@ -40,11 +46,20 @@ export class ActOnInstance {
         const view = await this.views.get(wanted, ctx);
         if (!view || !sees(caller, view.customerId)) throw new UnknownInstance();
         const { instanceId } = view;
-        const operationId = await ctx.publish(contract, { ...fields, instanceId, requestedBy: caller.keyId });
+        const whole = { ...filledIn(fields, absent, view), instanceId, requestedBy: caller.keyId };
+        const operationId = await ctx.publish(contract, whole);
         await this.actions.note(ctx, { operationId, instanceId, action });
         return { operationId, instanceId };
       }),
     );
     return answer;
   }
+}
+
+function filledIn(fields: object, absent: Wanted['absent'], view: InstanceView): object {
+  const taken = Object.entries(absent)
+    .filter(([field]) => !(field in fields))
+    .map(([field, take]) => [field, take(view)]);
+  if (taken.some(([, value]) => value === null)) throw new NothingToTake();
+  return { ...fields, ...Object.fromEntries(taken) };
 }

@@ -49,11 +49,9 @@ export class ProjectRefusedHandler extends MessageHandler<typeof InstanceRefused
   async handle(refused: PayloadOf<typeof InstanceRefused>, ctx: ConsumeContext): Promise<void> {
     const { instanceId, requestId, code, message } = refused;
     const known = await this.views.get(instanceId, ctx);
-    const { operationId = requestId } = known ?? {};
-    // A wrong repeat must not touch a living instance: the refusal is about that request only. (A clone was asked for by
-    // the request of its restore, which is where this one comes from.)
-    if (![requestId, ctx.message.correlationId].includes(operationId)) return;
-    await this.views.merge(ctx, { instanceId, state: 'refused', operationId, reason: code, message });
+    // A wrong repeat must not touch a living instance: the refusal is about that request only.
+    if (known && known.operationId !== requestId) return;
+    await this.views.merge(ctx, { instanceId, state: 'refused', operationId: requestId, reason: code, message });
   }
 }
 
@@ -133,7 +131,7 @@ export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChan
   }
 
   async handle(changed: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, state, reason, since, desired, image, host, footprintId, operation = null } = changed;
+    const { instanceId, state, reason, since, desired, image, host, cell, footprintId, operation = null } = changed;
     await this.views.merge(ctx, {
       instanceId,
       lifecycle: { state, reason, since },
@@ -144,6 +142,8 @@ export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChan
       // The planner gives no other names.
       slug: host.split('.')[0]!,
       footprintId,
+      previousFootprintId: changed.previousFootprintId ?? null,
+      ...(cell && { cell }),
       operation,
     });
   }

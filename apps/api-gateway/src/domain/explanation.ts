@@ -161,6 +161,10 @@ const words: Readonly<Record<string, Words>> = {
     'whoever needs it to stand still for this purpose',
     'It is as before when they are done, or at the latest when their deadline has passed.',
   ),
+  'maintenance switch-back': platform(
+    'its former footprint to be brought up',
+    'It lives there again then, or where it lived until now with nothing changed.',
+  ),
   'maintenance upgrade': platform(
     'its modules to be updated for the new image',
     'It runs on the new image then, or on the old one with nothing changed.',
@@ -198,7 +202,11 @@ const underWay: Readonly<Record<string, readonly [waitsFor: string, then: string
   ],
   rename: ['its new name to be reserved, and to be answered at', 'It is found at its new name then.'],
   quiesce: ['its pod and its connections to the database to end', 'Whoever asked works on it then, until a deadline.'],
-  release: ['its pod to be Ready, if it is to run', 'It is as before then.'],
+  release: ['its pod to be Ready, if it is to run', 'It is as before then, or as whoever worked on it has made it.'],
+  'switch-back': [
+    'its pod to end, and one in its former footprint to be Ready',
+    'It lives again where it lived before then, or where it lived until now with nothing changed.',
+  ],
   terminate: ['its pod to end', 'It stands still then, until it is destroyed after its grace.'],
   'cancel-termination': ['its pod to be Ready, if it is to run', 'It is as before then, and is kept.'],
 };

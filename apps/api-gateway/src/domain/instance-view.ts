@@ -30,6 +30,8 @@ export interface InstanceView {
   readonly operation: { readonly operationId: string; readonly operation: string } | null;
   readonly operationId: string;
   readonly footprintId: string | null;
+  /** The one it lived in before, as long as it can be switched back. */
+  readonly previousFootprintId: string | null;
   readonly cell: string | null;
   readonly timings: Record<string, number> | null;
   readonly lastBackup: LastBackup | null;

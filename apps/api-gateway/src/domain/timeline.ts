@@ -27,6 +27,14 @@ const failed = (summary: string, { code, fault }: Data): Told => ({ summary, rea
 /** 0: it was so already. */
 const after = ({ durationMs }: Data) => (durationMs === 0 ? ', as before' : ` after ${durationMs} ms`);
 
+/** How a footprint that it was switched to was seen to be good. */
+const seenBy = (verified: string | undefined) =>
+  ({
+    http: ', and answered there',
+    'pod-condition': ', as a simulated node says',
+    'not-started': ', and stands still there',
+  })[verified ?? ''] ?? '';
+
 const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'instance.placed': (data) => plain(`Accepted: ${data.host} in cell ${data.cell}, database on ${data.databaseShard}.`),
   'instance.placement-deferred': (data) => ({
@@ -75,9 +83,14 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   },
   'instance.renamed': (data) => plain(`It is found at ${data.url} instead of ${data.previousHost}.`),
   'instance.quiesced': (data) => plain(`Nothing of it runs or writes, until ${data.deadline}: ${data.purpose}.`),
-  'instance.released': ({ purpose, expired }) =>
-    plain(expired ? `The deadline has passed, and it is as before: ${purpose}.` : `It is as before: ${purpose}.`),
-  'instance.switched-back': (data) => plain(`It lives again where it lived before it was switched${after(data)}.`),
+  'instance.released': ({ purpose, expired, verified }) => {
+    if (verified) return plain(`It lives in another footprint${seenBy(verified)}: ${purpose}.`);
+    return plain(
+      expired ? `The deadline has passed, and it is as before: ${purpose}.` : `It is as before: ${purpose}.`,
+    );
+  },
+  'instance.switched-back': (data) =>
+    plain(`It lives again where it lived before it was switched${seenBy(data.verified)}${after(data)}.`),
   'instance.termination-scheduled': (data) =>
     plain(`It stands still, and is destroyed with a verified backup, not before ${data.purgeNotBefore}.`),
   'instance.termination-cancelled': () => plain('It is not destroyed after all.'),

@@ -9,12 +9,13 @@ import {
   InstanceStartRequested,
   InstanceStopRequested,
   InstanceSuspendRequested,
+  InstanceSwitchBackRequested,
   InstanceTerminationCancelRequested,
   InstanceTerminationRequested,
   InstanceUpgradeRequested,
   type RequestContract,
 } from '#contracts/index.js';
-import { ActOnInstance, UnknownInstance } from '../application/act-on-instance.js';
+import { ActOnInstance, NothingToTake, UnknownInstance, type Wanted } from '../application/act-on-instance.js';
 import type { Right } from '../domain/access.js';
 import { Problem } from './problem.js';
 import { withoutReuse } from './repeats.js';
@@ -35,6 +36,14 @@ const actions = [
   action('resize', InstanceResizeRequested, ofOperators, 'Gives an instance another plan'),
   action('upgrade', InstanceUpgradeRequested, ofOperators, 'Lets an instance run on another image, or rehearses it'),
   action('rename', InstanceRenameRequested, ofOperators, 'Gives an instance another host name'),
+  action(
+    'switch-back',
+    InstanceSwitchBackRequested,
+    ofOperators,
+    'Lets an instance live again where it lived before it was switched',
+    // Absent: the one it lived in last.
+    { footprintId: ({ previousFootprintId }) => previousFootprintId },
+  ),
   action('terminate', InstanceTerminationRequested, ofOperators, 'Destroys an instance after a grace'),
   action('cancel-termination', InstanceTerminationCancelRequested, ofOperators, 'Keeps an instance after all'),
   action('retry', InstanceProvisionRetryRequested, ofOperators, 'Takes a making up again that was given up'),
@@ -43,6 +52,7 @@ const actions = [
 interface InstanceAction {
   readonly name: string;
   readonly contract: RequestContract;
+  readonly absent: Wanted['absent'];
   readonly route: Route & ReturnType<typeof routeOf>;
 }
 
@@ -52,12 +62,20 @@ function action(
   contract: RequestContract<string, z.ZodObject>,
   right: Right,
   summary: string,
+  absent: Wanted['absent'] = {},
 ): InstanceAction {
-  return { name, contract, route: routeOf(name, contract, right, summary) };
+  return { name, contract, absent, route: routeOf(name, contract, right, summary, absent) };
 }
 
-function routeOf(name: string, contract: RequestContract<string, z.ZodObject>, right: Right, summary: string) {
+function routeOf(
+  name: string,
+  contract: RequestContract<string, z.ZodObject>,
+  right: Right,
+  summary: string,
+  absent: Wanted['absent'],
+) {
   const { instanceId: _, requestedBy: _by, ...fields } = contract.data.shape;
+  const optional = Object.fromEntries(Object.keys(absent).map((field) => [field, true as const]));
   return {
     id: `${name.replace(/-(.)/g, (_dash, letter: string) => letter.toUpperCase())}Instance`,
     method: 'post',
@@ -68,13 +86,14 @@ function routeOf(name: string, contract: RequestContract<string, z.ZodObject>, r
     right,
     params: z.strictObject({ instanceId: z.uuid() }),
     headers: Repeatable,
-    body: z.strictObject(fields),
+    body: z.strictObject(fields).partial(optional),
     status: 202,
     answer: AcceptedAction,
     answerHeaders: { Location: 'Of the operation.' },
     problems: [
       ...(['bad-request', 'unknown-instance', 'body-too-large'] as const),
       ...(['unsupported-media-type', 'idempotency-key-reused'] as const),
+      ...(Object.keys(absent).length > 0 ? (['nothing-before'] as const) : []),
     ],
   } as const satisfies Route;
 }
@@ -84,10 +103,10 @@ function routeOf(name: string, contract: RequestContract<string, z.ZodObject>, r
 export class InstanceActionsController {
   constructor(private readonly acting: ActOnInstance) {}
 
-  async ask({ name, contract }: InstanceAction, call: Call<InstanceAction['route']>) {
+  async ask({ name, contract, absent }: InstanceAction, call: Call<InstanceAction['route']>) {
     const { params, headers, body: fields, caller, traceparent } = call;
     try {
-      const wanted = { action: name, contract, instanceId: params.instanceId, fields };
+      const wanted = { action: name, contract, instanceId: params.instanceId, fields, absent };
       const accepted = await withoutReuse(
         this.acting.ask(wanted, { caller, key: headers['idempotency-key'], traceparent }),
       );
@@ -95,6 +114,7 @@ export class InstanceActionsController {
       return accepted;
     } catch (error) {
       if (error instanceof UnknownInstance) throw new Problem('unknown-instance');
+      if (error instanceof NothingToTake) throw new Problem('nothing-before');
       throw error;
     }
   }

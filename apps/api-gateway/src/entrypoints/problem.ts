@@ -41,6 +41,11 @@ export const problems = {
     'There is nothing of this backup that could be restored',
     'Wait until it is made, or take another one.',
   ],
+  'nothing-before': [
+    409,
+    'It has no former footprint that is kept',
+    'Restore it from a backup instead; what it lived in before is kept for a while only.',
+  ],
   'already-settled': [409, 'Somebody has decided about it', 'Look at its status.'],
   'not-replayable': [409, 'It cannot be put back', 'Discard it, or mend its cause.'],
   'key-ended': [409, 'This key has ended', 'Make a new one at /v1/api-keys.'],

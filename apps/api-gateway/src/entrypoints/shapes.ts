@@ -53,6 +53,10 @@ export const Instance = z
       .describe('What is under way.'),
     operationId: z.string().describe('Of the request that made it.'),
     footprintId: z.uuid().nullable(),
+    previousFootprintId: z
+      .uuid()
+      .nullable()
+      .describe('The one it lived in before, as long as it can be switched back.'),
     cell: z.string().nullable(),
     timings: z.record(z.string(), z.number()).nullable().describe('Milliseconds per step of its making.'),
     lastBackup: z

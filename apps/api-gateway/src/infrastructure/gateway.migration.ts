@@ -275,6 +275,19 @@ export class Gateway1764000000025 implements MigrationInterface {
   }
 }
 
+/** Where an instance lived before. */
+export class Gateway1764000000026 implements MigrationInterface {
+  readonly name = 'Gateway1764000000026';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE instance_view ADD previous_footprint_id uuid');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE instance_view DROP previous_footprint_id');
+  }
+}
+
 /** In this order. */
 export const gatewayMigrations = [
   Gateway1764000000020,
@@ -283,4 +296,5 @@ export const gatewayMigrations = [
   Gateway1764000000023,
   Gateway1764000000024,
   Gateway1764000000025,
+  Gateway1764000000026,
 ] as const;

@@ -22,6 +22,7 @@ const columns = {
   step: 'step',
   operationId: 'operation_id',
   footprintId: 'footprint_id',
+  previousFootprintId: 'previous_footprint_id',
   cell: 'cell',
   timings: 'timings',
   desired: 'desired',
@@ -33,7 +34,7 @@ const columns = {
 const ofTheState = new Set(['reason', 'message', 'step', 'url']);
 
 /** Others tell of them too, and lifecycle is right. */
-const ofLifecycle = new Set(['plan', 'host', 'slug', 'footprintId']);
+const ofLifecycle = new Set(['plan', 'host', 'slug', 'footprintId', 'cell']);
 
 const shownState = `CASE WHEN state = 'terminated' THEN state ELSE coalesce(lifecycle_state, state) END`;
 

@@ -17,9 +17,11 @@ export class BeginRestore {
     tx: Transaction,
     asked: Pick<Restore, 'restoreId' | 'instanceId' | 'backupId' | 'mode' | 'to' | 'requestedBy' | 'reason'> & {
       readonly cause: Pick<Restore, 'traceparent' | 'correlationId' | 'requestId'>;
+      /** From now on; absent: at once. */
+      readonly inMs?: number;
     },
   ): Promise<void> {
-    const { cause, ...what } = asked;
+    const { cause, inMs = 0, ...what } = asked;
     const now = new Date();
     await this.restores.save(tx, {
       ...{ ...what, ...cause, status: 'active', stage: 0, footprintId: newId(), progress: {} },
@@ -27,6 +29,6 @@ export class BeginRestore {
     });
     const { restoreId: key, mode } = what;
     const priority = mode === 'proof' ? 'bulk' : 'interactive';
-    await this.jobs.ask(tx, { kind: 'restore', key, priority, traceparent: cause.traceparent ?? undefined });
+    await this.jobs.ask(tx, { kind: 'restore', key, priority, traceparent: cause.traceparent ?? undefined, inMs });
   }
 }

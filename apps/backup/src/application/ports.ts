@@ -127,6 +127,12 @@ export interface BackupFigures {
   readonly restores: ReadonlyMap<string, number>;
 }
 
+/** Who looks at the same moment for long keeps a shard from cleaning up. */
+export abstract class ShardSnapshots {
+  /** For how many seconds the oldest one has been looked at, by shard; 0: none is. Throws when one cannot be asked. */
+  abstract oldest(): Promise<ReadonlyMap<string, number>>;
+}
+
 export abstract class Figured {
   abstract figures(): Promise<BackupFigures>;
 }
@@ -191,6 +197,8 @@ export abstract class TenantTargets {
 
 export abstract class BackupSettings {
   abstract readonly meshName: string;
+  /** Whether backups are begun that nobody asks for. */
+  abstract readonly schedules: boolean;
   /** How many backups are under way at once. */
   abstract readonly most: { readonly perCell: number; readonly perShard: number };
   /** What is looked at for so long, and is not done, is given up. In ms. */

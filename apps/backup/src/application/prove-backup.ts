@@ -7,6 +7,9 @@ import { type ProofDepth, proofDepth } from '../domain/schedule.js';
 import { BeginRestore } from './begin-restore.js';
 import { Instances, Schedules } from './ports.js';
 
+/** After a proof that could not be brought to its end. */
+const againMs = 10 * 60_000;
+
 /** A backup that was never restored is a hope: each is proved, as deep as what hangs on it. */
 @Injectable()
 export class ProveBackup {
@@ -18,12 +21,22 @@ export class ProveBackup {
   ) {}
 
   async ask(tx: Transaction, backup: Backup): Promise<void> {
-    const { backupId, instanceId, traceparent, correlationId, requestId } = backup;
-    const cause = { traceparent, correlationId, requestId };
+    const { backupId, traceparent } = backup;
     if ((await this.depthOf(tx, backup)) === 'light')
-      return await this.jobs.ask(tx, { kind: 'proof', key: backupId, traceparent: traceparent ?? undefined });
-    const asked = { requestedBy: 'backup', reason: `a proof of a backup (${backup.why})`, to: null };
-    await this.restore.of(tx, { restoreId: newId(), instanceId, backupId, mode: 'proof', ...asked, cause });
+      await this.jobs.ask(tx, { kind: 'proof', key: backupId, traceparent: traceparent ?? undefined });
+    else await this.restoreIt(tx, backup);
+  }
+
+  /** It could not be restored, for reasons that are not its own. */
+  async askAgain(tx: Transaction, backup: Backup): Promise<void> {
+    await this.restoreIt(tx, backup, againMs);
+  }
+
+  private async restoreIt(tx: Transaction, backup: Backup, inMs = 0): Promise<void> {
+    const { backupId, instanceId, why, traceparent, correlationId, requestId } = backup;
+    const asked = { requestedBy: 'backup', reason: `a proof of a backup (${why})`, to: null };
+    const cause = { traceparent, correlationId, requestId };
+    await this.restore.of(tx, { restoreId: newId(), instanceId, backupId, mode: 'proof', ...asked, cause, inMs });
   }
 
   private async depthOf(tx: Transaction, { instanceId, why, takenAt }: Backup): Promise<ProofDepth> {

@@ -32,6 +32,7 @@ import {
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
+import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
 
 /** Answers hurry us, and the watch; this is for what nobody tells. */
@@ -56,6 +57,7 @@ export class ReconcileRestore {
     private readonly backups: Backups,
     private readonly instances: Instances,
     private readonly begin: BeginBackup,
+    private readonly prove: ProveBackup,
     private readonly read: ReadBackup,
     private readonly files: CellFiles,
     private readonly targets: TenantTargets,
@@ -375,10 +377,11 @@ export class ReconcileRestore {
       const { restoreId, instanceId, backupId, mode } = current;
       if (mode !== 'proof')
         return void (await ctx.publish(RestoreFailed, { restoreId, instanceId, backupId, mode, ...failure }));
-      const { footprintId, why } = backup;
       const { code, message } = failure;
-      // One that could not be restored now may be good all the same.
-      if (isProvedBad(code)) await this.backups.save(ctx, { ...backup, fault: { code, message } });
+      // One that could not be restored now may be good all the same: it is tried again, and nobody is told that it is bad.
+      if (!isProvedBad(code)) return await this.prove.askAgain(ctx, backup);
+      const { footprintId, why } = backup;
+      await this.backups.save(ctx, { ...backup, fault: { code, message } });
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
   }

@@ -5,7 +5,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { policyOf } from '../domain/policy.js';
 import { nextBackupAt, unsavedSince } from '../domain/schedule.js';
 import { BeginBackup } from './begin-backup.js';
-import { Instances, type Looked, type Noted, Schedules } from './ports.js';
+import { BackupSettings, Instances, type Looked, type Noted, Schedules } from './ports.js';
 
 const lookAgainMs = 60_000;
 const pageSize = 500;
@@ -21,6 +21,7 @@ export class ScheduleBackups {
     private readonly schedules: Schedules,
     private readonly begin: BeginBackup,
     private readonly outbox: Outbox,
+    private readonly settings: BackupSettings,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -34,7 +35,7 @@ export class ScheduleBackups {
           await lease.hold(tx);
           for (const one of changed) await this.schedules.note(tx, one.instanceId, notedOf(one, now));
         });
-      for (const one of page) if (isDue(one, now)) await this.backUp(lease, one.instanceId);
+      for (const one of page) if (this.settings.schedules && isDue(one, now)) await this.backUp(lease, one.instanceId);
       if (page.length < pageSize) break;
       after = page.at(-1)!.instanceId;
     }

@@ -251,7 +251,11 @@ describe('how deep a proof goes', () => {
       expect(proof(why, plus(weekly, 2), plus(weekly, 1))).toBe('full');
   });
 
-  test('full for the first one', () => {
+  test('light for what somebody asks for besides', () => {
+    for (const why of ['manual', 'safety'] as const) expect(proof(why, weekly)).toBe('light');
+  });
+
+  test('full for the first one of the schedule', () => {
     expect(proof('scheduled', weekly)).toBe('full');
   });
 

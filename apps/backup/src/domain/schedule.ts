@@ -91,8 +91,8 @@ export function unsavedSince(
 export type ProofDepth = 'full' | 'light';
 
 /**
- * What a finished backup is to go through. Something irreversible waits for a final one and one before an upgrade; else the
- * first of each span gets the full one, and the next one when that failed.
+ * What a finished backup is to go through. Something irreversible waits for a final one and one before an upgrade; of the
+ * scheduled ones the first of each span gets the full one, and the next one when that failed.
  *
  * @param fullAt the moment that the newest backup shows which was fully verified
  */
@@ -100,8 +100,9 @@ export function proofDepth(
   { instanceId, policy, why, takenAt }: { instanceId: string; policy: BackupPolicy; why: Why; takenAt: Date },
   fullAt: Date | null,
 ): ProofDepth {
-  if (why === 'final' || why === 'pre-upgrade' || !fullAt) return 'full';
-  return instantAfter(instanceId, policy.fullProofEveryMs, fullAt) <= takenAt ? 'full' : 'light';
+  if (why === 'final' || why === 'pre-upgrade') return 'full';
+  if (why !== 'scheduled') return 'light';
+  return !fullAt || instantAfter(instanceId, policy.fullProofEveryMs, fullAt) <= takenAt ? 'full' : 'light';
 }
 
 function latest(one: Date, other: Date | null): Date {

@@ -3,7 +3,7 @@ import { restoreModes } from '#contracts/index.js';
 import { Log } from '#observability/index.js';
 import { planNames } from '#odoo/index.js';
 import { Figures } from '#persistence/index.js';
-import { type BackupFigures, Figured } from '../application/ports.js';
+import { type BackupFigures, Figured, ShardSnapshots } from '../application/ports.js';
 import { backupStates } from '../domain/backup.js';
 
 const none = { instances: 0, late: 0, unproved: 0, oldestUnsaved: 0 };
@@ -12,12 +12,16 @@ const none = { instances: 0, late: 0, unproved: 0, oldestUnsaved: 0 };
 @Injectable()
 export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly figures: Figures<BackupFigures>;
+  private readonly snapshots: Figures<ReadonlyMap<string, number>>;
 
-  constructor(figured: Figured, log: Log) {
-    this.figures = new Figures(
-      'backups',
-      () => figured.figures(),
-      (what, error) => log.warn(what, { error }),
+  constructor(figured: Figured, snapshots: ShardSnapshots, log: Log) {
+    const onTrouble = (what: string, error: unknown) => log.warn(what, { error });
+    this.figures = new Figures('backups', () => figured.figures(), onTrouble);
+    this.snapshots = new Figures('snapshots on shards', () => snapshots.oldest(), onTrouble);
+    this.snapshots.gauge(
+      'mesh.shard.snapshot.oldest.seconds',
+      'For how long the oldest transaction on a shard has looked at the same moment.',
+      (seen) => [...seen].map(([shard, seconds]) => [seconds, { shard }]),
     );
     const perPlan = (name: string, description: string, read: (one: typeof none) => number) =>
       this.figures.gauge(name, description, ({ plans }) =>
@@ -74,9 +78,10 @@ export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
 
   onApplicationBootstrap(): void {
     this.figures.start();
+    this.snapshots.start();
   }
 
   async onModuleDestroy(): Promise<void> {
-    await this.figures.stop();
+    await Promise.all([this.figures.stop(), this.snapshots.stop()]);
   }
 }

@@ -52,6 +52,10 @@ export class ShardsOfBackup implements OnApplicationShutdown {
     this.longestMs = longestMs;
   }
 
+  get names(): readonly string[] {
+    return [...this.readers.keys()];
+  }
+
   /** What `work` says, or an Obstacle or a hopeless case where it is known what is in its way. */
   async reading<T>(name: string, work: (readerUrl: string) => Promise<T>): Promise<T> {
     const url = this.readers.get(name);

@@ -16,6 +16,8 @@ export interface How {
   readonly signal?: AbortSignal | undefined;
   /** Names of errors that the caller knows what to do with: they are thrown as they are. */
   readonly expected?: readonly string[];
+  /** In place of the deadline of the settings. */
+  readonly withinMs?: number;
 }
 
 /**
@@ -36,8 +38,7 @@ export class S3Requests {
       credentials: { accessKeyId: settings.accessKey, secretAccessKey: settings.secretKey },
       // By path: a store of one's own seldom has a host name for each bucket.
       forcePathStyle: true,
-      // With growing pauses, for about as long as a store takes to come back; the deadline is what ends them.
-      maxAttempts: 10,
+      retryStrategy: untilTheDeadline,
       // What is read is compared with a checksum of ours, and a part of an object has none of the store's.
       responseChecksumValidation: 'WHEN_REQUIRED',
       requestHandler: {
@@ -51,7 +52,7 @@ export class S3Requests {
 
   async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: $Command<Input, Output, S3ClientResolvedConfig, ServiceInputTypes, ServiceOutputTypes>,
-    { to, fence, signal, expected = [] }: How,
+    { to, fence, signal, expected = [], withinMs = this.deadlineMs }: How,
   ): Promise<Output> {
     signal?.throwIfAborted();
     let fenced: { readonly error: unknown } | undefined;
@@ -70,7 +71,7 @@ export class S3Requests {
       );
     // Ended with the answer, unlike a timeout signal: what follows it of an object may take hours.
     const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), this.deadlineMs);
+    const timer = setTimeout(() => late.abort(), withinMs);
     try {
       const abortSignal = signal ? AbortSignal.any([signal, late.signal]) : late.signal;
       return await this.client.send(command, { abortSignal });
@@ -132,4 +133,27 @@ export class S3Requests {
       return tell(`the object store at ${endpoint} is busy or broken (${status} ${said}); see its log`, true);
     return tell(`the object store answered ${status} ${said}`);
   }
+}
+
+/**
+ * Tries again, with pauses that grow to two seconds, what may pass. What the SDK brings has one budget for all requests,
+ * which ends before the deadline when several wait for a store that is away.
+ */
+const untilTheDeadline = {
+  acquireInitialRetryToken: async () => attempt(0),
+  async refreshRetryTokenForRetry(last: Attempt, { errorType }: { readonly errorType: string }): Promise<Attempt> {
+    if (errorType === 'TRANSIENT' || errorType === 'THROTTLING') return attempt(last.getRetryCount() + 1);
+    throw new Error('trying again does not help'); // the SDK throws the first error then
+  },
+  recordSuccess() {},
+};
+
+interface Attempt {
+  getRetryCount(): number;
+  getRetryDelay(): number;
+}
+
+function attempt(count: number): Attempt {
+  const most = count === 0 ? 0 : Math.min(2_000, 100 * 2 ** (count - 1));
+  return { getRetryCount: () => count, getRetryDelay: () => most * (0.5 + Math.random() / 2) };
 }

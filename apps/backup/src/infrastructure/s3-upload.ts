@@ -137,7 +137,9 @@ async function abort(
   upload: { readonly Bucket: string; readonly Key: string; readonly UploadId: string },
 ): Promise<boolean> {
   try {
-    const how = { to: `clean up after ${upload.Key}`, expected: ['NoSuchUpload'] };
+    // A store that has been away for so long keeps nobody waiting once more.
+    const withinMs = requests.deadlineMs / 4;
+    const how = { to: `clean up after ${upload.Key}`, expected: ['NoSuchUpload'], withinMs };
     await requests.send(new AbortMultipartUploadCommand(upload), how);
     return true;
   } catch (error) {

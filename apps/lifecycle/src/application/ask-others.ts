@@ -5,6 +5,7 @@ import {
   InstanceProvisioningCancelRequested,
   newId,
   PlacementChangeRequested,
+  RestoreRequested,
 } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import type { PublishContext } from '#messaging/index.js';
@@ -29,7 +30,7 @@ export class AskOthers {
     lease: Lease,
     instance: Instance,
     operation: Operation,
-    stage: Extract<Stage, 'room' | 'host' | 'backup' | 'cancel'>,
+    stage: Extract<Stage, 'room' | 'host' | 'backup' | 'clone' | 'cancel'>,
   ): Promise<StageOutcome> {
     const { instanceId, input } = operation;
     switch (stage) {
@@ -52,6 +53,8 @@ export class AskOthers {
           const backupId = newId();
           return { backupId, asked: await ctx.publish(BackupRequested, { instanceId, backupId, why: 'pre-upgrade' }) };
         });
+      case 'clone':
+        return await this.clone(lease, operation);
       case 'cancel':
         return await this.cancel(lease, instance, operation);
     }
@@ -69,6 +72,23 @@ export class AskOthers {
     if (answered) return { kind: 'failed', failure: answered };
     if (!asked) await this.note(lease, operation, ask);
     return { kind: 'waits', reason, message, acted: !asked };
+  }
+
+  /** From the backup that was made just before. */
+  private async clone(lease: Lease, operation: Operation): Promise<StageOutcome> {
+    const { instanceId, progress, input } = operation;
+    const { restored, restoreId } = progress;
+    if (!restoreId) {
+      await this.note(lease, operation, async (ctx) => {
+        const wanted = { restoreId: newId(), instanceId, backupId: progress.backupId!, mode: 'clone' } as const;
+        const reason = `a rehearsal of the upgrade to ${input.to}`;
+        await ctx.publish(RestoreRequested, { ...wanted, requestedBy: 'lifecycle', reason });
+        return { restoreId: wanted.restoreId };
+      });
+      return { kind: 'waits', reason: 'CloneAsked', message: 'a clone of it is being made', acted: true };
+    }
+    if (!restored) return { kind: 'waits', reason: 'CloneAsked', message: 'a clone of it is being made', acted: false };
+    return 'code' in restored ? { kind: 'failed', failure: restored } : { kind: 'done' };
   }
 
   /** Answered by exactly one of two facts, that it was cancelled or that it is Ready; asked again until one is heard. */

@@ -6,7 +6,7 @@ import type { Failure } from '../domain/failure.js';
 import { hasHost, type Instance } from '../domain/instance.js';
 import { moved, takenBack, withoutWhatFailed } from '../domain/moving.js';
 import type { Operation } from '../domain/operation.js';
-import { switched } from '../domain/switching.js';
+import { switched, withoutClone } from '../domain/switching.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 import { causeOf, sayDone, sayFailed, sayRefused, stateFact } from './telling.js';
 
@@ -36,7 +36,7 @@ export class EndOperation {
 
   /** It was begun and taken back. */
   async failed(tx: Transaction, instance: Instance, operation: Operation, failure: Failure): Promise<void> {
-    const ended = withoutWhatFailed(instance, operation);
+    const ended = withoutClone(withoutWhatFailed(instance, operation), operation.progress.rehearsal, new Date());
     await this.instances.save(tx, ended);
     const said = this.outbox.within(tx, causeOf(operation));
     await this.tellState(said, ended);
@@ -107,6 +107,7 @@ export class EndOperation {
       case 'rename':
         return { ...instance, reason: instance.state === 'running' ? 'renamed' : instance.reason };
       case 'upgrade': {
+        if (input.rehearse) return withoutClone(instance, operation.progress.rehearsal, new Date());
         const { database, image } = operation.progress.before!;
         return { ...moved(instance, 'release', 'upgraded'), kept: { database, image, until } };
       }

@@ -8,8 +8,8 @@ import { Footprints, Instances, Operations } from './ports.js';
 
 /** The provisioner's word about footprints that are no instance's yet, or any more: one short handler per fact. */
 
-/** An instance can be switched to these; spares, clones and proofs are somebody else's business. */
-const purposes: ReadonlySet<string> = new Set(['restore', 'move', 'rebuild']);
+/** An instance can be switched to these, and an upgrade rehearsed in a clone; spares and proofs are somebody else's business. */
+const purposes: ReadonlySet<string> = new Set(['restore', 'move', 'rebuild', 'clone']);
 /** After a removal was refused. */
 const removeAgainMs = 60_000;
 
@@ -68,7 +68,7 @@ export class HearOfKeptFootprintHandler extends MessageHandler<typeof FootprintR
     if (!instance) return;
     const until = new Date(Date.now() + removeAgainMs).toISOString();
     const formerFootprints = instance.formerFootprints.map((one) =>
-      one.live.footprintId === footprintId && one.removal ? { ...one, removal: 'refused' as const, until } : one,
+      one.live.footprintId === footprintId && one.removal ? { ...one, removal: 'due' as const, until } : one,
     );
     await this.instances.save(ctx, { ...instance, formerFootprints });
     await this.jobs.ask(ctx, { kind: 'instance', key: instance.instanceId, inMs: removeAgainMs });

@@ -4,7 +4,7 @@ import { Conflict } from '#kubernetes/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
 import type { Failure } from '../domain/failure.js';
-import { type Instance, planOf } from '../domain/instance.js';
+import { type Instance, placeOf, planOf } from '../domain/instance.js';
 import { afterStep, nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
 import type { Operation, Progress } from '../domain/operation.js';
 import { judge, lastOf } from '../domain/update-log.js';
@@ -39,17 +39,19 @@ export class FootprintStages {
     operation: Operation,
     stage: 'up' | 'down' | 'switch' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy' | 'address' | 'route',
   ): Promise<StageOutcome> {
+    const there = whereTried(instance, operation);
+    this.cluster.watch(placeOf(there).namespace);
     switch (stage) {
       case 'fit':
         return await this.fit(lease, instance, operation);
       case 'fence':
         return await this.fence(lease, instance, operation);
       case 'copy':
-        return await this.copy(lease, instance, operation);
+        return await this.copy(lease, there, operation);
       case 'update':
-        return await this.update(lease, instance, operation);
+        return await this.update(lease, there, operation);
       case 'tidy':
-        return await this.tidy(lease, instance, operation);
+        return await this.tidy(lease, there, operation);
       case 'switch':
         return await this.switch(lease, instance, operation);
       case 'address':
@@ -140,7 +142,7 @@ export class FootprintStages {
 
   /** The original is not touched from here on: whatever is changed is changed in the copy. */
   private async copy(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
-    const from = operation.progress.before!.database;
+    const from = operation.progress.copiedFrom!;
     await this.act(lease, operation, 'copy: database', () => this.shards.copyDatabase(instance, from, lease.fence));
     await this.act(lease, operation, 'copy: secret', () =>
       this.cluster.ensureSecret(instance, 'as before', lease.fence),
@@ -152,7 +154,7 @@ export class FootprintStages {
   private async update(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
     const seen = await this.cluster.observeUpdate(instance);
     if (seen === 'absent') {
-      const from = operation.progress.before!.database;
+      const from = operation.progress.copiedFrom!;
       await this.act(lease, operation, 'update: job', () =>
         this.cluster.startUpdate(instance, from, operation.input.modules ?? [], lease.fence),
       );
@@ -261,6 +263,11 @@ export class FootprintStages {
     });
     await flushSpans();
   }
+}
+
+/** An upgrade is done in the instance's own footprint, and rehearsed in a clone's. */
+function whereTried(instance: Instance, { progress }: Operation): Instance {
+  return progress.rehearsal ? { ...instance, live: progress.rehearsal } : instance;
 }
 
 function verifiedBy(site: Seen['site']): 'http' | 'pod-condition' {

@@ -14,7 +14,7 @@ export abstract class Instances {
   abstract lockFormerDweller(tx: Transaction, footprintId: string): Promise<Instance | undefined>;
 }
 
-/** Those that were made for a restore, a move or a rebuild, as they were told of. */
+/** Those that were made for a restore, a move, a rebuild or a clone, as they were told of. */
 export abstract class Footprints {
   abstract get(tx: Transaction, footprintId: string): Promise<ReadyFootprint | undefined>;
   /** One that is removed stays so, whichever of the two is heard first. */
@@ -31,6 +31,8 @@ export abstract class Operations {
   abstract open(tx: Transaction | undefined, instanceId: string): Promise<Operation[]>;
   /** Those that ended longer ago than that, and are told of in timelines since. @returns how many are gone. */
   abstract forgetEnded(beforeDays: number): Promise<number>;
+  /** The rehearsal that has asked for this restore, whether it has ended or not. */
+  abstract rehearsalOf(tx: Transaction, restoreId: string): Promise<Operation | undefined>;
   /** Those that are answered with this one. */
   abstract mergedInto(tx: Transaction, operationId: string): Promise<Operation[]>;
   abstract save(tx: Transaction, operation: Operation): Promise<void>;

@@ -7,7 +7,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { overtakerOf, verdictOf } from '../domain/arbitration.js';
 import { enter } from '../domain/entering.js';
 import type { Failure } from '../domain/failure.js';
-import { type Instance, placeOf } from '../domain/instance.js';
+import type { Instance } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
 import { isSo, type Operation, type Progress, refusalOf, type Stage, stagesOf } from '../domain/operation.js';
 import { atOnce } from '../domain/state-table.js';
@@ -16,7 +16,7 @@ import { AskOthers } from './ask-others.js';
 import { ChangeOperation } from './change-operation.js';
 import { EndOperation } from './end-operation.js';
 import { FootprintStages, type StageOutcome } from './footprint-stages.js';
-import { Cluster, Footprints, Instances, LifecycleSettings, Operations } from './ports.js';
+import { Footprints, Instances, LifecycleSettings, Operations } from './ports.js';
 import { SeeToDates } from './see-to-dates.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
@@ -37,7 +37,6 @@ export class ReconcileInstance {
     private readonly instances: Instances,
     private readonly operations: Operations,
     private readonly footprints: Footprints,
-    private readonly cluster: Cluster,
     private readonly stages: FootprintStages,
     private readonly end: EndOperation,
     private readonly dates: SeeToDates,
@@ -65,7 +64,6 @@ export class ReconcileInstance {
       const open = await this.operations.open(undefined, instance.instanceId);
       const active = open.find((one) => one.status === 'active');
       if (active) {
-        this.cluster.watch(placeOf(instance).namespace);
         const wait = await this.work(lease, instance, active);
         if (wait) {
           // Who waits is looked at all the time; a trace of minutes of that could not be read.
@@ -300,7 +298,7 @@ export class ReconcileInstance {
   private deadlineOf({ progress }: Operation, stage: Stage): number {
     const { up, down, answer, backup, update } = this.settings.deadlines;
     if (stage === 'up' || stage === 'route') return up;
-    if (stage === 'backup') return backup;
+    if (stage === 'backup' || stage === 'clone') return backup;
     if (stage === 'update') return update;
     // Who gave up on the way back would leave two footprints that the same host leads to.
     if (stage === 'cancel' || (stage === 'switch' && progress.failure)) return Number.POSITIVE_INFINITY;
@@ -329,6 +327,7 @@ function tooLate(stage: Stage, { reason, message }: { readonly reason: string; r
     host: 'NO_ANSWER',
     route: 'NOT_READY_IN_TIME',
     backup: 'NO_BACKUP',
+    clone: 'NO_CLONE',
     update: 'UPDATE_HANGS',
   };
   return { code: codes[stage] ?? reason, fault: 'platform', message: `not done in time: ${message}` };

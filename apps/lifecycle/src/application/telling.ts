@@ -22,7 +22,7 @@ import {
 import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Failure } from '../domain/failure.js';
-import { type Instance, previousFootprintOf } from '../domain/instance.js';
+import { type Instance, placeOf, previousFootprintOf } from '../domain/instance.js';
 import { desiredOf, type Operation } from '../domain/operation.js';
 import type { LifecycleSettings } from './ports.js';
 
@@ -48,6 +48,7 @@ export function stateFact(
     desired: desiredOf(instance, active?.kind),
     plan: live.plan,
     image: live.image,
+    cell: placeOf(instance).cell,
     footprintId: live.footprintId,
     ...(previousFootprintId && { previousFootprintId }),
     database: live.database,
@@ -91,9 +92,9 @@ export async function sayDone(
     case 'upgrade':
       return void (await say(InstanceUpgraded, {
         ...done,
-        image: live.image,
+        image: input.to!,
         previousImage: progress.before?.image ?? live.image,
-        rehearsed: false,
+        rehearsed: input.rehearse ?? false,
         warnings: [...(progress.warnings ?? [])],
       }));
     case 'rename': {
@@ -138,7 +139,8 @@ export async function sayFailed(ctx: PublishContext, operation: Operation, failu
   const durationMs = durationOf(operation);
   if (kind === 'upgrade') {
     const { fellThrough = false, log = '' } = operation.progress;
-    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack: !fellThrough, log };
+    const rolledBack = !fellThrough || (operation.input.rehearse ?? false);
+    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack, log };
     return void (await ctx.publish(InstanceUpgradeFailed, failed));
   }
   await ctx.publish(InstanceOperationFailed, { instanceId, operationId, operation: kind, durationMs, ...failure });

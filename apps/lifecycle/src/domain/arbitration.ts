@@ -75,6 +75,7 @@ export function isSame(one: Pick<Operation, 'kind' | 'input'>, other: { kind: Op
     a.plan === b.plan &&
     a.at === b.at &&
     a.to === b.to &&
+    (a.rehearse ?? false) === (b.rehearse ?? false) &&
     a.slug === b.slug &&
     a.footprintId === b.footprintId &&
     String(a.modules) === String(b.modules)

@@ -1,6 +1,6 @@
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { findPlan } from '#odoo/index.js';
-import { atHost, type Instance } from './instance.js';
+import { atHost, type Instance, type Live } from './instance.js';
 import { moved, takenBack } from './moving.js';
 import { type Operation, stagesOf } from './operation.js';
 import { afterTrying, livingIn, withAnotherSecret } from './switching.js';
@@ -103,6 +103,7 @@ function renaming(instance: Instance, operation: Operation, until: string): Ente
 
 /** The copy is what `live` says from here on; what it is a copy of is untouched, and stands in `before`. */
 function copying(instance: Instance, operation: Operation, database: string): Entered {
+  if (operation.input.rehearse) return rehearsing(instance, operation);
   const { live } = instance;
   const copies = live.copies + 1;
   const copy = {
@@ -113,8 +114,18 @@ function copying(instance: Instance, operation: Operation, database: string): En
   };
   return [
     { ...instance, live: copy },
-    { ...operation, progress: { ...operation.progress, before: live } },
+    { ...operation, progress: { ...operation.progress, before: live, copiedFrom: live.database } },
   ];
+}
+
+/** The same beside the clone's first database; the instance is not touched. */
+function rehearsing(instance: Instance, operation: Operation): Entered {
+  const { progress, input } = operation;
+  const clone = progress.restored as Live;
+  const copies = clone.copies + 1;
+  const database = `${clone.database}_${copies}`;
+  const rehearsal = { ...withAnotherSecret(clone), image: input.to!, database, copies };
+  return [instance, { ...operation, progress: { ...progress, rehearsal, copiedFrom: clone.database } }];
 }
 
 /** When it failed it is what it was from here on, and what was tried is named once more, to be dropped. */

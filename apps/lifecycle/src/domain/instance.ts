@@ -34,15 +34,18 @@ export interface FormerHost {
   readonly until: string;
 }
 
-/** A footprint that the instance lived in before it was switched to another one. Its data are as they were left. */
+/**
+ * A footprint that the instance lived in before it was switched to another one, its data as they were left; or one in which
+ * an upgrade was rehearsed.
+ */
 export interface FormerFootprint {
   readonly live: Live;
   /** What was before the last upgrade there. */
   readonly kept: Instance['kept'];
-  /** RFC 3339: then its removal is asked for; of one that was refused: asked for again. */
+  /** RFC 3339: then its removal is asked for. */
   readonly until: string;
-  /** Null: it can be switched back to. */
-  readonly removal: 'asked' | 'refused' | null;
+  /** Null: until then it can be switched back to. `due`: it cannot, because its removal was refused, or nobody lived there. */
+  readonly removal: 'asked' | 'due' | null;
 }
 
 /** A dated end. */

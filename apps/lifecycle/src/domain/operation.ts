@@ -60,6 +60,8 @@ export type Stage =
   | 'fence'
   /** A backup was made just before. */
   | 'backup'
+  /** What the backup has stands once more in a footprint of its own, neutralised. */
+  | 'clone'
   /** There is a second database, the same as the first. */
   | 'copy'
   /** Odoo has updated the copy with the new image, and its pages come. */
@@ -116,6 +118,12 @@ export interface Progress {
   /** Unix milliseconds. */
   readonly askedAt?: number;
   readonly answered?: 'yes' | Failure;
+  /** Of a rehearsal: the restore that makes its clone, and what came of it. */
+  readonly restoreId?: string;
+  readonly restored?: Live | Failure;
+  /** What is tried in the clone, beside the database that the clone came with. */
+  readonly rehearsal?: Live;
+  readonly copiedFrom?: string;
   /** Of an upgrade: its backup, what the update warned of, and the last lines of what failed. */
   readonly backupId?: string;
   readonly warnings?: readonly string[];
@@ -162,6 +170,7 @@ export function stagesOf(
     case 'resize':
       return progress.from === 'running' ? ['room', 'fit', 'up'] : ['room', 'fit'];
     case 'upgrade':
+      if (input.rehearse) return ['backup', 'clone', 'copy', 'update', 'tidy'];
       return ['backup', 'down', 'fence', 'copy', 'update', 'tidy', ...comeBack(progress)];
     case 'rename':
       return ['host', 'address', 'route'];
@@ -180,9 +189,10 @@ function comeBack({ from }: Pick<Progress, 'from'>): readonly Stage[] {
 /** How one that failed is taken back. What does not become Ready is not left half alive: it stands still, and says so. */
 function stagesBack(
   kind: OperationKind,
-  { from, before, down, fellThrough }: Progress,
+  { from, before, down, fellThrough, rehearsal }: Progress,
   wasUp: boolean,
 ): readonly Stage[] {
+  if (rehearsal) return fellThrough ? [] : ['tidy'];
   if (fellThrough) return ['down'];
   switch (kind) {
     case 'start':
@@ -327,8 +337,6 @@ export function refusalOf(
         'OTHER_VERSION',
         `${input.to} is ${version ? `Odoo ${version}` : 'of a version that its tag does not say'}, and it runs ${now}`,
       );
-    if (input.rehearse)
-      return refused('NO_REHEARSAL', 'a rehearsal needs a clone from a backup, which this release cannot make');
   }
   if (kind === 'terminate' && state === 'terminating') return undefined;
   if (nextState(instance, kind) === undefined && !isSo(instance, { kind, input }))

@@ -3,7 +3,7 @@ import { findPlan } from '#odoo/index.js';
 import type { Failure } from './failure.js';
 import { type FormerFootprint, type Instance, type Live, placeOf, planOf } from './instance.js';
 
-/** A footprint that was made for a restore, a move or a rebuild, as its fact told of it. */
+/** A footprint that was made for a restore, a move, a rebuild or a clone, as its fact told of it. */
 export interface ReadyFootprint {
   readonly ready: PayloadOf<typeof FootprintReady>;
   readonly removed: boolean;
@@ -21,7 +21,9 @@ export function refusalOfSwitch(
   if (former?.removal || footprint?.removed) return refused('FOOTPRINT_REMOVED', `${footprintId} is removed`);
   if (former) return undefined;
   if (!footprint) return refused('UNKNOWN_FOOTPRINT', `nobody has told of a footprint ${footprintId} that is Ready`);
-  const { sourceInstanceId, template, plan } = footprint.ready;
+  const { sourceInstanceId, template, plan, purpose } = footprint.ready;
+  // It is neutralised.
+  if (purpose === 'clone') return refused('IS_CLONE', `${footprintId} was made for somebody else than an instance`);
   if (sourceInstanceId !== instance.instanceId)
     return refused('OTHER_INSTANCE', `${footprintId} was made for ${sourceInstanceId ?? 'nobody'}`);
   const { version } = placeOf(instance).template;
@@ -96,6 +98,13 @@ export function switched(instance: Instance, before: Live, until: string): Insta
     kept: returned?.kept ?? null,
     formerFootprints: [...formerFootprints.filter((one) => one !== returned), left],
   };
+}
+
+/** The clone is not wanted any more, from then on. */
+export function withoutClone(instance: Instance, clone: Live | undefined, now: Date): Instance {
+  if (!clone || formerOf(instance, clone.footprintId)) return instance;
+  const due: FormerFootprint = { live: clone, kept: null, until: now.toISOString(), removal: 'due' };
+  return { ...instance, formerFootprints: [...instance.formerFootprints, due] };
 }
 
 /** What was tried there cannot be taken back: a version is never made twice, and no volume becomes smaller. */

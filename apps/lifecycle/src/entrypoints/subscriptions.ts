@@ -31,12 +31,16 @@ import {
   PlacementChanged,
   PlacementChangeRefused,
   RepublishRequested,
+  RestoreCompleted,
+  RestoreFailed,
+  RestoreRefused,
 } from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
 import * as footprints from '../application/footprint-facts.handlers.js';
 import * as hosts from '../application/host-facts.handlers.js';
 import * as facts from '../application/instance-facts.handlers.js';
 import * as requests from '../application/request-operation.handlers.js';
+import * as restores from '../application/restore-facts.handlers.js';
 
 /** All that lifecycle hears. */
 export const subscriptions = [
@@ -71,5 +75,8 @@ export const subscriptions = [
   on(BackupVerified, facts.TrustBackupHandler),
   on(BackupFailed, facts.DistrustBackupHandler),
   on(BackupRefused, facts.HearOfNoBackupHandler),
+  on(RestoreCompleted, restores.HearOfCloneHandler),
+  on(RestoreFailed, restores.HearOfNoCloneHandler),
+  on(RestoreRefused, restores.HearOfRefusedCloneHandler),
   on(RepublishRequested, RepublishHandler),
 ];

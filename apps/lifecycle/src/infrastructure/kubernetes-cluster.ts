@@ -187,6 +187,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async observeUpdate(instance: Instance): Promise<'absent' | 'runs' | 'succeeded' | 'failed'> {
+    this.instanceOf.set(instance.live.footprintId, instance.instanceId);
     const ref = { kind: 'Job', name: updateName(instance), namespace: placeOf(instance).namespace };
     const job = await askingCluster(this.client.get<V1Job & KubernetesObject>(ref));
     if (!job) return 'absent';

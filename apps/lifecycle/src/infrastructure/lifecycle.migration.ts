@@ -75,6 +75,8 @@ export class Lifecycle1764000000051 implements MigrationInterface {
       CREATE INDEX instance_former ON instance USING gin (former_footprints jsonb_path_ops)
       WHERE former_footprints <> '[]'`);
     await runner.query(`
+      CREATE INDEX operation_restore ON operation ((progress->>'restoreId')) WHERE progress->>'restoreId' IS NOT NULL`);
+    await runner.query(`
       CREATE TABLE footprint (
         footprint_id uuid PRIMARY KEY,
         ready jsonb,
@@ -85,6 +87,7 @@ export class Lifecycle1764000000051 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query('DROP TABLE footprint');
+    await runner.query('DROP INDEX operation_restore');
     await runner.query('ALTER TABLE instance DROP former_footprints, ADD previous_footprint_id uuid');
   }
 }

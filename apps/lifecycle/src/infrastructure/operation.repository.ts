@@ -58,6 +58,14 @@ export class OperationRepository extends Operations {
     return gone.length;
   }
 
+  async rehearsalOf(tx: Transaction, restoreId: string): Promise<Operation | undefined> {
+    const found = await tx.manager
+      .createQueryBuilder(OperationEntity, 'operation')
+      .where(`progress->>'restoreId' = :restoreId`, { restoreId })
+      .getOne();
+    return found ?? undefined;
+  }
+
   async mergedInto(tx: Transaction, operationId: string): Promise<Operation[]> {
     return await tx.manager.find(OperationEntity, {
       where: { mergedInto: operationId, status: 'merged' },
