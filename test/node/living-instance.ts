@@ -65,7 +65,8 @@ export class LivingInstance {
   /** Pods of it that are there, those that are going away left out. */
   async pods(): Promise<Pod[]> {
     const { namespace, footprintId } = this.ready;
-    const pods = await this.mesh.cluster.list<Pod>('Pod', namespace, `${labelNames.footprint}=${footprintId}`);
+    const selector = `app=odoo,${labelNames.footprint}=${footprintId}`; // not those of Jobs
+    const pods = await this.mesh.cluster.list<Pod>('Pod', namespace, selector);
     return pods.filter(({ metadata }) => !metadata!.deletionTimestamp);
   }
 

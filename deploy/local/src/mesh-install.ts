@@ -127,6 +127,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_DATABASE_NETWORKS: networksOf(stack)
             .databases.map(({ cidr, port }) => `${cidr}:${port}`)
             .join(','),
+          MESH_OBJECT_STORE_NETWORKS: `${stack.MESH_NODE_ADDRESS}/32:${new URL(backupStorage.endpoint).port}`,
         }),
       }),
       ...((worksOnFootprints(service) || service === 'backup') && {

@@ -37,7 +37,8 @@ export async function doFilesTask(
     return { result: { ...counts, carried }, hopeless: false };
   } catch (error) {
     tools.log.error('the files were not carried', { error });
-    return failureOf(error);
+    // What was broken off says so, whatever it was in the middle of.
+    return failureOf(signal.aborted ? signal.reason : error);
   }
 }
 

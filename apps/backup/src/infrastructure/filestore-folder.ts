@@ -7,6 +7,8 @@ import { pipeline } from 'node:stream/promises';
 import { Filestore, FileVanished, FolderMissing, VolumeFull } from '../application/ports.js';
 import { isStoredName, type StoredFile, sha1Of } from '../domain/stored-file.js';
 
+const syncedAtOnce = 16;
+
 /** `filestore/<database>` of a volume. Files and folders get the modes that Odoo gives them: those of the umask. */
 export class FilestoreFolder extends Filestore {
   /** Into which something was written. */
@@ -55,7 +57,7 @@ export class FilestoreFolder extends Filestore {
     const unfinished = join(dirname(path), `.${sha1Of(name)}.unfinished`);
     try {
       await mkdir(dirname(path), { recursive: true });
-      await pipeline(content, createWriteStream(unfinished, { flush: true }));
+      await pipeline(content, createWriteStream(unfinished));
       await rename(unfinished, path);
     } catch (error) {
       content.destroy();
@@ -65,12 +67,18 @@ export class FilestoreFolder extends Filestore {
     this.touched.add(dirname(path));
   }
 
+  /**
+   * All at once at the end: then most is on the disk already, and a file system writes what is left of many files
+   * together. What a fall of the machine ruins before is found by the next run, which looks at every content.
+   */
   async flush(): Promise<void> {
     await mkdir(this.root, { recursive: true });
-    for (const folder of [...this.touched, this.root, dirname(this.root)]) {
-      const handle = await open(folder);
-      await handle.sync().finally(() => handle.close());
+    for (const folder of this.touched) {
+      const paths = (await readdir(folder)).map((name) => join(folder, name));
+      for (let at = 0; at < paths.length; at += syncedAtOnce)
+        await Promise.all(paths.slice(at, at + syncedAtOnce).map(sync));
     }
+    for (const folder of [...this.touched, this.root, dirname(this.root)]) await sync(folder);
   }
 
   private async filesIn(folder: string): Promise<StoredFile[]> {
@@ -99,6 +107,11 @@ export class FilestoreFolder extends Filestore {
     if (!isStoredName(name)) throw new Error(`not the name of an attachment: ${JSON.stringify(name)}`);
     return join(this.root, name);
   }
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path);
+  await handle.sync().finally(() => handle.close());
 }
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
