@@ -3,6 +3,7 @@ import type { Transaction } from '#persistence/index.js';
 import type { Footprint } from '../domain/footprint.js';
 import type { Observed } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
+import type { Word } from '../domain/residence.js';
 
 /** What the provisioner keeps of each footprint. */
 export abstract class Footprints {
@@ -14,8 +15,8 @@ export abstract class Footprints {
   abstract save(tx: Transaction, footprint: Footprint): Promise<void>;
   /** Whether something is left of another footprint of the instance. */
   abstract hasOthers(instanceId: string, footprintId: string): Promise<boolean>;
-  /** Whether it is known that the instance lives in this one, with this Secret, and in no other. */
-  abstract isKnownToLiveIn(tx: Transaction, instanceId: string, footprintId: string, secret: string): Promise<boolean>;
+  /** Whether this word changes nothing: the instance lives there, with this Secret, and in no other. */
+  abstract isKnown(tx: Transaction, word: Word): Promise<boolean>;
   /** Those of the instance beside this one, locked. */
   abstract lockOthers(tx: Transaction, instanceId: string, footprintId: string): Promise<Footprint[]>;
 }
