@@ -63,6 +63,7 @@ export class AppModule {
       ingressNamespace: config.MESH_INGRESS_NAMESPACE,
       clusterNetworks: config.MESH_CLUSTER_NETWORKS,
       databases: config.MESH_DATABASE_NETWORKS,
+      objectStores: config.MESH_OBJECT_STORE_NETWORKS,
       edge: config.MESH_EDGE_ADDRESS,
       shards: config.MESH_SHARDS,
       spares: config.MESH_SPARES,

@@ -2,10 +2,11 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ClusterApi } from './cluster-api.js';
 import { applyDefinitions, applySimulatedNodes, applyStorageClass } from './cluster-objects.js';
-import type { LocalConfig } from './config.js';
+import type { LocalConfig, S3Address } from './config.js';
 import { type JaegerAddress, jaegerAddress, jaegerAnswers } from './jaeger.js';
 import { run } from './run.js';
 import type { Component } from './rungs.js';
+import { s3Address, s3Answers, s3Region, s3RootAccessKey } from './s3.js';
 import type { State } from './state.js';
 import { waitUntil } from './wait.js';
 
@@ -22,6 +23,7 @@ const services: Record<Component, readonly string[]> = {
   broker: ['rabbitmq'],
   database: ['postgres'],
   cluster: ['k3s', 'kwok'],
+  s3: ['s3'],
   jaeger: ['jaeger'],
 };
 
@@ -70,6 +72,13 @@ export class Compose {
     return kubeconfig;
   }
 
+  async startS3(): Promise<S3Address> {
+    await this.up('s3');
+    const address = s3Address(this.state);
+    await waitUntil('versitygw does not answer', () => s3Answers(address), { withinMs: 60_000 });
+    return address;
+  }
+
   async startJaeger(): Promise<JaegerAddress> {
     await this.up('jaeger');
     const address = jaegerAddress(this.state);
@@ -90,6 +99,10 @@ export class Compose {
       POSTGRES_PASSWORD: this.state.secret('database'),
       POSTGRES_PORT: await this.port('database'),
       K3S_PORT: await this.port('kube-apiserver'),
+      S3_PORT: await this.port('s3'),
+      S3_REGION: s3Region,
+      S3_ACCESS_KEY: s3RootAccessKey,
+      S3_SECRET_KEY: this.state.secret('s3'),
       JAEGER_PORT: await this.port('jaeger'),
       OTLP_PORT: await this.port('otlp'),
     };

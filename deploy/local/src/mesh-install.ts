@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
+import { type BucketAccess, installBucket, uninstallBucket } from '#object-storage/index.js';
 import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
@@ -64,12 +65,14 @@ export interface InstalledMesh {
   readonly meshDatabaseUrl: string;
   /** The mesh's role on the shard, as its tenants reach it. */
   readonly shardUrl: string;
+  /** Where its backups are kept, as pods reach it. */
+  readonly backupStorage: BucketAccess;
   environmentFile(service: Program): string;
 }
 
 /**
  * What an administrator does once for a mesh: vhost and broker users, database with a schema and a login role for each
- * service, the shard's preparation, service accounts and cluster-wide objects, and the local template. Idempotent.
+ * service, a bucket for backups with a user of its own, the shard's preparation, service accounts and cluster-wide objects, and the local template. Idempotent.
  * Every secret is made here, handed over in files of mode 0600, and written nowhere else.
  */
 export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
@@ -85,9 +88,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
 
   const pages =
     stack.MESH_NODE_ADDRESS && plan.pagesPort ? { address: stack.MESH_NODE_ADDRESS, port: plan.pagesPort } : undefined;
-  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl] = await Promise.all([
+  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl, backupStorage] = await Promise.all([
     installCluster(name, stack.MESH_KUBECONFIG, folder, pages),
     installDatabase(plan, secret),
+    installBackupStorage(plan, secret),
     installUsers(plan, secret),
     installShard(plan, secret),
   ]);
@@ -133,6 +137,13 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       ...(service === 'lifecycle' && plan.lifecycle),
+      ...(keepsBackups(service) && {
+        MESH_S3_ENDPOINT: backupStorage.endpoint,
+        MESH_S3_REGION: backupStorage.region,
+        MESH_S3_BUCKET: backupStorage.bucket,
+        MESH_S3_ACCESS_KEY: backupStorage.accessKey,
+        MESH_S3_SECRET_KEY: backupStorage.secretKey,
+      }),
       ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
@@ -142,7 +153,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
-  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), environmentFile };
+  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), backupStorage, environmentFile };
 }
 
 /** Those that work on the cluster. */
@@ -154,7 +165,11 @@ function worksOnFootprints(service: Program): service is 'provisioner' | 'lifecy
   return service === 'provisioner' || service === 'lifecycle';
 }
 
-/** Removes everything global of a mesh, its instances included. For meshes that tests made. */
+function keepsBackups(service: Service): boolean {
+  return service === 'backup';
+}
+
+/** Removes everything global of a mesh, its instances and its backups included. For meshes that tests made. */
 export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
   const { name, stack } = mesh.plan;
   const users = [...services, 'signup'].map((service) => `${name}-${service}`);
@@ -162,6 +177,7 @@ export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
     uninstallBroker(stack.MESH_RABBITMQ_MANAGEMENT_URL, name, users),
     uninstallCluster(name, stack.MESH_KUBECONFIG),
     uninstallDatabases(name, stack.MESH_POSTGRES_URL),
+    uninstallBucket(storageOf(stack), backupBucket(name), backupUser(name)),
   ]);
 }
 
@@ -178,6 +194,28 @@ async function installUsers({ name, stack }: MeshPlan, secret: (of: string) => s
     users,
   });
 }
+
+/** The bucket of the mesh's backups, and a user that reaches nothing else. */
+async function installBackupStorage({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<BucketAccess> {
+  const user = { accessKey: backupUser(name), secretKey: secret('backup storage') };
+  const access = await installBucket(storageOf(stack), backupBucket(name), user);
+  if (!stack.MESH_NODE_ADDRESS) return access;
+  const endpoint = new URL(access.endpoint);
+  endpoint.hostname = stack.MESH_NODE_ADDRESS;
+  return { ...access, endpoint: endpoint.origin };
+}
+
+function storageOf(stack: StackEnv) {
+  return {
+    endpoint: stack.MESH_S3_ENDPOINT,
+    region: stack.MESH_S3_REGION,
+    accessKey: stack.MESH_S3_ROOT_ACCESS_KEY,
+    secretKey: stack.MESH_S3_ROOT_SECRET_KEY,
+  };
+}
+
+const backupBucket = (meshName: string) => `${meshName}-backups`;
+const backupUser = (meshName: string) => `${meshName}-backup`;
 
 /** One database; a schema and a role for each service, and nobody sees another's. */
 async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<string> {

@@ -134,6 +134,8 @@ export abstract class PlannerSettings {
   abstract readonly clusterNetworks: readonly string[];
   /** CIDRs of the database shards. */
   abstract readonly databases: readonly { readonly cidr: string; readonly port: number }[];
+  /** Where the object store of backups answers; none: outside of the cluster. */
+  abstract readonly objectStores: readonly { readonly cidr: string; readonly port: number }[];
   abstract readonly shards: readonly { readonly name: string; readonly databases: number }[];
   abstract readonly spares: readonly SpareWish[];
 }
