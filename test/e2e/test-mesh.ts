@@ -49,6 +49,7 @@ export interface TestMeshOptions {
   readonly jobLease?: string;
   readonly provisioningDeadline?: string;
   readonly lifecycle?: MeshPlan['lifecycle'];
+  readonly backup?: MeshPlan['backup'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];
@@ -83,6 +84,7 @@ export class TestMesh {
     start = programs,
     traced = false,
     snapshotsAnswered = !(start as readonly string[]).includes('backup'),
+    backup = {},
     ...options
   }: TestMeshOptions = {}): Promise<TestMesh> {
     const { MESH_OTLP_ENDPOINT, ...untraced } = stackEnvironment();
@@ -101,6 +103,8 @@ export class TestMesh {
       folder: join(folder, 'mesh'),
       pagesPort: ports.pages,
       retryLevels: '100ms,300ms,1s,2s,3s,4s',
+      // Nothing begins by itself in the middle of a test.
+      backup: { MESH_BACKUP_SCHEDULES: 'off', ...backup },
       ...options,
     });
     const services = new MeshServices(installed, state.processes, root, ports);

@@ -17,9 +17,11 @@ import {
   prometheusTools,
   withoutPrometheus,
 } from '../../deploy/monitoring/src/prometheus-test.fixture.js';
+import { Backups } from './backups.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
+let backups: Backups;
 let state: State;
 let prometheus: string;
 
@@ -31,6 +33,7 @@ const hurried = readFileSync(rulesFile, 'utf8')
 beforeAll(async () => {
   if (withoutPrometheus) return;
   mesh = await TestMesh.start();
+  backups = new Backups(mesh);
   state = newTestState();
   const rules = state.path('rules.yml');
   writeFileSync(rules, hurried);
@@ -38,6 +41,7 @@ beforeAll(async () => {
   prometheus = await startPrometheus(state, prometheusTools(), { rules, targets, every: '1s' });
 });
 afterAll(async () => {
+  backups?.close();
   await mesh?.stop();
   if (state) await removeTestState(readConfig(), state);
 });
@@ -100,7 +104,8 @@ prometheusTest('all that rules and dashboard ask for is told by a mesh that make
   for (const slug of ['watched', 'watched-too']) {
     const request = mesh.request(slug);
     await mesh.publish(request);
-    await mesh.ready(request.data.instanceId);
+    const { instanceId } = await mesh.ready(request.data.instanceId);
+    await backups.proved(await backups.ask(instanceId));
     // The second one after the first was seen: only what grows from then on has a rate.
     await seen('sum(mesh_provisioning_outcomes_total{outcome="ready"})', slug === 'watched' ? 1 : 2);
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { shardUrls } from '#footprints/settings.js';
+import { entrySettings, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
+import { objectStorageSettings } from '#object-storage/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
 
@@ -20,19 +21,20 @@ const Environment = z.object({
   MESH_STORAGE_CLASS: z.string().min(1),
   /** Of the class that makes snapshots of MESH_STORAGE_CLASS. */
   MESH_SNAPSHOT_CLASS: z.string().min(1).default('mesh-snapshots'),
+  /**
+   * How a snapshot is mounted: `ReadOnlyMany` is what CephFS gives in constant time; `ReadWriteOnce`, a copy, is what every
+   * driver can.
+   */
+  MESH_SNAPSHOT_ACCESS: z.enum(['ReadOnlyMany', 'ReadWriteOnce']).default('ReadOnlyMany'),
+  /** Of the same meaning as lifecycle's: without it nodes are simulated, and Jobs run nothing. */
+  MESH_ROUTER_URL: entrySettings.MESH_ROUTER_URL,
   /** Where pg_dump and pg_restore are; without it they are looked for in PATH. */
   MESH_POSTGRES_PROGRAMS: z.string().min(1).optional(),
-  MESH_S3_ENDPOINT: z.url({ protocol: /^https?$/ }),
-  MESH_S3_REGION: z.string().min(1),
-  MESH_S3_BUCKET: z.string().min(3),
-  MESH_S3_ACCESS_KEY: z.string().min(1),
-  MESH_S3_SECRET_KEY: z.string().min(1),
-  /** How the store encrypts what it keeps. */
-  MESH_S3_ENCRYPTION: z.enum(['AES256', 'aws:kms', 'none']).default('AES256'),
-  /** Whether the store keeps a backup from being removed before its time, and whom it lets do so all the same. */
-  MESH_S3_OBJECT_LOCK: z.enum(['none', 'governance', 'compliance']).default('none'),
+  ...objectStorageSettings,
   /** The image of the Jobs that read and write files in cells. */
   MESH_FILES_IMAGE: z.string().min(1),
+  /** `off`: none is begun by itself, for as long as an operator wants it so. What is late is told all the same. */
+  MESH_BACKUP_SCHEDULES: z.enum(['on', 'off']).default('on'),
   MESH_BACKUPS_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(8),
   MESH_BACKUPS_PER_SHARD: z.coerce.number().int().min(1).max(1_000).default(4),
   /** A backup that was looked at for so long, and is not completed, has failed. Time in which nobody could look is not counted. */

@@ -1,9 +1,10 @@
 import 'reflect-metadata';
 import { Messaging } from '#messaging/index.js';
 import { Log, runService } from '#observability/index.js';
-import { JobWorker } from '#persistence/index.js';
+import { Database, JobQueue, JobWorker } from '#persistence/index.js';
 import { AppModule } from './app.module.js';
 import { readConfig } from './config.js';
+import { askForStandingJobs } from './entrypoints/jobs.js';
 
 const config = readConfig();
 const log = new Log({ service: 'backup', level: config.MESH_LOG_LEVEL });
@@ -21,6 +22,7 @@ await runService({
   checks: (app) => ({ messages: () => app.get(Messaging).troubles }),
   onServing: async (app) => {
     app.get(JobWorker).start();
+    await askForStandingJobs(app.get(Database), app.get(JobQueue));
   },
   drain: (app) => [
     () => app.get(Messaging).drainConsumers(),

@@ -7,11 +7,20 @@ import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { AskOthers } from './application/ask-others.js';
 import { ChangeOperation } from './application/change-operation.js';
 import { EndOperation } from './application/end-operation.js';
+import * as footprints from './application/footprint-facts.handlers.js';
 import { FootprintStages } from './application/footprint-stages.js';
 import { ForgetOperations } from './application/forget-operations.js';
 import * as hosts from './application/host-facts.handlers.js';
 import * as facts from './application/instance-facts.handlers.js';
-import { Cluster, Instances, LifecycleSettings, Operations, Site, TenantShards } from './application/ports.js';
+import {
+  Cluster,
+  Footprints,
+  Instances,
+  LifecycleSettings,
+  Operations,
+  Site,
+  TenantShards,
+} from './application/ports.js';
 import { ReconcileInstance } from './application/reconcile-instance.js';
 import { RefuseUnknown } from './application/refuse-unknown.js';
 import * as requests from './application/request-operation.handlers.js';
@@ -21,6 +30,7 @@ import type { Config } from './config.js';
 import { faultsOf, transitions } from './domain/state-table.js';
 import { lifecycleJobs } from './entrypoints/jobs.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
+import { FootprintRepository } from './infrastructure/footprint.repository.js';
 import { InstanceEntity, InstanceRepository } from './infrastructure/instance.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { lifecycleMigrations } from './infrastructure/lifecycle.migration.js';
@@ -83,6 +93,7 @@ export class AppModule {
         },
         { provide: Instances, useClass: InstanceRepository },
         { provide: Operations, useClass: OperationRepository },
+        { provide: Footprints, useClass: FootprintRepository },
         { provide: Cluster, useClass: KubernetesCluster },
         { provide: TenantShards, useClass: PostgresShards },
         { provide: Site, useClass: RoutedSite },
@@ -99,6 +110,7 @@ export class AppModule {
         ...Object.values(requests),
         ...Object.values(facts),
         ...Object.values(hosts),
+        ...Object.values(footprints),
         RepublishHandler,
       ],
     };

@@ -19,10 +19,12 @@ export async function findDocker(config: LocalConfig): Promise<{ version: string
   return { version: version.trim() };
 }
 
-const services: Record<Component, readonly string[]> = {
+/** The simulated nodes come after the cluster: kwok wants to know all that it watches. */
+const services: Record<Component | 'nodes', readonly string[]> = {
   broker: ['rabbitmq'],
   database: ['postgres'],
-  cluster: ['k3s', 'kwok'],
+  cluster: ['k3s'],
+  nodes: ['kwok'],
   s3: ['s3'],
   jaeger: ['jaeger'],
 };
@@ -65,6 +67,7 @@ export class Compose {
       await waitUntil('K3s does not answer', () => api.ready(), { withinMs: 120_000 });
       await applyDefinitions(api, definitions);
       await applyStorageClass(api, kwokFolder);
+      await this.up('nodes');
       await applySimulatedNodes(api, { count: this.config.nodes, tainted: false });
     } finally {
       await api.close();
@@ -90,7 +93,7 @@ export class Compose {
     await this.compose(['down', ...(options.wipe ? ['--volumes'] : [])], { finishFirst: true });
   }
 
-  private async up(component: Component): Promise<void> {
+  private async up(component: Component | 'nodes'): Promise<void> {
     const variables = {
       MESH_STATE: this.state.folder,
       RABBITMQ_PASSWORD: this.state.secret('broker'),

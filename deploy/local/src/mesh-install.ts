@@ -5,12 +5,13 @@ import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
 import { type BucketAccess, installBucket, uninstallBucket } from '#object-storage/index.js';
-import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
+import { backupRole, prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
 import { importImage } from './node/container-runtime.js';
+import { filesImageOf } from './node/files-image.js';
 import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
@@ -19,6 +20,7 @@ export const programs = [
   'capacity-planner',
   'provisioner',
   'lifecycle',
+  'backup',
   'api-gateway',
   'edge',
 ] as const satisfies readonly Service[];
@@ -50,6 +52,8 @@ export interface MeshPlan {
   readonly provisioningDeadline?: string;
   /** For tests: settings of lifecycle, by their names, for instance `MESH_STOP_DEADLINE`. */
   readonly lifecycle?: Readonly<Record<string, string>>;
+  /** For tests: settings of backup, by their names. */
+  readonly backup?: Readonly<Record<string, string>>;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -125,9 +129,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
             .join(','),
         }),
       }),
-      ...(worksOnFootprints(service) && {
+      ...((worksOnFootprints(service) || service === 'backup') && {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
+      }),
+      ...(worksOnFootprints(service) && {
         MESH_URL_SCHEME: 'http',
         ...(stack.MESH_ROUTER_URL && {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
@@ -137,7 +143,13 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       ...(service === 'lifecycle' && plan.lifecycle),
+      ...(service === 'backup' && {
+        MESH_FILES_IMAGE: filesImage(stack),
+        ...(stack.MESH_ROUTER_URL && { MESH_ROUTER_URL: stack.MESH_ROUTER_URL }),
+        ...plan.backup,
+      }),
       ...(keepsBackups(service) && {
+        MESH_SHARD_READER_URLS: `local=${shardReaderUrl(plan, secret)}`,
         MESH_S3_ENDPOINT: backupStorage.endpoint,
         MESH_S3_REGION: backupStorage.region,
         MESH_S3_BUCKET: backupStorage.bucket,
@@ -157,8 +169,8 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
 }
 
 /** Those that work on the cluster. */
-function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' {
-  return service === 'capacity-planner' || worksOnFootprints(service);
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' | 'backup' {
+  return service === 'capacity-planner' || service === 'backup' || worksOnFootprints(service);
 }
 
 function worksOnFootprints(service: Program): service is 'provisioner' | 'lifecycle' {
@@ -246,7 +258,12 @@ async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) =
 /** The shard's preparation, and a template of Odoo's shape in two languages, so that instances can be made. */
 async function installShard(plan: MeshPlan, secret: (of: string) => string): Promise<void> {
   const { name, stack } = plan;
-  await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
+  await prepareShard({
+    administratorUrl: stack.MESH_POSTGRES_URL,
+    meshName: name,
+    password: secret('shard'),
+    backupPassword: secret('shard backup'),
+  });
   if (plan.makeTemplates && stack.MESH_NODE_ADDRESS) return await makeByOdoo(plan, plan.makeTemplates.told, secret);
   const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
   const shard = new Shard('local', shardUrl(plan, secret), name);
@@ -327,9 +344,23 @@ async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]
   return image;
 }
 
+/** On simulated nodes a name is enough. */
+function filesImage(stack: StackEnv): string {
+  return stack.MESH_NODE_ADDRESS ? filesImageOf(new State(stack.MESH_STATE)).name : 'registry.local/mesh-files:1';
+}
+
 /** As its tenants reach it: what stands here goes into their odoo.conf. */
 function shardUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
-  const url = new URL(withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres'));
+  return onShard(stack, roleName(name, 'shard'), secret('shard'));
+}
+
+/** For the role that reads every tenant. */
+function shardReaderUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
+  return onShard(stack, backupRole(name), secret('shard backup'));
+}
+
+function onShard(stack: StackEnv, role: string, password: string): string {
+  const url = new URL(withUser(stack.MESH_POSTGRES_URL, role, password, 'postgres'));
   if (stack.MESH_NODE_ADDRESS) url.hostname = stack.MESH_NODE_ADDRESS;
   return url.toString();
 }

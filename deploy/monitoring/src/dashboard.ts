@@ -16,7 +16,7 @@ interface Row {
   readonly panels: readonly Panel[];
 }
 
-const services = 'job=~"api-gateway|capacity-planner|edge|lifecycle|provisioner"';
+const services = 'job=~"api-gateway|backup|capacity-planner|edge|lifecycle|provisioner"';
 const rate = (metric: string, labels: string, by: string) =>
   `sum by (${by}) (rate(${metric}${labels ? `{${labels}}` : ''}[$__rate_interval]))`;
 const p95 = (metric: string, labels: string, by: string) =>
@@ -226,6 +226,84 @@ const rows: readonly Row[] = [
         unit: 'percentunit',
         shows: {
           'max by (shard) (mesh_shard_databases_reserved) / max by (shard) (mesh_shard_databases)': '{{shard}}',
+        },
+      },
+    ],
+  },
+  {
+    title: 'Backups',
+    panels: [
+      {
+        title: 'Work that no good backup has: the oldest',
+        kind: 'timeseries',
+        unit: 's',
+        says: 'RPO. What an instance has done since its newest good backup, by plan.',
+        shows: { 'max by (plan) (mesh_backup_unsaved_oldest_seconds)': '{{plan}}' },
+      },
+      {
+        title: 'Instances later than promised, or unproved',
+        kind: 'timeseries',
+        unit: 'short',
+        says: 'Which they are the API says.',
+        shows: {
+          'max by (plan) (mesh_backup_instances_late)': '{{plan}} late',
+          'max by (plan) (mesh_backup_instances_unproved)': '{{plan}} unproved',
+        },
+      },
+      {
+        title: 'Backups by state',
+        kind: 'timeseries',
+        unit: 'short',
+        shows: {
+          'max by (state) (mesh_backups)': '{{state}}',
+          'max(mesh_backups_held)': 'held',
+          'max(mesh_backups_bad)': 'found bad within a day',
+        },
+      },
+      {
+        title: 'Ends of backups',
+        kind: 'timeseries',
+        unit: 'ops',
+        shows: { [rate('mesh_backup_outcomes_total', '', 'why, outcome')]: '{{why}} {{outcome}}' },
+      },
+      {
+        title: 'Time of a backup, one in twenty is slower',
+        kind: 'timeseries',
+        unit: 's',
+        says: 'From when it was asked for, with the wait for its turn.',
+        shows: { [p95('mesh_backup_duration_seconds', '', 'outcome')]: '{{outcome}}' },
+      },
+      {
+        title: 'Saved',
+        kind: 'timeseries',
+        unit: 'bytes',
+        says: 'What complete backups hold, in a second: files of earlier ones too.',
+        shows: { [rate('mesh_backup_saved_bytes_total', '', 'what')]: '{{what}}' },
+      },
+      {
+        title: 'Proofs',
+        kind: 'timeseries',
+        unit: 'ops',
+        shows: { [rate('mesh_proof_outcomes_total', '', 'depth, outcome')]: '{{depth}} {{outcome}}' },
+      },
+      {
+        title: 'Restores: running, and ends within an hour',
+        kind: 'timeseries',
+        unit: 'short',
+        shows: {
+          'max by (mode) (mesh_restores_running)': '{{mode}} running',
+          'sum by (mode, outcome) (increase(mesh_restore_outcomes_total[1h]))': '{{mode}} {{outcome}}',
+        },
+      },
+      {
+        title: 'The oldest: waiting, restoring, expiring, snapshot on a shard',
+        kind: 'timeseries',
+        unit: 's',
+        shows: {
+          'max(mesh_backups_waiting_oldest_seconds)': 'backup that waits',
+          'max(mesh_restores_oldest_seconds)': 'restore that runs',
+          'max(mesh_backups_expiring_oldest_seconds)': 'backup whose time is over',
+          'max by (shard) (mesh_shard_snapshot_oldest_seconds)': 'snapshot on {{shard}}',
         },
       },
     ],

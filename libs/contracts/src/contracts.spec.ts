@@ -106,8 +106,9 @@ test('a service may say its own facts and the requests it sends, and nothing els
 });
 
 test('facts are asked for from those who are there to say them again', () => {
-  expect(new Set(ownersOf('instance'))).toEqual(new Set(['capacity-planner', 'provisioner', 'lifecycle']));
-  expect(ownersOf('backup')).toEqual([]);
+  expect(new Set(ownersOf('instance'))).toEqual(new Set(['capacity-planner', 'provisioner', 'lifecycle', 'backup']));
+  expect(ownersOf('backup')).toEqual(['backup']);
+  expect(ownersOf('node')).toEqual([]);
 });
 
 const byKey = new Map(registry.map((one) => [one.key, one]));

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { request } from './contract.js';
-import { footprintId, instanceId, plan, purpose, template, text } from './fields.js';
+import { footprintId, instanceId, plan, purpose, template, text, word } from './fields.js';
 
 export const FootprintRequested = request('footprint.requested.v1', {
   owner: 'capacity-planner',
@@ -25,5 +25,12 @@ export const FootprintRemovalRequested = request('footprint.removal-requested.v1
   believedFrom: ['capacity-planner', 'lifecycle', 'backup'],
   answeredBy: ['footprint.removed.v1', 'footprint.removal-refused.v1'],
   why: 'A footprint that no instance lives in is not wanted any more.',
-  data: z.object({ footprintId, reason: text(500) }),
+  data: z.object({
+    footprintId,
+    reason: text(500),
+    /** Of one that an instance lived in: the last of its databases; absent: the first one. */
+    database: word(63).optional(),
+    /** The same of its Secrets, of which there may be more than one. */
+    secrets: z.array(word(253)).max(16).optional(),
+  }),
 });

@@ -159,6 +159,12 @@ export const InstanceRenamed = fact('instance.renamed.v1', {
   data: z.object({ ...operation, host: word(253), previousHost: word(253), url: z.url() }),
 });
 
+/**
+ * How the footprint that it was switched to was seen to be good: it answered, a node that runs nothing said so, or it is not
+ * to run, and only its Secret, role, database and volume were there.
+ */
+const verified = z.enum(['http', 'pod-condition', 'not-started']).optional();
+
 const standing = {
   ...operation,
   token: word(128),
@@ -182,7 +188,12 @@ export const InstanceReleased = fact('instance.released.v1', {
   subject: 'instance',
   subjectOf: ofInstance,
   why: 'An instance is as it was before it was quiesced, because it was released or the deadline has passed.',
-  data: z.object({ ...standing, expired: z.boolean() }),
+  data: z.object({
+    ...standing,
+    expired: z.boolean(),
+    /** Absent: it was not switched. */
+    verified,
+  }),
 });
 
 export const InstanceSwitchedBack = fact('instance.switched-back.v1', {
@@ -190,7 +201,13 @@ export const InstanceSwitchedBack = fact('instance.switched-back.v1', {
   subject: 'instance',
   subjectOf: ofInstance,
   why: 'An instance lives again where it lived before it was switched.',
-  data: z.object({ ...operation, footprintId, previousFootprintId: footprintId }),
+  data: z.object({
+    ...operation,
+    footprintId,
+    previousFootprintId: footprintId,
+    /** Absent: it lived there already. */
+    verified,
+  }),
 });
 
 export const InstanceTerminationScheduled = fact('instance.termination-scheduled.v1', {

@@ -40,7 +40,7 @@ export const answerKeys: ReadonlySet<string> = new Set(
 );
 
 /** No programs yet: nobody says their facts, so nobody waits for them to say any again. */
-const notYet: readonly Service[] = ['backup', 'health-monitor', 'billing-bridge'];
+const notYet: readonly Service[] = ['health-monitor', 'billing-bridge'];
 
 /** Who says facts of this kind again when somebody asks for them. */
 export function ownersOf(subjectKind: string): Service[] {

@@ -16,6 +16,8 @@ export interface ReceivedMessage {
   readonly publishedBy: Service | undefined;
   readonly traceparent: string | undefined;
   readonly correlationId: string;
+  /** The message because of which it was said: of an answer, the request. */
+  readonly causationId: string | undefined;
   /** 1 for the first delivery. */
   readonly attempt: number;
 }

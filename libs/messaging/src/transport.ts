@@ -274,6 +274,7 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
         publishedBy: this.serviceOf(delivery.publisher),
         traceparent,
         correlationId,
+        causationId: envelope.causationid,
         attempt: delivery.attempt,
       },
     };

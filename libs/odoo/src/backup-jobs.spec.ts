@@ -37,6 +37,10 @@ it('an id has one set of names, and what is no id has none', () => {
     load: `${base}-load`,
   });
   expect(() => backupNames('../other')).toThrow(/is a UUID/);
+  const { claim, snapshot } = backupNames(work.id, '9223372036854775807');
+  expect(snapshot).toBe(`${base}-9223372036854775807`);
+  expect(claim.length).toBeLessThanOrEqual(63);
+  expect(() => backupNames(work.id, 'two')).toThrow(/is a number/);
 });
 
 it('a snapshot is of the claim, in the class that the operator named or in the default one', () => {
@@ -62,6 +66,14 @@ it('the snapshot becomes a volume of its own', () => {
       dataSource: { apiGroup: 'snapshot.storage.k8s.io', kind: 'VolumeSnapshot', name: base },
     },
   });
+});
+
+it('another attempt has another snapshot, which is the one that its volume and its Job are made of', () => {
+  const second = { ...work, attempt: '2' };
+  expect(snapshotManifest(second, { claim: 'o1' }).metadata.name).toBe(`${base}-2`);
+  const copy = snapshotClaimManifest(second, { storageClass: 'ceph', access: 'ReadOnlyMany', storage: '5Gi' });
+  expect(copy).toMatchObject({ metadata: { name: `${base}-2-copy` }, spec: { dataSource: { name: `${base}-2` } } });
+  expect(filesJobManifest(second, 'save', files).metadata?.name).toBe(`${base}-2-save`);
 });
 
 it.each([
@@ -150,6 +162,6 @@ it('the Secret holds the access to the store under the names that the worker rea
   expect(objectStoreSecretManifest(work, { MESH_S3_BUCKET: 'b' })).toMatchObject({
     kind: 'Secret',
     metadata: { name: 'mesh-object-store', namespace: 'mesh-c0' },
-    stringData: { MESH_S3_BUCKET: 'b' },
+    data: { MESH_S3_BUCKET: 'Yg==' },
   });
 });

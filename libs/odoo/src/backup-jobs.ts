@@ -17,6 +17,8 @@ export interface BackupWork {
   readonly meshName: string;
   /** Of the backup, the proof or the restore: a UUID. */
   readonly id: string;
+  /** Of a backup: its number. */
+  readonly attempt?: string;
   readonly namespace: string;
   readonly cell: string;
   readonly footprintId: string;
@@ -39,12 +41,17 @@ export const filesTaskVariable = 'MESH_FILES_TASK';
 /** Of a files Job: trying again does not help. */
 export const hopelessExitCode = 2;
 
-/** One set of names for an id, for ever: what is there already under them is an earlier run's. */
-export function backupNames(id: string) {
+/**
+ * One set of names for ever: what is there already under them is an earlier run's.
+ * @param attempt of a backup: a number. Each has a snapshot of its own.
+ */
+export function backupNames(id: string, attempt?: string) {
   const hex = id.toLowerCase().replaceAll('-', '');
   if (!/^[0-9a-f]{32}$/.test(hex))
     throw new Error(`the id of a backup or restore is a UUID, not ${JSON.stringify(id)}`);
-  const base = `b${hex}`;
+  if (attempt !== undefined && !/^[0-9]{1,19}$/.test(attempt))
+    throw new Error(`an attempt is a number, not ${JSON.stringify(attempt)}`);
+  const base = attempt === undefined ? `b${hex}` : `b${hex}-${attempt}`;
   return { snapshot: base, claim: `${base}-copy`, save: `${base}-save`, fill: `${base}-fill`, load: `${base}-load` };
 }
 
@@ -76,7 +83,7 @@ export function snapshotManifest(
   return {
     apiVersion: 'snapshot.storage.k8s.io/v1',
     kind: 'VolumeSnapshot',
-    metadata: metadataOf(work, backupNames(work.id).snapshot),
+    metadata: metadataOf(work, backupNames(work.id, work.attempt).snapshot),
     spec: {
       ...(snapshotClass !== undefined && { volumeSnapshotClassName: snapshotClass }),
       source: { persistentVolumeClaimName: claim },
@@ -99,7 +106,7 @@ export function snapshotClaimManifest(
     storage,
   }: { readonly storageClass: string; readonly access: SnapshotAccess; readonly storage: string },
 ): Wire<V1PersistentVolumeClaim> {
-  const { claim, snapshot } = backupNames(work.id);
+  const { claim, snapshot } = backupNames(work.id, work.attempt);
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
@@ -127,7 +134,10 @@ export function objectStoreSecretManifest(
       labels: { ...meshLabels(meshName), [labelNames.cell]: cell },
     },
     type: 'Opaque',
-    stringData: access,
+    // Not `stringData`: of that an apply forgets what it does not name any more.
+    data: Object.fromEntries(
+      Object.entries(access).map(([name, value]) => [name, Buffer.from(value).toString('base64')]),
+    ),
   };
 }
 
@@ -148,7 +158,7 @@ export function filesJobManifest(
   }: { readonly image: string; readonly claim: string; readonly task: string; readonly deadlineSeconds: number },
 ): Wire<V1Job> {
   const readOnly = kind === 'save';
-  return jobOf(work, backupNames(work.id)[kind], {
+  return jobOf(work, backupNames(work.id, work.attempt)[kind], {
     app: filesApp,
     deadlineSeconds,
     retries: {
@@ -186,7 +196,7 @@ export function loadJobManifest(
     deadlineSeconds,
   }: { readonly image: string; readonly secret: string; readonly claim: string; readonly deadlineSeconds: number },
 ): Wire<V1Job> {
-  return jobOf(work, backupNames(work.id).load, {
+  return jobOf(work, backupNames(work.id, work.attempt).load, {
     app: loadApp,
     deadlineSeconds,
     retries: { backoffLimit: 0 },
@@ -196,7 +206,7 @@ export function loadJobManifest(
       args: ['--stop-after-init', '--no-http', '--max-cron-threads=0'],
       resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { cpu: '1', memory: '1Gi' } },
       env: [
-        { name: 'ODOO_PGAPPNAME', value: backupNames(work.id).load },
+        { name: 'ODOO_PGAPPNAME', value: backupNames(work.id, work.attempt).load },
         { name: 'PYTHONDONTWRITEBYTECODE', value: '1' },
         { name: 'PYTHONUNBUFFERED', value: '1' },
       ],

@@ -8,7 +8,7 @@ import { markDatabase } from './tenant.js';
 /**
  * The address by which the Odoo on this database calls itself, in its mails for instance; one that runs takes it up with
  * its next request. Safe to repeat, after any statement. Throws FOREIGN_OBJECT for what is not this footprint's,
- * DATABASE_MISSING, BAD_NAME.
+ * DATABASE_MISSING, BAD_NAME, NOT_ODOO for a database without Odoo's tables.
  * @param url `https://host`, without a path.
  */
 export async function setBaseUrl(
@@ -26,7 +26,15 @@ export async function setBaseUrl(
       if (state === 'foreign') throw foreign('database', tenant, database);
       if (!isFinished(state))
         throw new TenantDatabaseError('DATABASE_MISSING', `there is no finished database ${database}`, false);
-      await shard.inside(database, (client) => writeParameters(client, { 'web.base.url': url }), fence);
+      await shard.inside(
+        database,
+        async (client) => {
+          const { rows } = await client.query(`SELECT to_regclass('public.ir_config_parameter') IS NULL AS lacking`);
+          if (rows[0].lacking) throw new TenantDatabaseError('NOT_ODOO', `database ${database} holds no Odoo`, false);
+          await writeParameters(client, { 'web.base.url': url });
+        },
+        fence,
+      );
     },
     fence,
   );

@@ -15,7 +15,22 @@ export class TenantDatabaseError extends Error {
       | 'BAD_NAME'
       | 'ROLE_OWNS_MORE'
       | 'LANGUAGE_NOT_LOADED'
-      | 'BAD_VALUE',
+      | 'BAD_VALUE'
+      | 'NOT_ODOO'
+      | 'NOT_PRIMARY'
+      | 'READER_NOT_ALLOWED'
+      | 'LOCK_TIMEOUT'
+      | 'SNAPSHOT_LOST'
+      | 'TOOK_TOO_LONG'
+      | 'SERVER_TOO_OLD'
+      | 'TOOL_MISSING'
+      | 'TOOL_TOO_OLD'
+      | 'DUMP_FAILED'
+      | 'DUMP_UNREADABLE'
+      | 'DUMP_CHANGED'
+      | 'RESTORE_FAILED'
+      | 'NOT_FILLED'
+      | 'NOT_NEUTRALISED',
     message: string,
     readonly retryable: boolean,
   ) {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { metrics } from '@opentelemetry/api';
 import { backupReasons, restoreModes } from '#contracts/index.js';
-import type { BackupReason } from '../domain/policy.js';
+import type { Why } from '../domain/backup.js';
 import type { ProofDepth } from '../domain/schedule.js';
 
 type Mode = (typeof restoreModes)[number];
@@ -24,8 +24,8 @@ export class BackupMetrics {
     'mesh.backup.duration.seconds',
     'From when a backup was asked for to its end.',
   );
-  private readonly bytes = this.meter.createCounter('mesh.backup.sent.bytes', {
-    description: 'What complete backups have brought out of the cluster: dumps, and the files that were not there yet.',
+  private readonly bytes = this.meter.createCounter('mesh.backup.saved.bytes', {
+    description: 'What complete backups hold: their dumps, and their files, those of earlier backups too.',
   });
   private readonly proofs = this.meter.createCounter('mesh.proof.outcomes', {
     description: 'Proofs of backups that came to an end, by how deep they went.',
@@ -50,17 +50,17 @@ export class BackupMetrics {
   }
 
   backupCompleted(
-    why: BackupReason,
+    why: Why,
     askedAt: Date,
-    sent: { readonly databaseBytes: number; readonly newFilesBytes: number },
+    saved: { readonly databaseBytes: number; readonly filesBytes: number },
   ): void {
     this.backups.add(1, { why, outcome: 'completed' });
     this.backupTimes.record(secondsSince(askedAt), { outcome: 'completed' });
-    this.bytes.add(sent.databaseBytes, { what: 'database' });
-    this.bytes.add(sent.newFilesBytes, { what: 'files' });
+    this.bytes.add(saved.databaseBytes, { what: 'database' });
+    this.bytes.add(saved.filesBytes, { what: 'files' });
   }
 
-  backupFailed(why: BackupReason, askedAt: Date): void {
+  backupFailed(why: Why, askedAt: Date): void {
     this.backups.add(1, { why, outcome: 'failed' });
     this.backupTimes.record(secondsSince(askedAt), { outcome: 'failed' });
   }

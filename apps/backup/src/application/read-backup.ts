@@ -4,9 +4,9 @@ import { type Readable, Transform } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { Injectable } from '@nestjs/common';
 import type { Backup } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import { keysOf } from '../domain/keys.js';
-import { Manifest } from '../domain/manifest.js';
-import { Hopeless } from './hopeless.js';
+import { Manifest } from './manifest.js';
 import { BackupSettings, ObjectMissing, ObjectStore } from './ports.js';
 
 interface Expected {

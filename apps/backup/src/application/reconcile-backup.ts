@@ -7,10 +7,11 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
 import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
-import { manifestOf } from '../domain/manifest.js';
-import { Hopeless } from './hopeless.js';
+import { BackupMetrics } from './backup-metrics.js';
+import { manifestOf } from './manifest.js';
 import { BackupSettings, Backups, CellFiles, Instances, ObjectStore, Restores, TenantSources } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 
@@ -37,6 +38,7 @@ export class ReconcileBackup {
     private readonly outbox: Outbox,
     private readonly jobs: JobQueue,
     private readonly settings: BackupSettings,
+    private readonly metrics: BackupMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -192,6 +194,8 @@ export class ReconcileBackup {
       });
       await this.prove.ask(ctx, completed);
       await this.ended(ctx, completed);
+      const size = { databaseBytes: dumped!.bytes, filesBytes: saved!.bytes };
+      ctx.afterCommit(() => this.metrics.backupCompleted(why, completed.requestedAt, size));
     });
   }
 
@@ -203,6 +207,7 @@ export class ReconcileBackup {
       const { backupId, instanceId, footprintId, why } = current;
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...refusal });
       await this.ended(ctx, current);
+      ctx.afterCommit(() => this.metrics.backupFailed(why, current.requestedAt));
     });
   }
 

@@ -3,7 +3,8 @@ import { BackupFailed, BackupVerified } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Verified } from '../domain/backup.js';
-import { Hopeless } from './hopeless.js';
+import { Hopeless } from '../domain/hopeless.js';
+import { BackupMetrics } from './backup-metrics.js';
 import { Backups, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
 
@@ -18,6 +19,7 @@ export class ReconcileProof {
     private readonly read: ReadBackup,
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
+    private readonly metrics: BackupMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -30,6 +32,7 @@ export class ReconcileProof {
       ...(requestId && { causationId: requestId }),
     };
     const about = { backupId, instanceId, footprintId, why };
+    const begunAt = new Date();
     try {
       const manifest = await this.read.manifest(backup);
       const { database, files } = manifest;
@@ -48,6 +51,7 @@ export class ReconcileProof {
         if (current?.state !== 'completed' || current.verified?.depth === 'full') return;
         await this.backups.save(ctx, { ...current, verified });
         await ctx.publish(BackupVerified, { ...about, depth: 'light', offSite: true, ...seen, verifiedAt: at });
+        ctx.afterCommit(() => this.metrics.proofEnded('light', 'verified', begunAt));
       });
     } catch (error) {
       if (!(error instanceof Hopeless)) throw error;
@@ -58,6 +62,7 @@ export class ReconcileProof {
         if (current?.state !== 'completed') return;
         await this.backups.save(ctx, { ...current, fault: { code, message } });
         await ctx.publish(BackupFailed, { ...about, code, message, fault: 'platform' });
+        ctx.afterCommit(() => this.metrics.proofEnded('light', 'bad', begunAt));
       });
     }
     return 'done';

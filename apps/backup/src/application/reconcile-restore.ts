@@ -17,7 +17,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
-import { differencesOf } from '../domain/fingerprint.js';
+import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
 import { isProvedBad } from '../domain/proof.js';
 import {
@@ -29,8 +29,8 @@ import {
   stageOf,
   stagesOf,
 } from '../domain/restore.js';
+import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
-import { Hopeless } from './hopeless.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
 
@@ -61,6 +61,7 @@ export class ReconcileRestore {
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
     private readonly settings: BackupSettings,
+    private readonly metrics: BackupMetrics,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -158,17 +159,20 @@ export class ReconcileRestore {
       await dump.ended;
     });
     const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
-    const found = await this.act(lease, restore, 'compare: database', () => this.targets.fingerprint(footprint));
-    const differences = differencesOf(expected, found);
+    const differences = await this.act(lease, restore, 'compare: database', () =>
+      this.targets.differences(footprint, expected, lease.signal),
+    );
     if (differences.length > 0)
-      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.join('; ')}`);
-    const missing = await this.act(lease, restore, 'compare: files', () => this.missingFiles(restore, footprint));
+      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
+    const missing = await this.act(lease, restore, 'compare: files', () =>
+      this.missingFiles(restore, footprint, lease.signal),
+    );
     if (missing.length > 0)
       throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
     await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
-    return { kind: 'done', progress: { rows: found.rows } };
+    return { kind: 'done', progress: { rows: manifest.database.rows } };
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
@@ -316,6 +320,7 @@ export class ReconcileRestore {
         condition: null,
       };
       await this.restores.save(ctx, ended);
+      ctx.afterCommit(() => this.count(ended));
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
       else await this.tellCompleted(ctx, ended);
     });
@@ -365,6 +370,7 @@ export class ReconcileRestore {
   private async giveUp(lease: Lease, restore: Restore): Promise<void> {
     await this.change(lease, restore, async (ctx, current, backup) => {
       const failure = current.progress.failure!;
+      ctx.afterCommit(() => this.count(current));
       await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
       const { restoreId, instanceId, backupId, mode } = current;
       if (mode !== 'proof')
@@ -375,6 +381,12 @@ export class ReconcileRestore {
       if (isProvedBad(code)) await this.backups.save(ctx, { ...backup, fault: { code, message } });
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
+  }
+
+  private count({ mode, startedAt, progress: { failure } }: Restore): void {
+    if (mode !== 'proof') this.metrics.restoreEnded(mode, failure ? 'failed' : 'completed', startedAt);
+    else if (!failure) this.metrics.proofEnded('full', 'verified', startedAt);
+    else this.metrics.proofEnded('full', isProvedBad(failure.code) ? 'bad' : 'failed', startedAt);
   }
 
   /** @returns whether it is given up: then something has changed. */
@@ -455,7 +467,7 @@ export class ReconcileRestore {
   }
 
   /** A few of the files that the restored database names, and that none of the indexes has. */
-  private async missingFiles(restore: Restore, footprint: MadeFootprint): Promise<string[]> {
+  private async missingFiles(restore: Restore, footprint: MadeFootprint, signal: AbortSignal): Promise<string[]> {
     const there = new Set<string>();
     for (const backupId of contentsOf(restore).files) {
       const { files } = await this.read.manifest(await this.backup(backupId));
@@ -464,10 +476,10 @@ export class ReconcileRestore {
       for await (const name of this.read.names(files.index)) there.add(name);
     }
     const missing: string[] = [];
-    for await (const name of this.targets.storedFiles(footprint)) {
-      if (!there.has(name)) missing.push(name);
-      if (missing.length === 5) break;
-    }
+    const note = (name: string) => {
+      if (!there.has(name) && missing.length < 5) missing.push(name);
+    };
+    await this.targets.namedFiles(footprint, note, signal);
     return missing;
   }
 

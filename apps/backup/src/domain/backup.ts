@@ -1,5 +1,5 @@
 import type { backupReasons } from '#contracts/index.js';
-import type { Template } from './instance.js';
+import type { Refusal, Template } from './instance.js';
 
 export type Why = (typeof backupReasons)[number];
 
@@ -7,7 +7,8 @@ export type Why = (typeof backupReasons)[number];
  * `waiting` for its turn → `dumping` the database and freezing the volume → `saving` the files → `completed`, when its
  * manifest is written. `failed`: never completed. `expiring`: what is left of it is being removed; `expired`: nothing is.
  */
-export type BackupState = 'waiting' | 'dumping' | 'saving' | 'completed' | 'failed' | 'expiring' | 'expired';
+export const backupStates = ['waiting', 'dumping', 'saving', 'completed', 'failed', 'expiring', 'expired'] as const;
+export type BackupState = (typeof backupStates)[number];
 
 /** Where the data is that it is taken of. */
 export interface Source {
@@ -94,4 +95,20 @@ export interface Backup {
 /** It holds a place among those that a cell and a shard bear at once. */
 export function isUnderWay({ state }: Pick<Backup, 'state'>): boolean {
   return state === 'dumping' || state === 'saving';
+}
+
+/** Why it can neither be held nor let go; undefined: it can. */
+export function refusalOfHold(backup: Pick<Backup, 'state'> | undefined): Refusal | undefined {
+  const no = (code: string, message: string): Refusal => ({ code, fault: 'user', message });
+  switch (backup?.state) {
+    case undefined:
+      return no('UNKNOWN_BACKUP', 'there is no such backup');
+    case 'failed':
+      return no('BACKUP_FAILED', 'that backup was never completed');
+    case 'expiring':
+    case 'expired':
+      return no('BACKUP_EXPIRED', 'the time of that backup was over, and it is gone');
+    default:
+      return undefined;
+  }
 }

@@ -1,6 +1,4 @@
-import type { BackupRequested, PayloadOf } from '#contracts/index.js';
-
-export type BackupReason = PayloadOf<typeof BackupRequested>['why'];
+import type { Why } from './backup.js';
 
 /** Grandfather, father, son: of each of the newest spans that have a backup, one is kept. */
 export const spans = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const;
@@ -74,7 +72,7 @@ export function policyOf(plan: string): BackupPolicy {
 }
 
 /** How long it is kept for the sake of whoever asked for it, however many newer ones there are. */
-const atLeastMs: Readonly<Record<BackupReason, number>> = {
+const atLeastMs: Readonly<Record<Why, number>> = {
   scheduled: 0,
   manual: 30 * dayMs,
   'pre-upgrade': 30 * dayMs,
@@ -83,6 +81,6 @@ const atLeastMs: Readonly<Record<BackupReason, number>> = {
 };
 
 /** No rule lets it go before. */
-export function keptUntil(policy: BackupPolicy, { why, takenAt }: { why: BackupReason; takenAt: Date }): Date {
+export function keptUntil(policy: BackupPolicy, { why, takenAt }: { why: Why; takenAt: Date }): Date {
   return new Date(takenAt.getTime() + Math.max(policy.lockedMs, atLeastMs[why]));
 }

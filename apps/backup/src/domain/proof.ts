@@ -1,12 +1,3 @@
-import type { Backup, Why } from './backup.js';
-
-const restoredAlways: ReadonlySet<Why> = new Set(['final', 'pre-upgrade']);
-
-/** `full`: it is restored; `light`: its copies are read. */
-export function depthOfProof({ why }: Pick<Backup, 'why'>): 'full' | 'light' {
-  return restoredAlways.has(why) ? 'full' : 'light';
-}
-
 const bad: ReadonlySet<string> = new Set([
   ...['CORRUPTED', 'NOT_EQUAL', 'FILES_MISSING', 'FILE_DAMAGED', 'DUMP_UNREADABLE', 'OBJECT_MISSING', 'LOAD_FAILED'],
 ]);

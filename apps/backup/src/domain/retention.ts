@@ -1,9 +1,10 @@
-import { type BackupPolicy, type BackupReason, dayMs, hourMs, keptUntil, type Span, spans } from './policy.js';
+import type { Why } from './backup.js';
+import { type BackupPolicy, dayMs, hourMs, keptUntil, type Span, spans } from './policy.js';
 
 /** A complete backup, as far as its end is concerned. */
 export interface Complete {
   readonly backupId: string;
-  readonly why: BackupReason;
+  readonly why: Why;
   readonly takenAt: Date;
   /** What it went through; `bad`: it cannot be restored. */
   readonly proof?: 'full' | 'light' | 'bad' | undefined;
@@ -24,8 +25,8 @@ export interface Expiry {
  * Which of *all* complete backups of one instance may go now; a part of them would give another answer.
  *
  * Time alone lets nothing go: spans are counted over those that have a backup, so that an instance which stands still,
- * or whose backups fail, keeps what it has. Of a living instance its newest backup stays, the newest that was verified and the
- * newest that was fully verified; so never all go. Of a destroyed one all go when its date has come.
+ * or whose backups fail, keeps what it has. Of a living instance its newest backup stays, the newest that is not bad, the newest
+ * that was verified and the newest that was fully verified; so never all go. Of a destroyed one all go when its date has come.
  * Whatever is held, in use, or younger than its lock stays in any case; to leave it in changes nothing for the others.
  *
  * @param endedAt when the instance was destroyed; absent: it lives, or may live again
@@ -57,6 +58,7 @@ function worthKeeping(policy: BackupPolicy, backups: readonly Complete[]): Set<s
   const kept = new Set<string>();
   const keep = (one: Complete | undefined) => one && kept.add(one.backupId);
   keep(byAge[0]);
+  keep(byAge.find(({ proof }) => proof !== 'bad'));
   keep(byAge.find(({ proof }) => proof === 'full' || proof === 'light'));
   keep(byAge.find(({ proof }) => proof === 'full'));
   const good = byAge.filter(({ proof }) => proof !== 'bad');

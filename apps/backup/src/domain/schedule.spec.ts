@@ -2,16 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it, test } from '@jest/globals';
 import fc from 'fast-check';
 import { dayMs, hourMs, policyOf, weekMs } from './policy.js';
-import {
-  instantAfter,
-  nextBackupAt,
-  proofDepth,
-  type Scheduled,
-  unsavedAfterBackup,
-  unsavedAfterChange,
-  unsavedAfterLoss,
-  unsavedMs,
-} from './schedule.js';
+import { instantAfter, nextBackupAt, proofDepth, type Saved, type Scheduled, unsavedSince } from './schedule.js';
 
 const at = (time: string) => new Date(`2026-11-${time}Z`);
 const business = policyOf('business');
@@ -24,6 +15,8 @@ const instance = (change: Partial<Scheduled> = {}): Scheduled => ({
   state: 'running',
   quiesced: false,
   unsavedSince: at('01T00:00:00'),
+  begunAt: null,
+  newest: null,
   ...change,
 });
 const first = instantAfter(instanceId, business.everyMs, at('01T00:00:00'));
@@ -128,67 +121,128 @@ test('none while somebody works on it', () => {
   expect(nextBackupAt(instance({ quiesced: true }))).toBeUndefined();
 });
 
-describe.each(['stopped', 'hibernated', 'suspended'] as const)('%s', (state) => {
-  test('one more at its next instant, then one a week', () => {
-    const since = plus(first, 60_000);
-    const unsavedSince = unsavedAfterChange(first, { state, since });
-    const due = nextBackupAt(instance({ state, begunAt: first, unsavedSince }));
+test.each(['stopped', 'hibernated', 'suspended'] as const)(
+  'one that is %s gets one more at its next instant, then one a week',
+  (state) => {
+    const due = nextBackupAt(instance({ state, begunAt: first, unsavedSince: first }))!;
     expect(due).toEqual(plus(first, business.everyMs));
-    expect(unsavedAfterBackup(unsavedSince, due!, { state, since })).toBeUndefined();
-    const next = nextBackupAt(instance({ state, begunAt: due, unsavedSince: undefined }))!;
-    expect(next).toEqual(instantAfter(instanceId, weekMs, due!));
-  });
+    const next = nextBackupAt(instance({ state, begunAt: due, unsavedSince: null }))!;
+    expect(next).toEqual(instantAfter(instanceId, weekMs, due));
+  },
+);
 
-  test('nothing is unsaved that was backed up after it came to rest, for as long as it rests', () => {
-    const resting = { state, since: at('02T10:00:00') };
-    expect(unsavedAfterBackup(at('01T00:00:00'), at('02T10:00:00'), resting)).toBeUndefined();
-    expect(unsavedAfterBackup(at('01T00:00:00'), at('02T09:59:59'), resting)).toEqual(at('02T09:59:59'));
-    expect(unsavedAfterChange(undefined, resting)).toBeUndefined();
-  });
-
-  test('one that wakes after a long time is not due at once: nothing is unsaved but what comes now', () => {
-    const since = at('20T08:00:00');
-    const unsavedSince = unsavedAfterChange(undefined, { state: 'running', since });
-    expect(unsavedSince).toEqual(since);
-    expect(nextBackupAt(instance({ begunAt: at('12T00:00:00'), unsavedSince }))).toEqual(
-      instantAfter(instanceId, business.everyMs, since),
-    );
-  });
-});
-
-test('one that wakes and sleeps more often than it is backed up is backed up all the same', () => {
-  let unsavedSince: Date | undefined;
-  const since = at('05T00:00:00');
-  for (let number = 0; number < 200; number += 1)
-    unsavedSince = unsavedAfterChange(unsavedSince, {
-      state: number % 2 ? 'hibernated' : 'running',
-      since: plus(since, number * 600_000),
-    });
-  expect(unsavedSince).toEqual(since);
-  expect(nextBackupAt(instance({ unsavedSince, state: 'hibernated' }))).toEqual(
+test('one that wakes after a long time is not due at once: nothing is unsaved but what comes now', () => {
+  const since = at('20T08:00:00');
+  expect(nextBackupAt(instance({ begunAt: at('12T00:00:00'), unsavedSince: since }))).toEqual(
     instantAfter(instanceId, business.everyMs, since),
   );
 });
 
-test('what somebody did while it stood still is unsaved', () => {
-  const maintenance = { state: 'maintenance', since: at('05T00:00:00') } as const;
-  expect(unsavedAfterChange(undefined, maintenance)).toEqual(maintenance.since);
-});
+describe('what no good backup has', () => {
+  type Look = readonly [state: Scheduled['state'], since: string, savedAt: string | null];
+  const looks = (...seen: readonly Look[]) => {
+    let before: Saved | undefined;
+    for (const [state, since, saved] of seen) {
+      const savedAt = saved === null ? null : at(saved);
+      before = { unsavedSince: unsavedSince(before, { state, since: at(since), savedAt }), savedAt };
+    }
+    return before?.unsavedSince;
+  };
+  const [born, one, two, three] = ['01T00:00:00', '01T06:00:00', '01T12:00:00', '01T18:00:00'] as const;
 
-test('a backup that turns out to be bad has saved nothing', () => {
-  expect(unsavedAfterLoss(at('05T00:00:00'), at('04T00:00:00'))).toEqual(at('04T00:00:00'));
-  expect(unsavedAfterLoss(undefined, at('04T00:00:00'))).toEqual(at('04T00:00:00'));
-  expect(unsavedAfterLoss(at('03T00:00:00'), at('04T00:00:00'))).toEqual(at('03T00:00:00'));
-});
+  test.each<[string, Look[], string | null]>([
+    ['all, before the first one', [['running', born, null]], born],
+    [
+      'what came after the newest',
+      [
+        ['running', born, null],
+        ['running', born, one],
+        ['running', born, two],
+      ],
+      two,
+    ],
+    [
+      'nothing, of what was at rest before it',
+      [
+        ['running', born, one],
+        ['stopped', two, one],
+        ['stopped', two, three],
+      ],
+      null,
+    ],
+    [
+      'what was done before it came to rest',
+      [
+        ['running', born, one],
+        ['stopped', two, one],
+      ],
+      one,
+    ],
+    [
+      'nothing, as long as it rests',
+      [
+        ['stopped', one, two],
+        ['suspended', one, two],
+      ],
+      null,
+    ],
+    [
+      'what came after it woke',
+      [
+        ['hibernated', one, two],
+        ['running', three, two],
+      ],
+      three,
+    ],
+    [
+      'what somebody did while it stood still',
+      [
+        ['stopped', one, two],
+        ['maintenance', three, two],
+      ],
+      three,
+    ],
+    [
+      'what happened while nobody looked',
+      [
+        ['stopped', one, two],
+        ['stopped', three, two],
+      ],
+      three,
+    ],
+    [
+      'what came after the one before, when the newest is bad',
+      [
+        ['running', born, one],
+        ['running', born, two],
+        ['running', born, one],
+      ],
+      one,
+    ],
+    [
+      'all, when the only one is bad',
+      [
+        ['running', born, one],
+        ['running', born, null],
+      ],
+      one,
+    ],
+    ['what may be, where nobody has looked before', [['running', two, one]], one],
+  ])('%s', (_, seen, expected) => {
+    expect(looks(...seen)).toEqual(expected && at(expected));
+  });
 
-test('how much would be lost now', () => {
-  expect(unsavedMs(at('05T00:00:00'), at('05T00:01:00'))).toBe(60_000);
-  expect(unsavedMs(undefined, at('05T00:01:00'))).toBe(0);
-  expect(unsavedMs(at('05T00:01:00'), at('05T00:00:00'))).toBe(0);
+  test('grows while it wakes and sleeps, more often than it is backed up', () => {
+    const flaps = Array.from({ length: 60 }, (_, number) => {
+      const minute = String(number).padStart(2, '0');
+      return [number % 2 ? 'hibernated' : 'running', `02T00:${minute}:00`, one] as const;
+    });
+    expect(looks(['hibernated', born, one], ...flaps)).toEqual(at('02T00:00:00'));
+  });
 });
 
 describe('how deep a proof goes', () => {
-  const proof = (why: Parameters<typeof proofDepth>[0]['why'], takenAt: Date, fullAt?: Date) =>
+  const proof = (why: Parameters<typeof proofDepth>[0]['why'], takenAt: Date, fullAt: Date | null = null) =>
     proofDepth({ instanceId, policy: business, why, takenAt }, fullAt);
   const weekly = instantAfter(instanceId, weekMs, at('01T00:00:00'));
 
@@ -197,7 +251,11 @@ describe('how deep a proof goes', () => {
       expect(proof(why, plus(weekly, 2), plus(weekly, 1))).toBe('full');
   });
 
-  test('full for the first one', () => {
+  test('light for what somebody asks for besides', () => {
+    for (const why of ['manual', 'safety'] as const) expect(proof(why, weekly)).toBe('light');
+  });
+
+  test('full for the first one of the schedule', () => {
     expect(proof('scheduled', weekly)).toBe('full');
   });
 

@@ -1,5 +1,6 @@
 import type { InstanceState } from '#contracts/index.js';
-import { type BackupPolicy, type BackupReason, hourMs, weekMs } from './policy.js';
+import type { Why } from './backup.js';
+import { type BackupPolicy, hourMs, weekMs } from './policy.js';
 
 /** What the schedule looks at. */
 export interface Scheduled {
@@ -8,11 +9,11 @@ export interface Scheduled {
   readonly state: InstanceState;
   /** Somebody works on it while it stands still. */
   readonly quiesced: boolean;
-  /** The earliest change that no good backup has; absent: the newest one has all there is. */
-  readonly unsavedSince?: Date | undefined;
-  /** When the newest backup was begun that is good, under way, or has failed. */
-  readonly begunAt?: Date | undefined;
-  readonly newest?: 'under way' | 'failed' | undefined;
+  /** The earliest change that no good backup has; null: the newest one has all there is. */
+  readonly unsavedSince: Date | null;
+  /** When the newest backup was asked for, whatever became of it. */
+  readonly begunAt: Date | null;
+  readonly newest: 'under way' | 'failed' | null;
 }
 
 /** Whole and at rest: nothing can change before its state does. */
@@ -35,10 +36,8 @@ export function nextBackupAt(one: Scheduled): Date | undefined {
   if (one.quiesced || one.newest === 'under way') return undefined;
   if (one.state !== 'running' && !quiet.has(one.state)) return undefined;
   const { everyMs } = one.policy;
-  const unsaved = one.unsavedSince;
-  // Never made, or never told that there is anything to make: then it is as if it had been begun for ever ago.
-  const after = latest(one.begunAt, unsaved) ?? new Date(0);
-  const next = instantAfter(one.instanceId, unsaved || one.state === 'running' ? everyMs : quietEveryMs, after);
+  const after = latest(one.unsavedSince ?? new Date(0), one.begunAt);
+  const next = instantAfter(one.instanceId, one.unsavedSince ? everyMs : quietEveryMs, after);
   if (one.newest !== 'failed' || !one.begunAt) return next;
   return earliest(next, new Date(one.begunAt.getTime() + retryMs(everyMs)));
 }
@@ -63,57 +62,51 @@ function spread(id: string): number {
   return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
 }
 
-/** What an instance has become: `unsavedSince` from then on. */
-export function unsavedAfterChange(
-  unsavedSince: Date | undefined,
-  { state, since }: { state: InstanceState; since: Date },
-): Date | undefined {
-  return unsavedSince ?? (canChange.has(state) ? since : undefined);
-}
-
-/** It has a good backup that shows the moment `takenAt`: `unsavedSince` from then on. */
-export function unsavedAfterBackup(
-  unsavedSince: Date | undefined,
-  takenAt: Date,
-  { state, since }: { state: InstanceState; since: Date },
-): Date | undefined {
-  if (!canChange.has(state) && since <= takenAt) return undefined;
-  return latest(unsavedSince, takenAt);
+/** What the last look has found. */
+export interface Saved {
+  /** The earliest change that no good backup has; null: the newest one has all there is. */
+  readonly unsavedSince: Date | null;
+  /** The moment that the newest good backup shows. */
+  readonly savedAt: Date | null;
 }
 
 /**
- * A backup that was good is not: `unsavedSince` from then on.
+ * What of an instance no good backup has, by what is so now and what was found before; so it matters little how often
+ * somebody looks, and what was missed meanwhile.
  *
- * @param left the moment that the newest good one shows which is left, or when the instance came to be
+ * @param before absent: nobody has looked yet
  */
-export function unsavedAfterLoss(unsavedSince: Date | undefined, left: Date): Date {
-  return unsavedSince ? earliest(unsavedSince, left) : left;
-}
-
-/** RPO: how old the oldest work is that would be lost now, in ms. */
-export function unsavedMs(unsavedSince: Date | undefined, now: Date): number {
-  return unsavedSince ? Math.max(0, now.getTime() - unsavedSince.getTime()) : 0;
+export function unsavedSince(
+  before: Saved | undefined,
+  { state, since, savedAt }: { state: InstanceState; since: Date; savedAt: Date | null },
+): Date | null {
+  if (savedAt && !canChange.has(state) && since <= savedAt) return null;
+  // What was good turned out not to be, or has gone: all since the one before it is unsaved again.
+  if (before?.savedAt && (!savedAt || savedAt < before.savedAt)) return savedAt ?? before.savedAt;
+  if (before?.unsavedSince) return latest(before.unsavedSince, savedAt);
+  // It was at rest, and the newest backup had it all, until it changed.
+  return before ? latest(since, savedAt) : (savedAt ?? since);
 }
 
 export type ProofDepth = 'full' | 'light';
 
 /**
- * What a finished backup is to go through. Something irreversible waits for a final one and one before an upgrade; else the
- * first of each span gets the full one, and the next one when that failed.
+ * What a finished backup is to go through. Something irreversible waits for a final one and one before an upgrade; of the
+ * scheduled ones the first of each span gets the full one, and the next one when that failed.
  *
  * @param fullAt the moment that the newest backup shows which was fully verified
  */
 export function proofDepth(
-  { instanceId, policy, why, takenAt }: { instanceId: string; policy: BackupPolicy; why: BackupReason; takenAt: Date },
-  fullAt: Date | undefined,
+  { instanceId, policy, why, takenAt }: { instanceId: string; policy: BackupPolicy; why: Why; takenAt: Date },
+  fullAt: Date | null,
 ): ProofDepth {
-  if (why === 'final' || why === 'pre-upgrade' || !fullAt) return 'full';
-  return instantAfter(instanceId, policy.fullProofEveryMs, fullAt) <= takenAt ? 'full' : 'light';
+  if (why === 'final' || why === 'pre-upgrade') return 'full';
+  if (why !== 'scheduled') return 'light';
+  return !fullAt || instantAfter(instanceId, policy.fullProofEveryMs, fullAt) <= takenAt ? 'full' : 'light';
 }
 
-function latest(one: Date | undefined, other: Date | undefined): Date | undefined {
-  if (!one || !other) return one ?? other;
-  return one > other ? one : other;
+function latest(one: Date, other: Date | null): Date {
+  return other && other > one ? other : one;
 }
 
 function earliest(one: Date, other: Date): Date {

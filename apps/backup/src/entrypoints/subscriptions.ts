@@ -1,4 +1,6 @@
 import {
+  BackupHoldReleaseRequested,
+  BackupHoldRequested,
   BackupRequested,
   FootprintFailed,
   FootprintReady,
@@ -15,6 +17,7 @@ import {
   RestoreRequested,
 } from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
+import { HoldBackupHandler, ReleaseBackupHandler } from '../application/hold-backup.handlers.js';
 import * as instances from '../application/instance-facts.handlers.js';
 import { RequestBackupHandler } from '../application/request-backup.handler.js';
 import { RequestRestoreHandler } from '../application/request-restore.handler.js';
@@ -24,6 +27,8 @@ import * as answers from '../application/restore-facts.handlers.js';
 export const subscriptions = [
   on(BackupRequested, RequestBackupHandler),
   on(RestoreRequested, RequestRestoreHandler),
+  on(BackupHoldRequested, HoldBackupHandler),
+  on(BackupHoldReleaseRequested, ReleaseBackupHandler),
   on(InstancePlaced, instances.KnowInstanceHandler),
   on(InstanceStateChanged, instances.FollowInstanceHandler),
   on(InstanceQuiesced, instances.StandBackHandler),

@@ -91,5 +91,34 @@ export class Backup1764000000060 implements MigrationInterface {
   }
 }
 
+export class BackupSchedule1764000000061 implements MigrationInterface {
+  readonly name = 'BackupSchedule1764000000061';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE schedule (
+        instance_id uuid PRIMARY KEY,
+        known_since timestamptz NOT NULL DEFAULT now(),
+        unsaved_since timestamptz,
+        saved_at timestamptz,
+        next_at timestamptz,
+        late_at timestamptz,
+        unproved_at timestamptz
+      ) WITH (fillfactor = 70)`);
+    await runner.query('CREATE INDEX backup_asked ON backup (instance_id, requested_at)');
+    await runner.query(`
+      CREATE INDEX backup_proved ON backup (instance_id, taken_at)
+        WHERE state = 'completed' AND verified->>'depth' = 'full'`);
+    await runner.query(`CREATE INDEX backup_expiring ON backup (instance_id) WHERE state = 'expiring'`);
+    // The contents of an instance are being looked through for those that nothing names.
+    await runner.query('CREATE TABLE sweep (instance_id uuid PRIMARY KEY, begun_at timestamptz NOT NULL)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    for (const table of ['sweep', 'schedule']) await runner.query(`DROP TABLE ${table}`);
+    for (const index of ['backup_expiring', 'backup_proved', 'backup_asked']) await runner.query(`DROP INDEX ${index}`);
+  }
+}
+
 /** In this order. */
-export const backupMigrations = [Backup1764000000060] as const;
+export const backupMigrations = [Backup1764000000060, BackupSchedule1764000000061] as const;

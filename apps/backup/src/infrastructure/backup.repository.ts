@@ -34,6 +34,9 @@ export const BackupEntity = new EntitySchema<Backup>({
   },
 });
 
+/** Until the transaction ends nobody else begins a backup, or to look through contents. */
+export const oneAtATime = `SELECT pg_advisory_xact_lock(hashtext('backup: places at once'))`;
+
 @Injectable()
 export class BackupRepository extends Backups {
   constructor(private readonly database: Database) {
@@ -55,17 +58,18 @@ export class BackupRepository extends Backups {
 
   async hasRoom(
     tx: Transaction,
-    { source }: Backup,
+    { source, instanceId }: Backup,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<boolean> {
-    await tx.query(`SELECT pg_advisory_xact_lock(hashtext('backup: places at once'))`);
-    const [row] = await tx.query<{ onShard: number; inCell: number }>(
-      `SELECT count(*) FILTER (WHERE source->>'databaseShard' = $1)::int AS "onShard",
+    await tx.query(oneAtATime);
+    const [row] = await tx.query<{ onShard: number; inCell: number; swept: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM sweep WHERE instance_id = $3) AS swept,
+         count(*) FILTER (WHERE source->>'databaseShard' = $1)::int AS "onShard",
          count(*) FILTER (WHERE source->>'cell' = $2)::int AS "inCell"
        FROM backup WHERE state IN ('dumping', 'saving')`,
-      [source.databaseShard, source.cell],
+      [source.databaseShard, source.cell, instanceId],
     );
-    return row!.onShard < most.perShard && row!.inCell < most.perCell;
+    return !row!.swept && row!.onShard < most.perShard && row!.inCell < most.perCell;
   }
 
   async nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined> {

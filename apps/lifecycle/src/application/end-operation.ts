@@ -2,9 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { BackupRequested, HostReleaseRequested, InstanceStateChanged, newId } from '#contracts/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
+import type { Failure } from '../domain/failure.js';
 import { hasHost, type Instance } from '../domain/instance.js';
 import { moved, takenBack, withoutWhatFailed } from '../domain/moving.js';
-import type { Failure, Operation } from '../domain/operation.js';
+import type { Operation } from '../domain/operation.js';
+import { switched } from '../domain/switching.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 import { causeOf, sayDone, sayFailed, sayRefused, stateFact } from './telling.js';
 
@@ -88,6 +90,7 @@ export class EndOperation {
 
   private async withWhatItMeans(tx: Transaction, instance: Instance, operation: Operation): Promise<Instance> {
     const { kind, input, operationId } = operation;
+    const until = new Date(Date.now() + this.settings.keepMs).toISOString();
     switch (kind) {
       case 'start':
         return moved({ ...instance, ownerWants: 'running' }, kind, 'started');
@@ -105,7 +108,6 @@ export class EndOperation {
         return { ...instance, reason: instance.state === 'running' ? 'renamed' : instance.reason };
       case 'upgrade': {
         const { database, image } = operation.progress.before!;
-        const until = new Date(Date.now() + this.settings.keepMs).toISOString();
         return { ...moved(instance, 'release', 'upgraded'), kept: { database, image, until } };
       }
       case 'quiesce': {
@@ -113,8 +115,12 @@ export class EndOperation {
         const ran = operation.progress.from === 'running';
         return { ...instance, quiesce: { token: newId(), purpose: purpose!, deadline: deadline!, operationId, ran } };
       }
-      case 'release':
-        return { ...moved(instance, kind, 'released'), quiesce: null };
+      case 'release': {
+        const released = { ...moved(instance, kind, 'released'), quiesce: null };
+        return input.footprintId ? switched(released, operation.progress.before!, until) : released;
+      }
+      case 'switch-back':
+        return switched(moved(instance, 'release', 'switched-back'), operation.progress.before!, until);
       case 'terminate':
         return await this.withFinalBackup(tx, instance, operation);
       case 'cancel-termination':

@@ -3,9 +3,10 @@ import { Obstacle } from '#footprints/index.js';
 import { Conflict } from '#kubernetes/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
+import type { Failure } from '../domain/failure.js';
 import { type Instance, planOf } from '../domain/instance.js';
 import { afterStep, nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
-import type { Failure, Operation, Progress } from '../domain/operation.js';
+import type { Operation, Progress } from '../domain/operation.js';
 import { judge, lastOf } from '../domain/update-log.js';
 import { Cluster, Site, TenantShards } from './ports.js';
 
@@ -36,7 +37,7 @@ export class FootprintStages {
     lease: Lease,
     instance: Instance,
     operation: Operation,
-    stage: 'up' | 'down' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy' | 'address' | 'route',
+    stage: 'up' | 'down' | 'switch' | 'fit' | 'fence' | 'copy' | 'update' | 'tidy' | 'address' | 'route',
   ): Promise<StageOutcome> {
     switch (stage) {
       case 'fit':
@@ -49,6 +50,8 @@ export class FootprintStages {
         return await this.update(lease, instance, operation);
       case 'tidy':
         return await this.tidy(lease, instance, operation);
+      case 'switch':
+        return await this.switch(lease, instance, operation);
       case 'address':
         return await this.address(lease, instance, operation);
       default:
@@ -79,7 +82,7 @@ export class FootprintStages {
         continue;
       }
       if (!step && stage === 'up') await this.cluster.dropOldSecrets(instance, lease.fence);
-      if (!step) return done;
+      if (!step) return stage === 'up' ? { kind: 'done', progress: { verified: verifiedBy(seen.site) } } : done;
       if (step.kind === 'overtaken')
         throw new Obstacle('EPOCH_AHEAD', 'somebody has written its objects with a later word than ours');
       // What is waited for, a watch tells; also what came while we were at work.
@@ -191,6 +194,54 @@ export class FootprintStages {
     return done;
   }
 
+  /**
+   * Exactly one footprint answers at the host, whenever somebody looks: the one before leads to the edge, and so does the
+   * other one until it is up; when both do, the route of the one before goes.
+   */
+  private async switch(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    const { failure, before, tried } = operation.progress;
+    const act = (what: string, work: () => Promise<void>) => this.act(lease, operation, `switch: ${what}`, work);
+    if (!failure) {
+      const { databaseConnections } = planOf(instance.live.plan);
+      await act('secret', () => this.cluster.ensureSecret(instance, 'as before', lease.fence));
+      await act('connections', () => this.shards.limitConnections(instance, databaseConnections, lease.fence));
+      await act('volume', () => this.cluster.growVolume(instance, lease.fence));
+      await act('objects', () => this.cluster.takeOver(instance, lease.fence));
+      await act('address', () => this.shards.setBaseUrl(instance, lease.fence));
+    }
+    const left = { ...instance, live: failure ? tried! : before! };
+    try {
+      await this.leadTo(lease, operation, instance, left);
+    } catch (error) {
+      if (!(error instanceof Conflict)) throw error;
+      const message = 'somebody else has written its objects meanwhile';
+      return { kind: 'waits', reason: 'Conflict', message, soon: true, acted: true };
+    }
+    // Whoever makes it anew finds no Secret of this try; whose former footprint it is has its older ones.
+    if (failure && tried!.secretVersion !== operation.progress.target!.secretVersion)
+      await act('remove secret', () => this.cluster.removeSecret(left, lease.fence));
+    return done;
+  }
+
+  /** Nothing of `left` runs any more or is led to; the pod that it may have had writes what nobody will read. */
+  private async leadTo(lease: Lease, operation: Operation, instance: Instance, left: Instance): Promise<void> {
+    const act = (what: string, work: () => Promise<void>) => this.act(lease, operation, `switch: ${what}`, work);
+    const behind: Seen = { ...(await this.cluster.observe(left)), site: 'unasked' };
+    const ahead: Seen = { ...(await this.cluster.observe(instance)), site: 'unasked' };
+    if (nextStepOfRoute(behind, 'edge', instance.epoch)?.kind === 'overtaken')
+      throw new Obstacle('EPOCH_AHEAD', 'somebody has written its objects with a later word than ours');
+    const runs = typeof behind.workload === 'object' && behind.workload.replicas !== 0;
+    if (runs) await act('end workload', () => this.cluster.applyWorkload(left, 0, behind, lease.fence));
+    const leadsAway = typeof behind.route === 'object' && behind.route.to === 'edge';
+    // While both lead somewhere they lead to the same.
+    if (behind.route !== 'absent' && !leadsAway)
+      await act('route to edge', () => this.cluster.applyRoute(left, 'edge', behind, lease.fence));
+    if (nextStepOfRoute(ahead, 'edge', instance.epoch))
+      await act('route', () => this.cluster.applyRoute(instance, 'edge', ahead, lease.fence));
+    const { route } = await this.cluster.observe(left);
+    if (route !== 'absent') await act('remove route', () => this.cluster.removeRoute(left, route, lease.fence));
+  }
+
   private async address(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
     await this.act(lease, operation, 'address: database', () => this.shards.setBaseUrl(instance, lease.fence));
     return done;
@@ -210,6 +261,10 @@ export class FootprintStages {
     });
     await flushSpans();
   }
+}
+
+function verifiedBy(site: Seen['site']): 'http' | 'pod-condition' {
+  return site === 'answers' ? 'http' : 'pod-condition';
 }
 
 function hasAsMany({ workload }: Seen, to: 'instance' | 'edge'): boolean {

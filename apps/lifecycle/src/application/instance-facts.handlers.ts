@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import {
   BackupCompleted,
   BackupFailed,
+  BackupRefused,
   BackupVerified,
   InstancePlaced,
   InstanceProvisioningCancelled,
@@ -16,9 +17,9 @@ import {
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
+import type { Failure } from '../domain/failure.js';
 import { type Instance, newborn } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
-import type { Failure } from '../domain/operation.js';
 import { EndOperation } from './end-operation.js';
 import { Instances, LifecycleSettings, Operations } from './ports.js';
 
@@ -147,6 +148,7 @@ export class EndHandler extends MessageHandler<typeof InstanceTerminated> {
     private readonly instances: Instances,
     private readonly operations: Operations,
     private readonly end: EndOperation,
+    private readonly jobs: JobQueue,
   ) {
     super();
   }
@@ -163,6 +165,8 @@ export class EndHandler extends MessageHandler<typeof InstanceTerminated> {
       if (one.kind === 'terminate' && ended.termination) await this.end.alreadySo(ctx, ended, one);
       else await this.end.refused(ctx, one, gone);
     }
+    // Of an instance that was destroyed by somebody else's approval something may be left elsewhere.
+    if (ended.formerFootprints.length > 0) await this.jobs.ask(ctx, { kind: 'instance', key: instanceId });
   }
 }
 
@@ -279,14 +283,40 @@ export class DistrustBackupHandler extends MessageHandler<typeof BackupFailed> {
   }
 
   async handle(failed: PayloadOf<typeof BackupFailed>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, backupId, code, fault, message } = failed;
-    const instance = await this.instances.lock(ctx, instanceId);
-    const answered = { code: 'BACKUP_FAILED', fault, message: `${code}: ${message}` };
-    await answerBackup(this.operations, this.jobs, ctx, { instanceId, backupId, answered });
-    const { termination } = instance ?? {};
-    if (instance?.state !== 'terminating' || termination?.finalBackupId !== backupId) return;
-    const anew = { ...termination, finalBackupId: null, verifiedBackupId: null };
-    await this.instances.save(ctx, { ...instance, reason: 'waits-for-final-backup', termination: anew });
-    await this.jobs.ask(ctx, { kind: 'instance', key: instanceId, inMs: backupAgainMs });
+    await goWithoutBackup(this.instances, this.operations, this.jobs, ctx, failed, 'BACKUP_FAILED');
   }
+}
+
+/** A backup that is not begun is as little there as one that failed. */
+@Injectable()
+export class HearOfNoBackupHandler extends MessageHandler<typeof BackupRefused> {
+  constructor(
+    private readonly instances: Instances,
+    private readonly operations: Operations,
+    private readonly jobs: JobQueue,
+  ) {
+    super();
+  }
+
+  async handle(refused: PayloadOf<typeof BackupRefused>, ctx: ConsumeContext): Promise<void> {
+    await goWithoutBackup(this.instances, this.operations, this.jobs, ctx, refused, 'BACKUP_REFUSED');
+  }
+}
+
+async function goWithoutBackup(
+  instances: Instances,
+  operations: Operations,
+  jobs: JobQueue,
+  ctx: ConsumeContext,
+  { instanceId, backupId, code, fault, message }: PayloadOf<typeof BackupFailed> | PayloadOf<typeof BackupRefused>,
+  what: 'BACKUP_FAILED' | 'BACKUP_REFUSED',
+): Promise<void> {
+  const instance = await instances.lock(ctx, instanceId);
+  const answered = { code: what, fault, message: `${code}: ${message}` };
+  await answerBackup(operations, jobs, ctx, { instanceId, backupId, answered });
+  const { termination } = instance ?? {};
+  if (instance?.state !== 'terminating' || termination?.finalBackupId !== backupId) return;
+  const anew = { ...termination, finalBackupId: null, verifiedBackupId: null };
+  await instances.save(ctx, { ...instance, reason: 'waits-for-final-backup', termination: anew });
+  await jobs.ask(ctx, { kind: 'instance', key: instanceId, inMs: backupAgainMs });
 }

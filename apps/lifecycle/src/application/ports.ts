@@ -3,12 +3,25 @@ import type { Transaction } from '#persistence/index.js';
 import type { Instance } from '../domain/instance.js';
 import type { Seen } from '../domain/next-step.js';
 import type { Operation } from '../domain/operation.js';
+import type { ReadyFootprint } from '../domain/switching.js';
 
 export abstract class Instances {
   abstract get(instanceId: string): Promise<Instance | undefined>;
   /** The row stays locked until the transaction ends. */
   abstract lock(tx: Transaction, instanceId: string): Promise<Instance | undefined>;
   abstract save(tx: Transaction, instance: Instance): Promise<void>;
+  /** Whose former footprint it is, its row locked. */
+  abstract lockFormerDweller(tx: Transaction, footprintId: string): Promise<Instance | undefined>;
+}
+
+/** Those that were made for a restore, a move or a rebuild, as they were told of. */
+export abstract class Footprints {
+  abstract get(tx: Transaction, footprintId: string): Promise<ReadyFootprint | undefined>;
+  /** One that is removed stays so, whichever of the two is heard first. */
+  abstract noteReady(tx: Transaction, ready: ReadyFootprint['ready']): Promise<void>;
+  abstract noteRemoved(tx: Transaction, footprintId: string): Promise<void>;
+  /** Those that were removed longer ago than that. @returns how many are gone. */
+  abstract forgetRemoved(beforeDays: number): Promise<number>;
 }
 
 /** What was asked of instances. Who changes those of one instance holds its row's lock. */
@@ -46,6 +59,12 @@ export abstract class Cluster {
   /** Under the instance's epoch. Ends in a Conflict when somebody has changed it since it was seen. */
   abstract applyWorkload(instance: Instance, replicas: 0 | 1, seen: Seen, fence: Fence): Promise<void>;
   abstract applyRoute(instance: Instance, to: 'instance' | 'edge', seen: Seen, fence: Fence): Promise<void>;
+  /** Its Service is there, and what was made of it before it was the instance's is labelled so. */
+  abstract takeOver(instance: Instance, fence: Fence): Promise<void>;
+  /** Ends in a Conflict when somebody has changed the route since it was seen. */
+  abstract removeRoute(instance: Instance, seen: Seen['route'], fence: Fence): Promise<void>;
+  /** The one of the live version. Gone already is no error. */
+  abstract removeSecret(instance: Instance, fence: Fence): Promise<void>;
   /** Lets the volume have what `live` says; never less than it has. */
   abstract growVolume(instance: Instance, fence: Fence): Promise<void>;
   /**

@@ -6,23 +6,17 @@ import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import { overtakerOf, verdictOf } from '../domain/arbitration.js';
 import { enter } from '../domain/entering.js';
-import type { Instance } from '../domain/instance.js';
+import type { Failure } from '../domain/failure.js';
+import { type Instance, placeOf } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
-import {
-  type Failure,
-  isSo,
-  type Operation,
-  type Progress,
-  refusalOf,
-  type Stage,
-  stagesOf,
-} from '../domain/operation.js';
+import { isSo, type Operation, type Progress, refusalOf, type Stage, stagesOf } from '../domain/operation.js';
 import { atOnce } from '../domain/state-table.js';
+import { targetOf } from '../domain/switching.js';
 import { AskOthers } from './ask-others.js';
 import { ChangeOperation } from './change-operation.js';
 import { EndOperation } from './end-operation.js';
 import { FootprintStages, type StageOutcome } from './footprint-stages.js';
-import { Cluster, Instances, LifecycleSettings, Operations } from './ports.js';
+import { Cluster, Footprints, Instances, LifecycleSettings, Operations } from './ports.js';
 import { SeeToDates } from './see-to-dates.js';
 
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
@@ -42,6 +36,7 @@ export class ReconcileInstance {
   constructor(
     private readonly instances: Instances,
     private readonly operations: Operations,
+    private readonly footprints: Footprints,
     private readonly cluster: Cluster,
     private readonly stages: FootprintStages,
     private readonly end: EndOperation,
@@ -70,7 +65,7 @@ export class ReconcileInstance {
       const open = await this.operations.open(undefined, instance.instanceId);
       const active = open.find((one) => one.status === 'active');
       if (active) {
-        this.cluster.watch(instance.placed.namespace);
+        this.cluster.watch(placeOf(instance).namespace);
         const wait = await this.work(lease, instance, active);
         if (wait) {
           // Who waits is looked at all the time; a trace of minutes of that could not be read.
@@ -104,7 +99,9 @@ export class ReconcileInstance {
       const { urgent } = operation;
       if (!urgent && isSo(instance, operation)) return await this.end.alreadySo(ctx, instance, operation);
       const now = new Date();
-      const refusal = refusalOf(instance, operation, now);
+      const { footprintId } = operation.input;
+      const footprint = footprintId === undefined ? undefined : await this.footprints.get(ctx, footprintId);
+      const refusal = refusalOf(instance, operation, now, footprint);
       if (refusal) return await this.end.refused(ctx, operation, refusal);
       const { kind, input } = operation;
       if (await this.giveWay(ctx, instance, operation, now)) return;
@@ -115,11 +112,12 @@ export class ReconcileInstance {
       }
       const from = instance.state;
       const held = kind === 'release' ? { held: instance.quiesce! } : {};
+      const target = footprintId === undefined ? {} : { target: targetOf(instance, footprintId, footprint) };
       const begun: Operation = {
         ...operation,
         status: 'active',
         startedAt: now,
-        progress: { from, ...held },
+        progress: { from, ...held, ...target },
         ...timeSpentAtFirst(now),
       };
       const [changed, entered] = this.enter(this.asItBegins(instance, begun, now), begun);
@@ -144,6 +142,7 @@ export class ReconcileInstance {
   private asItBegins(instance: Instance, { kind, input, traceparent, correlationId }: Operation, now: Date): Instance {
     if (!atOnce.has(kind)) return instance;
     if (kind === 'quiesce') return moved(instance, kind, input.purpose!);
+    if (kind === 'switch-back') return moved(instance, kind, kind);
     const purgeNotBefore = this.purgeNotBefore(input.at, now);
     const cause = { traceparent, correlationId };
     const termination = { purgeNotBefore, finalBackupId: null, verifiedBackupId: null, approval: null, ...cause };
@@ -184,7 +183,7 @@ export class ReconcileInstance {
         return undefined;
       }
       case 'waits': {
-        const limitMs = this.deadlineOf(stage);
+        const limitMs = this.deadlineOf(operation, stage);
         const now = new Date();
         const spent = seen(operation, now, limitMs);
         if (limitMs !== Number.POSITIVE_INFINITY && spent.spentMs > limitMs) {
@@ -201,6 +200,7 @@ export class ReconcileInstance {
     switch (stage) {
       case 'up':
       case 'down':
+      case 'switch':
       case 'fit':
       case 'fence':
       case 'copy':
@@ -214,18 +214,19 @@ export class ReconcileInstance {
     }
   }
 
-  private async finish(lease: Lease, operation: Operation): Promise<void> {
+  private async finish(lease: Lease, operation: Operation, more: Progress = {}): Promise<void> {
     await this.changes.make(lease, operation, async (ctx, instance, current) => {
-      const { failure } = current.progress;
-      if (failure) await this.end.failed(ctx, instance, current, failure);
-      else await this.end.done(ctx, instance, current);
+      const ended = { ...current, progress: { ...current.progress, ...more } };
+      const { failure } = ended.progress;
+      if (failure) await this.end.failed(ctx, instance, ended, failure);
+      else await this.end.done(ctx, instance, ended);
     });
   }
 
   /** To the next stage; after the last one it is over, in the same transaction. */
   private async advance(lease: Lease, operation: Operation, stages: number, more: Progress = {}): Promise<void> {
     const stage = operation.stage + 1;
-    if (stage >= stages) return await this.finish(lease, operation);
+    if (stage >= stages) return await this.finish(lease, operation, more);
     await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const progress = { ...current.progress, ...more };
       const [changed, entered] = this.enter(instance, { ...current, stage, progress });
@@ -278,7 +279,7 @@ export class ReconcileInstance {
     const instance = await this.instances.get(lease.key);
     const stage = active && instance && stagesOf(active, instance)[active.stage];
     if (!active || !stage) return false;
-    const limitMs = this.deadlineOf(stage);
+    const limitMs = this.deadlineOf(active, stage);
     const spent = hidesTheWorld(reason) ? unseen(active) : seen(active, new Date(), limitMs);
     if (spent.spentMs > limitMs) {
       await this.turnBack(lease, active, { code: reason, fault: 'platform', message });
@@ -296,12 +297,13 @@ export class ReconcileInstance {
     return false;
   }
 
-  private deadlineOf(stage: Stage): number {
+  private deadlineOf({ progress }: Operation, stage: Stage): number {
     const { up, down, answer, backup, update } = this.settings.deadlines;
     if (stage === 'up' || stage === 'route') return up;
     if (stage === 'backup') return backup;
     if (stage === 'update') return update;
-    if (stage === 'cancel') return Number.POSITIVE_INFINITY;
+    // Who gave up on the way back would leave two footprints that the same host leads to.
+    if (stage === 'cancel' || (stage === 'switch' && progress.failure)) return Number.POSITIVE_INFINITY;
     return stage === 'room' || stage === 'host' ? answer : down;
   }
 }

@@ -9,6 +9,7 @@ import {
   InstanceStartRequested,
   InstanceStopRequested,
   InstanceSuspendRequested,
+  InstanceSwitchBackRequested,
   InstanceTerminationCancelRequested,
   InstanceTerminationRequested,
   InstanceUpgradeRequested,
@@ -127,7 +128,19 @@ export class ReleaseHandler extends MessageHandler<typeof InstanceReleaseRequest
   }
 
   async handle(asked: PayloadOf<typeof InstanceReleaseRequested>, ctx: ConsumeContext): Promise<void> {
-    await this.operations.accept(ctx, 'release', asked, { token: asked.token });
+    const { token, footprintId } = asked;
+    await this.operations.accept(ctx, 'release', asked, { token, ...(footprintId && { footprintId }) });
+  }
+}
+
+@Injectable()
+export class SwitchBackHandler extends MessageHandler<typeof InstanceSwitchBackRequested> {
+  constructor(private readonly operations: RequestOperation) {
+    super();
+  }
+
+  async handle(asked: PayloadOf<typeof InstanceSwitchBackRequested>, ctx: ConsumeContext): Promise<void> {
+    await this.operations.accept(ctx, 'switch-back', asked, { footprintId: asked.footprintId });
   }
 }
 

@@ -1,12 +1,25 @@
 import { Injectable } from '@nestjs/common';
-import { BackupRequested, HostReleaseRequested, InstancePurgeApproved, newId } from '#contracts/index.js';
+import {
+  BackupRequested,
+  FootprintRemovalRequested,
+  HostReleaseRequested,
+  InstancePurgeApproved,
+  newId,
+} from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { Obstacle } from '#footprints/index.js';
 import { Conflict } from '#kubernetes/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type FormerHost, type Instance, withoutFormerHost } from '../domain/instance.js';
+import {
+  type FormerFootprint,
+  type FormerHost,
+  type Instance,
+  type Live,
+  placeOf,
+  withoutFormerHost,
+} from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
 import type { Operation } from '../domain/operation.js';
 import { EndOperation } from './end-operation.js';
@@ -36,12 +49,64 @@ export class SeeToDates {
       await this.releaseByItself(lease, instance);
       return 'look again';
     }
-    if (state === 'terminating' && open.length === 0) return await this.untilPurge(lease, instance);
+    const formerFootprints = await this.untilLeft(lease, instance, state === 'terminated');
+    if (state === 'terminated') return formerFootprints;
+    if (state === 'terminating' && open.length === 0)
+      return soonest(formerFootprints, await this.untilPurge(lease, instance));
     if (state === 'purging') return await this.untilGone(lease, instance);
     const [former] = instance.live.formerHosts ?? [];
     return soonest(
+      formerFootprints,
       instance.kept ? await this.untilDropped(lease, instance, instance.kept.until) : 'done',
       former ? await this.untilGivenUp(lease, instance, former) : 'done',
+    );
+  }
+
+  /** The footprints that it lived in before, when their time is over; or all of them at once, because it ends itself. */
+  private async untilLeft(lease: Lease, instance: Instance, atOnce: boolean): Promise<Outcome | 'look again'> {
+    let next: Outcome | 'look again' = 'done';
+    for (const former of instance.formerFootprints)
+      next = soonest(next, await this.untilRemoved(lease, instance, former, atOnce));
+    return next;
+  }
+
+  /** What is there of it only lifecycle knows; the provisioner removes it, and says when nothing is left. */
+  private async untilRemoved(
+    lease: Lease,
+    instance: Instance,
+    { live, kept, until, removal }: FormerFootprint,
+    atOnce: boolean,
+  ): Promise<Outcome | 'look again'> {
+    // Its fact hurries us.
+    if (removal === 'asked') return 'done';
+    const leftMs = atOnce && removal === null ? 0 : Date.parse(until) - Date.now();
+    if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    await lease.check();
+    if (kept) await this.shards.dropDatabase({ ...instance, live }, kept.database, lease.fence);
+    await this.asInstance(lease, instance.instanceId, async (ctx, current) => {
+      const { footprintId, database } = live;
+      const one = current.formerFootprints.find((former) => former.live.footprintId === footprintId);
+      if (!one || one.removal === 'asked') return;
+      const changed = {
+        ...current,
+        formerFootprints: current.formerFootprints.map((former) =>
+          former === one ? { ...former, kept: null, removal: 'asked' as const } : former,
+        ),
+      };
+      await this.instances.save(ctx, changed);
+      const reason = 'its instance lives in another one, and the time in which it could be had back is over';
+      const secrets = this.secretsOf(one.live);
+      await ctx.publish(FootprintRemovalRequested, { footprintId, reason, database, secrets });
+      await this.end.tellState(ctx, changed);
+    });
+    return 'look again';
+  }
+
+  /** Of the newest versions; older ones are dropped by then. */
+  private secretsOf({ footprintId, lastSecretVersion }: Live): string[] {
+    return Array.from(
+      { length: Math.min(lastSecretVersion, 16) },
+      (_, at) => footprintNames(this.settings.meshName, footprintId, lastSecretVersion - at).secret,
     );
   }
 
@@ -87,13 +152,15 @@ export class SeeToDates {
     if (!verifiedBackupId) return { again: 3_600_000 };
     const leftMs = Date.parse(purgeNotBefore) - Date.now();
     if (leftMs > 0) return { again: Math.min(leftMs, 3_600_000) };
+    // An approval names the live one alone.
+    if (instance.formerFootprints.length > 0) return await this.untilLeft(lease, instance, true);
     if (instance.kept) return await this.untilDropped(lease, instance, purgeNotBefore);
     await this.asInstance(lease, instanceId, async (ctx, current) => {
       const open = await this.operations.open(ctx, instanceId);
       // Whoever wants to keep it was quicker.
       if (current.state !== 'terminating' || open.length > 0) return;
       const { verifiedBackupId: verified, purgeNotBefore: date } = current.termination!;
-      if (!verified || Date.parse(date) > Date.now()) return;
+      if (!verified || Date.parse(date) > Date.now() || current.formerFootprints.length > 0) return;
       await this.approve(ctx, moved(current, 'purge approved', 'approved'));
     });
     return 'look again';
@@ -111,22 +178,19 @@ export class SeeToDates {
 
   /** From here on there is no way back. */
   private async approve(ctx: PublishContext, instance: Instance): Promise<void> {
-    const { instanceId, live, placed, termination } = instance;
+    const { instanceId, live, termination } = instance;
+    const { cell, databaseShard } = placeOf(instance);
     const approval = { approvalId: newId(), expiresAt: new Date(Date.now() + approvalMs).toISOString() };
     const purging = { ...instance, termination: { ...termination!, approval } };
     await this.instances.save(ctx, purging);
-    const secrets = Array.from(
-      { length: Math.min(live.lastSecretVersion, 16) },
-      (_, at) => footprintNames(this.settings.meshName, live.footprintId, live.lastSecretVersion - at).secret,
-    );
     await ctx.publish(InstancePurgeApproved, {
       instanceId,
       footprintId: live.footprintId,
-      cell: placed.cell,
-      databaseShard: placed.databaseShard,
+      cell,
+      databaseShard,
       database: live.database,
       backupId: termination!.verifiedBackupId!,
-      secrets,
+      secrets: this.secretsOf(live),
       ...approval,
     });
     await this.end.tellState(ctx, purging);
@@ -213,8 +277,8 @@ export class SeeToDates {
   }
 }
 
-function soonest(one: Outcome | 'look again', other: Outcome | 'look again'): Outcome | 'look again' {
-  if (one === 'look again' || other === 'look again') return 'look again';
-  if (one === 'done') return other;
-  return other === 'done' ? one : { again: Math.min(one.again, other.again) };
+function soonest(...all: readonly (Outcome | 'look again')[]): Outcome | 'look again' {
+  if (all.includes('look again')) return 'look again';
+  const waits = all.flatMap((one) => (typeof one === 'object' ? [one.again] : []));
+  return waits.length === 0 ? 'done' : { again: Math.min(...waits) };
 }

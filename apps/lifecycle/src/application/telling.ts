@@ -13,6 +13,7 @@ import {
   type InstanceStateChanged,
   InstanceStopped,
   InstanceSuspended,
+  InstanceSwitchedBack,
   InstanceTerminationCancelled,
   InstanceTerminationScheduled,
   InstanceUpgraded,
@@ -20,8 +21,9 @@ import {
 } from '#contracts/index.js';
 import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
-import type { Instance } from '../domain/instance.js';
-import { desiredOf, type Failure, type Operation } from '../domain/operation.js';
+import type { Failure } from '../domain/failure.js';
+import { type Instance, previousFootprintOf } from '../domain/instance.js';
+import { desiredOf, type Operation } from '../domain/operation.js';
 import type { LifecycleSettings } from './ports.js';
 
 /** What is said for an operation is said because of its request, and within that one's trace. */
@@ -35,8 +37,9 @@ export function stateFact(
   instance: Instance,
   active: Pick<Operation, 'operationId' | 'kind'> | undefined,
 ): InputOf<typeof InstanceStateChanged> {
-  const { instanceId, state, previous, reason, live, previousFootprintId, quiesce, since } = instance;
+  const { instanceId, state, previous, reason, live, quiesce, since } = instance;
   const names = footprintNames(meshName, live.footprintId, live.secretVersion);
+  const previousFootprintId = previousFootprintOf(instance);
   return {
     instanceId,
     state,
@@ -105,7 +108,16 @@ export async function sayDone(
       const { footprintId, database } = live;
       const standing = { ...done, token, purpose, deadline, footprintId, database, volumeClaim };
       if (kind === 'quiesce') return void (await say(InstanceQuiesced, standing));
-      return void (await say(InstanceReleased, { ...standing, expired: input.expired ?? false }));
+      const how = input.footprintId ? { verified: progress.verified ?? ('not-started' as const) } : {};
+      return void (await say(InstanceReleased, { ...standing, expired: input.expired ?? false, ...how }));
+    }
+    case 'switch-back': {
+      const { footprintId } = live;
+      const { before, verified } = progress;
+      // It was so already: what it was switched from then.
+      const previousFootprintId = (before ?? instance.formerFootprints.at(-1)?.live ?? live).footprintId;
+      const how = before && { verified: verified ?? ('not-started' as const) };
+      return void (await say(InstanceSwitchedBack, { ...done, footprintId, previousFootprintId, ...how }));
     }
     case 'terminate': {
       const { purgeNotBefore, finalBackupId } = instance.termination!;

@@ -11,19 +11,20 @@ test('where nothing is under way a request begins', () => {
 
 /** Rows: what comes; columns: what is under way; `.` waits, `!` overtakes, `x` is refused. */
 const picture = `
-                     start stop restart suspend resume resize upgrade rename quiesce release terminate cancel held
-  start                .    .      .       .      .      .       .       .       .       .        .       .     .
-  stop                 !    .      !       .      .      .       .       .       .       .        .       .     .
-  restart              .    .      .       .      .      .       .       .       .       .        .       .     .
-  suspend              !    .      !       .      !      .       .       .       .       .        .       .     .
-  resume               .    .      .       .      .      .       .       .       .       .        .       .     .
-  resize               .    .      .       .      .      .       .       .       .       .        .       .     .
-  upgrade              .    .      .       .      .      .       .       .       .       .        .       .     .
-  rename               .    .      .       .      .      .       .       .       .       .        .       .     .
-  quiesce              .    .      .       .      .      .       .       .       .       .        .       .     x
-  release              .    .      .       .      .      .       .       .       .       .        .       .     !
-  terminate            !    !      !       !      !      !       .       .       !       !        .       !     !
-  cancel-termination   .    .      .       .      .      .       .       .       .       .        !       .     .
+                      start stop restart suspend resume resize upgrade rename quiesce release switch-back terminate cancel held
+  start               .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  stop                !     .    !       .       .      .      .       .      .       .       .           .         .      .
+  restart             .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  suspend             !     .    !       .       !      .      .       .      .       .       .           .         .      .
+  resume              .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  resize              .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  upgrade             .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  rename              .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  quiesce             .     .    .       .       .      .      .       .      .       .       .           .         .      x
+  release             .     .    .       .       .      .      .       .      .       .       .           .         .      !
+  switch-back         .     .    .       .       .      .      .       .      .       .       .           .         .      .
+  terminate           !     !    !       !       !      !      .       .      !       !       .           .         !      !
+  cancel-termination  .     .    .       .       .      .      .       .      .       .       .           !         .      .
 `;
 const [head, ...rows] = picture
   .trim()
@@ -66,6 +67,18 @@ test('what would be overtaken as soon as it began gives way before', () => {
   expect(overtakerOf('stop', [quiesce, one('start')])).toBeUndefined();
   const terminate = one('terminate');
   expect(overtakerOf('quiesce', [stop, terminate])).toBe(terminate);
+});
+
+test('nobody stops between two footprints: a release that switches is not overtaken', () => {
+  const switching = one('release', { token: 't', footprintId: 'f' });
+  expect(decide(one('terminate'), switching, [])).toEqual({ verdict: 'waits' });
+  expect(decide(one('terminate'), one('release', { token: 't' }), [])).toMatchObject({ verdict: 'overtakes' });
+  const back = one('switch-back', { footprintId: 'f' });
+  expect(decide(one('switch-back', { footprintId: 'f' }), back, [])).toEqual({
+    verdict: 'merges',
+    into: back.operationId,
+  });
+  expect(decide(one('switch-back', { footprintId: 'g' }), back, [])).toEqual({ verdict: 'waits' });
 });
 
 test('no two ever share a token', () => {

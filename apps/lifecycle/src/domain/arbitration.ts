@@ -9,7 +9,7 @@ import type { Input, Operation, OperationKind } from './operation.js';
  */
 export type Verdict = 'waits' | 'overtakes' | 'refused';
 
-/** `held`: quiesced, and somebody works on it. */
+/** `held`: quiesced, and somebody works on it. A release that switches is under way as a switch back is. */
 export type UnderWay = OperationKind | 'held';
 
 /** Where nothing stands a request waits. */
@@ -25,6 +25,7 @@ export const verdicts: Readonly<Record<OperationKind, Readonly<Partial<Record<Un
   rename: {},
   quiesce: { held: 'refused' },
   release: { held: 'overtakes' },
+  'switch-back': {},
   terminate: {
     start: 'overtakes',
     stop: 'overtakes',
@@ -55,6 +56,11 @@ export function overtakerOf<Waiting extends Pick<Operation, 'kind'>>(
   return waiting.find((one) => verdictOf(one.kind, kind) === 'overtakes');
 }
 
+/** Nobody goes between two footprints: who stopped there would leave two that the same host leads to. */
+function underWayOf({ kind, input }: Pick<Operation, 'kind' | 'input'>): OperationKind {
+  return kind === 'release' && input.footprintId ? 'switch-back' : kind;
+}
+
 /** Two of these are never the same, whatever they say. */
 function isOneOfAKind(kind: OperationKind): boolean {
   return kind === 'quiesce' || kind === 'release';
@@ -70,6 +76,7 @@ export function isSame(one: Pick<Operation, 'kind' | 'input'>, other: { kind: Op
     a.at === b.at &&
     a.to === b.to &&
     a.slug === b.slug &&
+    a.footprintId === b.footprintId &&
     String(a.modules) === String(b.modules)
   );
 }
@@ -93,7 +100,7 @@ export function decide(
   const last = waiting.at(-1) ?? active;
   if (last && last !== 'held' && isSame(last, incoming)) return { verdict: 'merges', into: last.operationId };
   if (active === undefined) return { verdict: waiting.length > 0 ? 'waits' : 'begins' };
-  const verdict = verdictOf(incoming.kind, active === 'held' ? 'held' : active.kind);
+  const verdict = verdictOf(incoming.kind, active === 'held' ? 'held' : underWayOf(active));
   if (verdict === 'overtakes') return { verdict, ends: active === 'held' ? [] : [active.operationId] };
   if (verdict === 'refused')
     return { verdict, code: 'ALREADY_QUIESCED', message: 'somebody else works on it until it is released' };

@@ -3,6 +3,7 @@ import { findPlan } from '#odoo/index.js';
 import { atHost, type Instance } from './instance.js';
 import { moved, takenBack } from './moving.js';
 import { type Operation, stagesOf } from './operation.js';
+import { afterTrying, livingIn, withAnotherSecret } from './switching.js';
 
 type Entered = readonly [Instance, Operation];
 
@@ -32,6 +33,8 @@ export function enter(
       return [{ ...instance, live: withAnotherSecret(instance.live) }, entered];
     case 'copy':
       return copying(instance, entered, database);
+    case 'switch':
+      return switching(instance, entered);
     case 'address':
       return renaming(instance, entered, new Date(now.getTime() + formerHostMs).toISOString());
     case 'tidy':
@@ -53,9 +56,22 @@ function underAnotherEpoch(instance: Instance, operation: Operation, stage: 'up'
   return [moved({ ...instance, epoch }, 'upgrade', 'upgrade'), { ...operation, progress: { ...applied, down: true } }];
 }
 
-function withAnotherSecret(live: Instance['live']): Instance['live'] {
-  const version = live.lastSecretVersion + 1;
-  return { ...live, secretVersion: version, lastSecretVersion: version };
+/** It is the other footprint's from here on, and the one before stands in `before`; when it failed it is that one's again. */
+function switching(instance: Instance, operation: Operation): Entered {
+  const { live, formerFootprints } = instance;
+  const { progress } = operation;
+  const epoch = instance.epoch + 1;
+  if (progress.failure) {
+    const back = { live: takenBack(instance, progress.before!), formerFootprints: afterTrying(formerFootprints, live) };
+    return [
+      { ...instance, epoch, ...back },
+      { ...operation, progress: { ...progress, epoch, tried: live } },
+    ];
+  }
+  return [
+    { ...instance, epoch, live: livingIn(progress.target!, instance) },
+    { ...operation, progress: { ...progress, epoch, before: live } },
+  ];
 }
 
 function fitting(instance: Instance, operation: Operation): Entered {

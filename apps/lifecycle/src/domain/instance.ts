@@ -4,9 +4,14 @@ import { findPlan, type Plan } from '#odoo/index.js';
 export type Placed = PayloadOf<typeof InstancePlaced>;
 export type SuspensionReason = 'unpaid' | 'abuse' | 'operator';
 
+/** Where a footprint is, and the template that it was made for. */
+export type Place = Pick<Placed, 'cell' | 'namespace' | 'databaseShard' | 'template'>;
+
 /** What its footprint is made of just now: with this, its manifests can be written. */
 export interface Live {
   readonly footprintId: string;
+  /** Absent: where the planner placed the instance. */
+  readonly place?: Place;
   readonly plan: { readonly name: string; readonly version: number };
   readonly image: string;
   readonly database: string;
@@ -27,6 +32,17 @@ export interface FormerHost {
   readonly host: string;
   /** RFC 3339: then it is given up. */
   readonly until: string;
+}
+
+/** A footprint that the instance lived in before it was switched to another one. Its data are as they were left. */
+export interface FormerFootprint {
+  readonly live: Live;
+  /** What was before the last upgrade there. */
+  readonly kept: Instance['kept'];
+  /** RFC 3339: then its removal is asked for; of one that was refused: asked for again. */
+  readonly until: string;
+  /** Null: it can be switched back to. */
+  readonly removal: 'asked' | 'refused' | null;
 }
 
 /** A dated end. */
@@ -74,8 +90,8 @@ export interface Instance {
   readonly live: Live;
   /** What it was before its last upgrade, untouched since; dropped when its time is over. */
   readonly kept: { readonly database: string; readonly image: string; readonly until: string } | null;
-  /** The one it was switched from, as long as it can be switched back. */
-  readonly previousFootprintId: string | null;
+  /** Those that it was switched from and that are not gone yet, the latest last. */
+  readonly formerFootprints: readonly FormerFootprint[];
   /** Stands on what lifecycle applies. Grows with each change that is applied, so that an older one is known as such. */
   readonly epoch: number;
   /** From then on it is lifecycle that writes its footprint. */
@@ -115,11 +131,20 @@ export function newborn(
       host: placed.host,
     },
     kept: null,
-    previousFootprintId: null,
+    formerFootprints: [],
     epoch: 1,
     everReady: false,
     ...cause,
   };
+}
+
+export function placeOf({ placed, live }: Pick<Instance, 'placed' | 'live'>): Place {
+  return live.place ?? placed;
+}
+
+/** The one that it was switched from last, as long as it can be switched back. */
+export function previousFootprintOf({ formerFootprints }: Pick<Instance, 'formerFootprints'>): string | undefined {
+  return formerFootprints.findLast(({ removal }) => removal === null)?.live.footprintId;
 }
 
 /** Whether it is found at this name below the mesh's domain. */

@@ -32,7 +32,8 @@ export function withoutWhatFailed(instance: Instance, { kind, progress }: Operat
     case 'resume':
       return standsStill({ ...restored, suspension: null });
     case 'release':
-      return standsStill({ ...restored, quiesce: null });
+      if (!before || fellThrough) return standsStill({ ...restored, quiesce: null });
+      return { ...moved(restored, 'release', reason), quiesce: null };
     case 'cancel-termination':
       return standsStill({ ...restored, termination: null });
     case 'resize':
@@ -42,6 +43,7 @@ export function withoutWhatFailed(instance: Instance, { kind, progress }: Operat
       if (!progress.down) return restored;
       return fellThrough ? standsStill(restored) : moved(restored, 'release', reason);
     case 'quiesce':
+    case 'switch-back':
       return fellThrough ? standsStill(restored) : moved(restored, 'release', reason);
     case 'terminate': {
       const kept = { ...restored, termination: null };
@@ -53,8 +55,12 @@ export function withoutWhatFailed(instance: Instance, { kind, progress }: Operat
   }
 }
 
-/** As it was, but for what cannot be taken back: a volume stays as large as it is, and a version is never made twice. */
+/**
+ * As it was, but for what cannot be taken back: a volume stays as large as it is, and a version is never made twice. What
+ * was tried in another footprint has changed nothing of this one.
+ */
 export function takenBack({ live }: Instance, before: Instance['live']): Instance['live'] {
+  if (live.footprintId !== before.footprintId) return before;
   const { storageBytes, lastSecretVersion, copies } = live;
   return { ...before, storageBytes, lastSecretVersion, copies };
 }

@@ -6,14 +6,14 @@ const runs: Seen = {
   secret: true,
   workload: { version: '1', epoch, replicas: 1, ready: true },
   pods: 1,
-  route: { version: '1', epoch, to: 'instance' },
+  route: { uid: 'u', version: '1', epoch, to: 'instance' },
   site: 'answers',
 };
 const stands: Seen = {
   ...runs,
   workload: { version: '1', epoch, replicas: 0, ready: true },
   pods: 0,
-  route: { version: '1', epoch, to: 'edge' },
+  route: { uid: 'u', version: '1', epoch, to: 'edge' },
   site: 'unasked',
 };
 const older = epoch - 1;
@@ -26,7 +26,7 @@ test('what runs is up, and what stands still is down', () => {
 
 test('going down, the host leads away before the pod ends, and the last pod is waited for', () => {
   const at = (change: object) => nextStep({ ...runs, ...change }, 'down', epoch);
-  const away = { route: { version: '1', epoch, to: 'edge' } };
+  const away = { route: { uid: 'u', version: '1', epoch, to: 'edge' } };
   const none = { ...away, workload: { version: '1', epoch, replicas: 0, ready: true } };
   expect(at({})).toEqual({ kind: 'act', what: 'route' });
   expect(at(away)).toEqual({ kind: 'act', what: 'workload' });
@@ -38,7 +38,7 @@ test('coming up, the host leads there only when the pod is Ready, and it is up w
   const at = (change: object) => nextStep({ ...stands, ...change }, 'up', epoch);
   const starting = { workload: { version: '1', epoch, replicas: 1, ready: false } };
   const ready = { workload: { version: '1', epoch, replicas: 1, ready: true } };
-  const led = { ...ready, route: { version: '1', epoch, to: 'instance' } };
+  const led = { ...ready, route: { uid: 'u', version: '1', epoch, to: 'instance' } };
   expect(at({ secret: false })).toEqual({ kind: 'act', what: 'secret' });
   expect(at({})).toEqual({ kind: 'act', what: 'workload' });
   expect(at(starting)).toMatchObject({ kind: 'wait', reason: 'PodNotReady' });
@@ -54,17 +54,20 @@ test('a route is written anew under its epoch, and where the site was asked it h
   const at = (seen: object, to: 'instance' | 'edge' = 'instance') => nextStepOfRoute({ ...runs, ...seen }, to, epoch);
   expect(at({})).toBeUndefined();
   expect(at({ route: 'absent' })).toEqual({ kind: 'act', what: 'route' });
-  expect(at({ route: { version: '1', epoch: older, to: 'instance' } })).toEqual({ kind: 'act', what: 'route' });
+  expect(at({ route: { uid: 'u', version: '1', epoch: older, to: 'instance' } })).toEqual({
+    kind: 'act',
+    what: 'route',
+  });
   expect(at({}, 'edge')).toEqual({ kind: 'act', what: 'route' });
   expect(at({ site: { instead: 'answered with 404' } })).toMatchObject({ reason: 'SiteNotAnswering', soon: true });
-  expect(at({ route: { version: '1', epoch: epoch + 1, to: 'edge' } })).toEqual({ kind: 'overtaken' });
+  expect(at({ route: { uid: 'u', version: '1', epoch: epoch + 1, to: 'edge' } })).toEqual({ kind: 'overtaken' });
   expect(nextStepOfRoute(stands, 'edge', epoch)).toBeUndefined();
 });
 
 test('what was applied for an earlier operation is applied anew', () => {
   const workload = { version: '1', epoch: older, replicas: 1, ready: true };
   expect(nextStep({ ...runs, workload }, 'up', epoch)).toEqual({ kind: 'act', what: 'workload' });
-  const route = { version: '1', epoch: older, to: 'edge' } as const;
+  const route = { uid: 'u', version: '1', epoch: older, to: 'edge' } as const;
   expect(nextStep({ ...stands, route }, 'down', epoch)).toEqual({ kind: 'act', what: 'route' });
 });
 
@@ -83,7 +86,7 @@ test('a cell without room says so', () => {
 test('a step of ours is enough to know the next one by, and never enough to be done', () => {
   const standing: Seen = { ...runs, workload: { version: '1', epoch: older, replicas: 1, ready: true } };
   const afterRoute = afterStep(
-    { ...standing, route: { version: '1', epoch: older, to: 'instance' } },
+    { ...standing, route: { uid: 'u', version: '1', epoch: older, to: 'instance' } },
     'route',
     'edge',
     epoch,

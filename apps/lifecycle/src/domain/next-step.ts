@@ -17,7 +17,15 @@ export interface Seen {
       };
   /** All that are there, those too that are going away: each may write. */
   readonly pods: number;
-  readonly route: 'absent' | { readonly version: string; readonly epoch: number; readonly to: 'instance' | 'edge' };
+  readonly route:
+    | 'absent'
+    | {
+        /** The server's words for exactly this object. */
+        readonly uid: string;
+        readonly version: string;
+        readonly epoch: number;
+        readonly to: 'instance' | 'edge';
+      };
   /** Asked only when everything else stands. */
   readonly site: 'unasked' | 'simulated' | 'answers' | { readonly instead: string };
 }
@@ -94,7 +102,7 @@ export function afterStep(
     case 'secret':
       return { ...seen, secret: true };
     case 'route':
-      return { ...seen, route: { version: '', epoch, to } };
+      return { ...seen, route: { uid: '', version: '', epoch, to } };
     case 'workload':
       return { ...seen, workload: { version: '', epoch, replicas: to === 'edge' ? 0 : 1, ready: false } };
   }

@@ -1,10 +1,12 @@
 import type { InstanceState } from '#contracts/index.js';
 import type { TimeSpent } from '#footprints/deadline.js';
 import { findPlan } from '#odoo/index.js';
-import { type Instance, isNamed, type Live, planOf, type Quiesce, type SuspensionReason } from './instance.js';
+import type { Failure } from './failure.js';
+import { type Instance, isNamed, type Live, placeOf, planOf, type Quiesce, type SuspensionReason } from './instance.js';
 import { nextState } from './state-table.js';
+import { type ReadyFootprint, refusalOfSwitch, refusalOfSwitchBack } from './switching.js';
 
-/** What can be asked of an instance. Hibernation and switching back come with their own issues. */
+/** What can be asked of an instance. Hibernation comes with its own issue. */
 export const operationKinds = [
   'start',
   'stop',
@@ -16,6 +18,7 @@ export const operationKinds = [
   'rename',
   'quiesce',
   'release',
+  'switch-back',
   'terminate',
   'cancel-termination',
 ] as const;
@@ -35,6 +38,8 @@ export interface Input {
   readonly rehearse?: boolean;
   /** The first label of a host. */
   readonly slug?: string;
+  /** To live in from then on. */
+  readonly footprintId?: string;
   /** Of a release: nobody asked, its time has run out. */
   readonly expired?: boolean;
 }
@@ -49,6 +54,8 @@ export type Stage =
   | 'room'
   /** Secret, connection limit and volume are the plan's. */
   | 'fit'
+  /** It lives in another footprint, and nothing leads to the one before. */
+  | 'switch'
   /** Nobody who knows the old password can write any more. */
   | 'fence'
   /** A backup was made just before. */
@@ -67,12 +74,6 @@ export type Stage =
   | 'route'
   /** Nothing is made of it any more, or it was Ready before. */
   | 'cancel';
-
-export interface Failure {
-  readonly code: string;
-  readonly fault: 'user' | 'platform' | 'provider';
-  readonly message: string;
-}
 
 export interface Operation extends TimeSpent {
   /** The id of the message that asked. */
@@ -123,21 +124,33 @@ export interface Progress {
   readonly discarded?: string;
   /** Of a rename: what the planner holds for it. */
   readonly host?: string;
+  /** The footprint that it is switched to, as that was. */
+  readonly target?: Live;
+  /** It did not come up in this one. */
+  readonly tried?: Live;
+  /** How it was seen to be up. */
+  readonly verified?: 'http' | 'pod-condition';
   /** It was taken down for it. */
   readonly down?: boolean;
 }
 
 /** What is to be done for one that has begun, in this order. */
 export function stagesOf(
-  { kind, progress }: Pick<Operation, 'kind' | 'progress'>,
+  { kind, input, progress }: Pick<Operation, 'kind' | 'input' | 'progress'>,
   instance: Pick<Instance, 'state' | 'ownerWants' | 'suspension'>,
 ): readonly Stage[] {
   if (progress.failure) return stagesBack(kind, progress, isToRun(instance, 'cancel-termination'));
   switch (kind) {
     case 'start':
     case 'resume':
-    case 'release':
       return isToRun(instance, kind) ? ['up'] : [];
+    case 'release':
+      return [
+        ...(input.footprintId ? (['switch'] as const) : []),
+        ...(isToRun(instance, kind) ? (['up'] as const) : []),
+      ];
+    case 'switch-back':
+      return ['down', 'fence', 'switch', ...comeBack(progress)];
     case 'cancel-termination':
       // The termination that it overtook may have overtaken a start.
       return isToRun(instance, kind) ? ['up'] : ['down'];
@@ -175,9 +188,13 @@ function stagesBack(
     case 'start':
     case 'restart':
     case 'resume':
-    case 'release':
     case 'cancel-termination':
       return ['down'];
+    case 'release':
+      if (!before) return ['down'];
+      return wasUp ? ['switch', 'up'] : ['switch'];
+    case 'switch-back':
+      return before ? ['switch', ...comeBack({ from })] : comeBack({ from });
     case 'resize':
       if (!before) return [];
       return from === 'running' ? ['fit', 'up'] : ['fit'];
@@ -230,6 +247,7 @@ export function desiredOf(instance: Instance, kind: OperationKind | undefined): 
     case 'rename':
       return instance.state;
     case 'upgrade':
+    case 'switch-back':
       return instance.state === 'maintenance' ? afterMaintenance(instance) : instance.state;
     case 'stop':
       return 'stopped';
@@ -267,21 +285,28 @@ export function isSo(instance: Instance, { kind, input }: Pick<Operation, 'kind'
       return nextState(instance, kind) !== undefined && isOnPlan(instance, input.plan!);
     case 'rename':
       return nextState(instance, kind) !== undefined && isNamed(instance.live.host, input.slug!);
+    case 'switch-back':
+      return nextState(instance, kind) !== undefined && instance.live.footprintId === input.footprintId;
     default:
       return false;
   }
 }
 
-/** Why it is not done; undefined: it may begin. */
+/**
+ * Why it is not done; undefined: it may begin.
+ * @param footprint the one that a release names, as far as anybody has told of it.
+ */
 export function refusalOf(
   instance: Instance,
   { kind, input }: Pick<Operation, 'kind' | 'input'>,
   now: Date,
+  footprint?: ReadyFootprint,
 ): Failure | undefined {
   const refused = (code: string, message: string): Failure => ({ code, fault: 'user', message });
   const { state, quiesce, live, everReady } = instance;
   if (kind === 'release' && quiesce?.token !== input.token)
     return refused('TOKEN_DEAD', 'nobody holds it by this token, or not any more');
+  if (kind === 'release' && input.footprintId) return refusalOfSwitch(instance, input.footprintId, footprint);
   if (kind === 'quiesce' && Date.parse(input.deadline!) <= now.getTime())
     return refused('DEADLINE_PASSED', `its deadline ${input.deadline} has passed`);
   if (kind === 'cancel-termination' && state === 'terminating' && !everReady)
@@ -296,7 +321,7 @@ export function refusalOf(
       );
   }
   if (kind === 'upgrade') {
-    const [version, now] = [versionOf(input.to!), instance.placed.template.version];
+    const [version, now] = [versionOf(input.to!), placeOf(instance).template.version];
     if (version !== now)
       return refused(
         'OTHER_VERSION',
@@ -308,7 +333,7 @@ export function refusalOf(
   if (kind === 'terminate' && state === 'terminating') return undefined;
   if (nextState(instance, kind) === undefined && !isSo(instance, { kind, input }))
     return refused(`IS_${state.toUpperCase()}`, `it is ${state}, and nothing that is so can do ${kind}`);
-  return undefined;
+  return kind === 'switch-back' ? refusalOfSwitchBack(instance, input.footprintId!) : undefined;
 }
 
 /** Whether it is on the newest version of the plan already. */

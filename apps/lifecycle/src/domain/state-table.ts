@@ -18,6 +18,7 @@ export type Trigger =
   | 'quiesce'
   | 'upgrade'
   | 'release'
+  | 'switch-back'
   | 'terminate'
   | 'cancel-termination'
   | 'not running'
@@ -85,6 +86,7 @@ export const transitions: readonly Transition[] = [
   ...row('suspended', 'resize', 'suspended'),
   ...whatIsUp.flatMap((state) => row(state, 'rename', state)),
   ...row(whatIsUp, 'quiesce', 'maintenance'),
+  ...row(whatIsUp, 'switch-back', 'maintenance'),
   // When its backup is there; until then it runs. It comes back by `release`, upgraded or not.
   ...row(['running', 'stopped'], 'upgrade', 'maintenance'),
   ...back('maintenance', 'release'),
@@ -102,7 +104,7 @@ export const transitions: readonly Transition[] = [
 ];
 
 /** These change the state when they begin, because from then on it is so for everybody who looks. */
-export const atOnce: ReadonlySet<Trigger> = new Set(['terminate', 'quiesce']);
+export const atOnce: ReadonlySet<Trigger> = new Set(['terminate', 'quiesce', 'switch-back']);
 
 /** Where it goes; undefined: that does not happen to an instance that is so. */
 export function nextState(

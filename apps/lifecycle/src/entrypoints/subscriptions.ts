@@ -1,7 +1,11 @@
 import {
   BackupCompleted,
   BackupFailed,
+  BackupRefused,
   BackupVerified,
+  FootprintReady,
+  FootprintRemovalRefused,
+  FootprintRemoved,
   HostReleased,
   HostReservationRefused,
   HostReserved,
@@ -19,6 +23,7 @@ import {
   InstanceStartRequested,
   InstanceStopRequested,
   InstanceSuspendRequested,
+  InstanceSwitchBackRequested,
   InstanceTerminated,
   InstanceTerminationCancelRequested,
   InstanceTerminationRequested,
@@ -28,6 +33,7 @@ import {
   RepublishRequested,
 } from '#contracts/index.js';
 import { on, RepublishHandler } from '#messaging/index.js';
+import * as footprints from '../application/footprint-facts.handlers.js';
 import * as hosts from '../application/host-facts.handlers.js';
 import * as facts from '../application/instance-facts.handlers.js';
 import * as requests from '../application/request-operation.handlers.js';
@@ -44,6 +50,7 @@ export const subscriptions = [
   on(InstanceRenameRequested, requests.RenameHandler),
   on(InstanceQuiesceRequested, requests.QuiesceHandler),
   on(InstanceReleaseRequested, requests.ReleaseHandler),
+  on(InstanceSwitchBackRequested, requests.SwitchBackHandler),
   on(InstanceTerminationRequested, requests.TerminateHandler),
   on(InstanceTerminationCancelRequested, requests.CancelTerminationHandler),
   on(InstancePlaced, facts.BearHandler),
@@ -57,8 +64,12 @@ export const subscriptions = [
   on(HostReserved, hosts.HearOfHostHandler),
   on(HostReservationRefused, hosts.HearOfNoHostHandler),
   on(HostReleased, hosts.HearOfReleasedHostHandler),
+  on(FootprintReady, footprints.HearOfFootprintHandler),
+  on(FootprintRemoved, footprints.HearOfNoFootprintHandler),
+  on(FootprintRemovalRefused, footprints.HearOfKeptFootprintHandler),
   on(BackupCompleted, facts.HearOfBackupHandler),
   on(BackupVerified, facts.TrustBackupHandler),
   on(BackupFailed, facts.DistrustBackupHandler),
+  on(BackupRefused, facts.HearOfNoBackupHandler),
   on(RepublishRequested, RepublishHandler),
 ];

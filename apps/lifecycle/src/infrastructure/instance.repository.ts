@@ -20,7 +20,7 @@ export const InstanceEntity = new EntitySchema<Instance>({
     quiesce: { type: 'jsonb', nullable: true },
     live: { type: 'jsonb' },
     kept: { type: 'jsonb', nullable: true },
-    previousFootprintId: { name: 'previous_footprint_id', type: 'uuid', nullable: true },
+    formerFootprints: { name: 'former_footprints', type: 'jsonb' },
     epoch: { type: 'int' },
     everReady: { name: 'ever_ready', type: 'boolean' },
     traceparent: { type: 'text', nullable: true },
@@ -43,6 +43,18 @@ export class InstanceRepository extends Instances {
       where: { instanceId },
       lock: { mode: 'pessimistic_write' },
     });
+    return found ?? undefined;
+  }
+
+  async lockFormerDweller(tx: Transaction, footprintId: string): Promise<Instance | undefined> {
+    const found = await tx.manager
+      .createQueryBuilder(InstanceEntity, 'instance')
+      // As the index has it, which holds those few that have any.
+      .where(`former_footprints <> '[]' AND former_footprints @> :one::jsonb`, {
+        one: JSON.stringify([{ live: { footprintId } }]),
+      })
+      .setLock('pessimistic_write')
+      .getOne();
     return found ?? undefined;
   }
 

@@ -15,13 +15,15 @@ import {
   odooConf,
   type RouteTarget,
   secretManifest,
+  serviceManifest,
   targetOf,
+  tenantLabels,
   upgradeContainers,
   upgradeJobManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
-import { type Instance, planOf } from '../domain/instance.js';
+import { type Instance, placeOf, planOf } from '../domain/instance.js';
 import type { Seen } from '../domain/next-step.js';
 
 const fieldManager = 'mesh-footprint';
@@ -69,6 +71,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       pods: pods.length,
       route: route
         ? {
+            uid: route.metadata!.uid!,
             version: route.metadata!.resourceVersion!,
             epoch: epochOf(route),
             to: targetOf(route, instance.live.host),
@@ -135,6 +138,33 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     await askingCluster(this.client.apply(object as KubernetesObject, fieldManager, { fence }));
   }
 
+  async takeOver(instance: Instance, fence: Fence): Promise<void> {
+    const spec = this.specOf(instance, 0);
+    const { names, namespace, tenant } = spec;
+    const labelled = { metadata: { labels: tenantLabels(tenant!) } };
+    await askingCluster(this.client.apply(serviceManifest(spec) as KubernetesObject, fieldManager, { fence }));
+    for (const ref of [
+      { kind: 'PersistentVolumeClaim', name: names.object, namespace },
+      { kind: 'Secret', name: names.secret, namespace },
+    ])
+      await askingCluster(this.client.merge(ref, labelled, fieldManager, { fence }));
+  }
+
+  async removeRoute(instance: Instance, seen: Seen['route'], fence: Fence): Promise<void> {
+    if (seen === 'absent') return;
+    const { names, namespace } = this.specOf(instance, 0);
+    const ref = { kind: 'IngressRoute', name: names.object, namespace };
+    const { uid, version: resourceVersion } = seen;
+    await askingCluster(this.client.delete(ref, { uid, resourceVersion }, { fence }));
+  }
+
+  async removeSecret(instance: Instance, fence: Fence): Promise<void> {
+    const { names, namespace } = this.specOf(instance, 0);
+    const ref = { kind: 'Secret', name: names.secret, namespace };
+    const uid = (await askingCluster(this.client.get(ref)))?.metadata?.uid;
+    if (uid) await askingCluster(this.client.delete(ref, { uid }, { fence }));
+  }
+
   async growVolume(instance: Instance, fence: Fence): Promise<void> {
     const { names, namespace } = this.specOf(instance, 1);
     const ref = { kind: 'PersistentVolumeClaim', name: names.object, namespace };
@@ -157,7 +187,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async observeUpdate(instance: Instance): Promise<'absent' | 'runs' | 'succeeded' | 'failed'> {
-    const ref = { kind: 'Job', name: updateName(instance), namespace: instance.placed.namespace };
+    const ref = { kind: 'Job', name: updateName(instance), namespace: placeOf(instance).namespace };
     const job = await askingCluster(this.client.get<V1Job & KubernetesObject>(ref));
     if (!job) return 'absent';
     if (job.status?.succeeded) return 'succeeded';
@@ -165,7 +195,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async logOfUpdate(instance: Instance): Promise<string | undefined> {
-    const { namespace } = instance.placed;
+    const { namespace } = placeOf(instance);
     const selector = `batch.kubernetes.io/job-name=${updateName(instance)}`;
     const [pod] = await askingCluster(this.client.list<V1Pod & KubernetesObject>('Pod', namespace, selector));
     if (!pod) throw new Obstacle('LOG_LOST', `the pod of ${updateName(instance)} is gone, and its log with it`);
@@ -184,7 +214,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async removeUpdates(instance: Instance, fence: Fence): Promise<boolean> {
-    const { namespace } = instance.placed;
+    const { namespace } = placeOf(instance);
     const { footprintId } = instance.live;
     const selector = `${labelNames.footprint}=${footprintId}`;
     const [jobs, pods] = await askingCluster(
@@ -203,13 +233,14 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async dropOldSecrets(instance: Instance, fence: Fence): Promise<void> {
-    const { live, placed } = instance;
+    const { live } = instance;
+    const { namespace } = placeOf(instance);
     let missing = 0;
     // Downwards, until there is nothing any more: one that was only meant, and never made, leaves a gap.
     for (let version = live.lastSecretVersion - 2; version >= 1 && missing < 2; version--) {
       if (version === live.secretVersion) continue;
       const { secret } = footprintNames(this.settings.meshName, live.footprintId, version);
-      const ref = { kind: 'Secret', name: secret, namespace: placed.namespace };
+      const ref = { kind: 'Secret', name: secret, namespace };
       const uid = (await askingCluster(this.client.get(ref)))?.metadata?.uid;
       if (uid) await askingCluster(this.client.delete(ref, { uid }, { fence }));
       else missing += 1;
@@ -221,10 +252,12 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   /** Of the newest version that is there below the live one. */
-  private async lastPassword({ live, placed }: Instance): Promise<string> {
+  private async lastPassword(instance: Instance): Promise<string> {
+    const { live } = instance;
+    const { namespace } = placeOf(instance);
     for (let version = live.secretVersion - 1; version >= 1; version--) {
       const { secret } = footprintNames(this.settings.meshName, live.footprintId, version);
-      const found = await this.passwordIn(secret, placed.namespace);
+      const found = await this.passwordIn(secret, namespace);
       if (found) return found;
     }
     throw new Obstacle('SECRET_LOST', 'none of its Secrets is left, and its password stood nowhere else');
@@ -246,20 +279,22 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
       .catch((error) => this.log.warn('a change was seen and could not be noted', { instanceId, error }));
   }
 
-  private specOf({ instanceId, placed, live, epoch }: Instance, replicas: 0 | 1): FootprintSpec {
+  private specOf(instance: Instance, replicas: 0 | 1): FootprintSpec {
+    const { instanceId, placed, live, epoch } = instance;
+    const { cell, namespace, template } = placeOf(instance);
     const names = footprintNames(this.settings.meshName, live.footprintId, live.secretVersion);
     return {
       meshName: this.settings.meshName,
       names: { ...names, database: live.database },
-      namespace: placed.namespace,
-      cell: placed.cell,
+      namespace,
+      cell,
       footprintId: live.footprintId,
       tenant: { instanceId, customerId: placed.specification.customerId, host: live.host },
       epoch,
       plan: planOf(live.plan),
       entry: this.settings.entry,
       image: live.image,
-      templateDatabase: placed.template.database,
+      templateDatabase: template.database,
       storageClass: this.settings.storageClass,
       replicas,
     };

@@ -64,5 +64,30 @@ export class Lifecycle1764000000050 implements MigrationInterface {
   }
 }
 
+/** An instance may live in another footprint than it was made in. */
+export class Lifecycle1764000000051 implements MigrationInterface {
+  readonly name = 'Lifecycle1764000000051';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE instance DROP previous_footprint_id, ADD former_footprints jsonb NOT NULL DEFAULT '[]'`);
+    await runner.query(`
+      CREATE INDEX instance_former ON instance USING gin (former_footprints jsonb_path_ops)
+      WHERE former_footprints <> '[]'`);
+    await runner.query(`
+      CREATE TABLE footprint (
+        footprint_id uuid PRIMARY KEY,
+        ready jsonb,
+        removed_at timestamptz
+      )`);
+    await runner.query('CREATE INDEX footprint_removed ON footprint (removed_at) WHERE removed_at IS NOT NULL');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE footprint');
+    await runner.query('ALTER TABLE instance DROP former_footprints, ADD previous_footprint_id uuid');
+  }
+}
+
 /** In this order. */
-export const lifecycleMigrations = [Lifecycle1764000000050] as const;
+export const lifecycleMigrations = [Lifecycle1764000000050, Lifecycle1764000000051] as const;

@@ -10,7 +10,7 @@ import {
   type Tenant,
 } from '#tenant-databases/index.js';
 import { type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
-import type { Instance } from '../domain/instance.js';
+import { type Instance, placeOf } from '../domain/instance.js';
 
 @Injectable()
 export class PostgresShards extends TenantShards implements OnApplicationShutdown {
@@ -22,27 +22,27 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   }
 
   async limitConnections(instance: Instance, connections: number, fence: Fence): Promise<void> {
-    await this.shards.on(instance.placed.databaseShard, (shard) =>
+    await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       setTenantConnectionLimit(shard, this.tenantOf(instance), connections, fence),
     );
   }
 
   async fence(instance: Instance, password: string, fence: Fence): Promise<void> {
-    await this.shards.on(instance.placed.databaseShard, (shard) =>
+    await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       fenceTenant(shard, this.tenantOf(instance), password, fence),
     );
   }
 
   async copyDatabase(instance: Instance, from: string, fence: Fence): Promise<void> {
     const to = instance.live.database;
-    await this.shards.on(instance.placed.databaseShard, (shard) =>
+    await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       copyTenantDatabase(shard, this.tenantOf(instance), { from, to }, fence),
     );
   }
 
   async dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void> {
     if (database === instance.live.database) throw new Error(`${database} is the live database: it is not dropped`);
-    await this.shards.on(instance.placed.databaseShard, (shard) =>
+    await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       dropTenantDatabase(shard, this.tenantOf(instance), database, fence),
     );
   }
@@ -50,13 +50,13 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
   async setBaseUrl(instance: Instance, fence: Fence): Promise<void> {
     const { database, host } = instance.live;
     const url = this.settings.urlOf(host);
-    await this.shards.on(instance.placed.databaseShard, (shard) =>
+    await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       setBaseUrl(shard, this.tenantOf(instance), database, url, fence),
     );
   }
 
-  addressOf({ placed }: Instance): { readonly host: string; readonly port: number } {
-    return this.shards.named(placed.databaseShard).address;
+  addressOf(instance: Instance): { readonly host: string; readonly port: number } {
+    return this.shards.named(placeOf(instance).databaseShard).address;
   }
 
   async onApplicationShutdown(): Promise<void> {

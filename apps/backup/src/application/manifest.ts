@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Backup } from './backup.js';
+import type { Backup } from '../domain/backup.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const bytes = z.int().nonnegative();

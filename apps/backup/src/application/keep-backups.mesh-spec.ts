@@ -1,0 +1,378 @@
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { newId } from '#contracts/index.js';
+import { timeSpentAtFirst } from '#footprints/deadline.js';
+import { Asked, type ConsumeContext, messagingMigrations, Outbox } from '#messaging/index.js';
+import { Log } from '#observability/index.js';
+import { Database, JobQueue, JobWorker, jobsMigrations, type Reconcile } from '#persistence/index.js';
+import { createTestBucket, type TestBucket } from '#testing/bucket.js';
+import { createTestDatabase, type TestDatabase } from '#testing/database.js';
+import { waitFor } from '#testing/wait-for.js';
+import type { Backup } from '../domain/backup.js';
+import type { Instance } from '../domain/instance.js';
+import { keysOf } from '../domain/keys.js';
+import { dayMs, hourMs } from '../domain/policy.js';
+import { contentKey, indexLine } from '../domain/stored-file.js';
+import { backupMigrations } from '../infrastructure/backup.migration.js';
+import { BackupEntity, BackupRepository } from '../infrastructure/backup.repository.js';
+import { ExpiryRepository } from '../infrastructure/expiry.repository.js';
+import { FiguresRepository } from '../infrastructure/figures.repository.js';
+import {
+  FootprintEntity,
+  InstanceEntity,
+  InstanceRepository,
+  PurgeEntity,
+} from '../infrastructure/instance.repository.js';
+import { RestoreEntity, RestoreRepository } from '../infrastructure/restore.repository.js';
+import { S3ObjectStore } from '../infrastructure/s3-object-store.js';
+import { ScheduleRepository } from '../infrastructure/schedule.repository.js';
+import { BeginBackup } from './begin-backup.js';
+import { BeginRestore } from './begin-restore.js';
+import { ExpireBackups } from './expire-backups.js';
+import { HoldBackupHandler } from './hold-backup.handlers.js';
+import type { BackupSettings, Fence } from './ports.js';
+import { ReconcileExpired } from './reconcile-expired.js';
+import { ScheduleBackups } from './schedule-backups.js';
+import { SweepContents } from './sweep-contents.js';
+
+/** One that can be made to die: before the request that would be the next one to remove something. */
+class Store extends S3ObjectStore {
+  removals = Number.POSITIVE_INFINITY;
+
+  override async remove(keys: readonly string[], fence?: Fence): Promise<void> {
+    if (this.removals-- <= 0) throw new Error('died here');
+    await super.remove(keys, fence);
+  }
+}
+
+const settings: BackupSettings = {
+  meshName: 'keep',
+  schedules: true,
+  most: { perCell: 100, perShard: 100 },
+  deadlines: { backup: hourMs, restore: hourMs },
+  quiesceMs: hourMs,
+};
+const log = new Log({ service: 'keep backups spec', level: 'error' });
+
+let server: TestDatabase;
+let bucket: TestBucket;
+let store: Store;
+let database: Database;
+let queue: JobQueue;
+let outbox: Outbox;
+let instances: InstanceRepository;
+let backups: BackupRepository;
+let restores: RestoreRepository;
+let expiries: ExpiryRepository;
+let reconcilers: Record<'schedule' | 'expiry' | 'expired', Reconcile>;
+let workers: JobWorker[] = [];
+
+beforeAll(async () => {
+  [server, bucket] = await Promise.all([createTestDatabase('backup', 'backup'), createTestBucket('keep')]);
+  store = new Store({ ...bucket, encryption: 'none', objectLock: 'none', deadlineMs: 30_000 });
+  database = await Database.open({
+    ...{ url: server.url, schema: 'backup', applicationName: 'keep backups spec' },
+    entities: [InstanceEntity, FootprintEntity, PurgeEntity, BackupEntity, RestoreEntity],
+    migrations: [...jobsMigrations, ...messagingMigrations, ...backupMigrations],
+  });
+  queue = new JobQueue(database);
+  outbox = new Outbox(database, 'backup', new Asked(database, 60_000));
+  instances = new InstanceRepository(database);
+  backups = new BackupRepository(database);
+  restores = new RestoreRepository(database);
+  expiries = new ExpiryRepository(database);
+  const begin = new BeginBackup(instances, backups, queue);
+  const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox, settings);
+  const expire = new ExpireBackups(expiries, instances, backups, restores, outbox, queue);
+  const contents = new SweepContents(store, expiries, settings);
+  const expired = new ReconcileExpired(expiries, backups, store, contents, outbox, settings, log);
+  reconcilers = {
+    schedule: (lease) => schedule.reconcile(lease),
+    expiry: (lease) => expire.reconcile(lease),
+    expired: (lease) => expired.reconcile(lease),
+  };
+});
+afterEach(async () => {
+  await Promise.all(workers.map((one) => one.drain()));
+  workers = [];
+  store.removals = Number.POSITIVE_INFINITY;
+  for (const table of ['job', 'instance', 'schedule', 'backup', 'restore', 'sweep'])
+    await database.query(`DELETE FROM ${table}`);
+});
+afterAll(async () => {
+  store?.close();
+  await database?.close();
+  await Promise.all([server?.drop(), bucket?.drop()]);
+});
+
+function work(kinds: readonly (keyof typeof reconcilers)[], count = 1): void {
+  const some = Object.fromEntries(kinds.map((kind) => [kind, reconcilers[kind]]));
+  for (let number = 0; number < count; number += 1) {
+    const worker = new JobWorker(queue, { reconcilers: some, pollMs: 20, backoff: () => 20 });
+    worker.start();
+    workers.push(worker);
+  }
+}
+
+const ask = (kind: string, key = 'all') => database.transaction((tx) => queue.ask(tx, { kind, key }));
+
+async function instance(change: Partial<Instance> = {}): Promise<Instance> {
+  const footprintId = newId();
+  const template = { image: 'odoo:18', version: '18.0', bundle: 'apps', language: 'en_US', database: 'tpl' };
+  const one: Instance = {
+    ...{ instanceId: newId(), customerId: 'c-1', plan: { name: 'trial', version: 1 }, state: 'running' },
+    placed: { footprintId, cell: 'c0', namespace: 'keep-c0', databaseShard: 'local', template },
+    live: { footprintId, database: 'db', volumeClaim: 'claim', image: 'odoo:18' },
+    ...{ since: new Date(Date.now() - 100 * dayMs), quiesce: null },
+    ...change,
+  };
+  await database.transaction((tx) => instances.save(tx, one));
+  return one;
+}
+
+const sha1Of = (content: string) => createHash('sha1').update(content).digest('hex');
+const storedName = (content: string) => `${sha1Of(content).slice(0, 2)}/${sha1Of(content)}`;
+
+/** A complete one, with all its objects in the store. */
+async function complete(
+  of: Instance,
+  daysAgo: number,
+  files: readonly string[],
+  change: Partial<Backup> = {},
+): Promise<Backup> {
+  const { instanceId, customerId, placed, live } = of;
+  const backupId = newId();
+  const keys = keysOf(settings.meshName, { customerId, instanceId, backupId });
+  const takenAt = new Date(Date.now() - daysAgo * dayMs);
+  for (const content of files) await store.putSmall(contentKey(keys.files, storedName(content)), content, {});
+  const lines = files.map((content) => indexLine({ name: storedName(content), bytes: content.length })).sort();
+  await store.putSmall(keys.dump('1'), `dump of ${backupId}`, {});
+  await store.putSmall(keys.index('1'), gzipSync(lines.join('')), {});
+  await store.putSmall(keys.manifest, '{}', {});
+  const backup: Backup = {
+    ...{ backupId, instanceId, customerId, footprintId: placed.footprintId, why: 'scheduled', token: null },
+    state: 'completed',
+    source: { ...placed, ...live! },
+    dumped: null,
+    saved: { index: keys.index('1'), files: files.length, bytes: 0 },
+    ...{ manifest: 'sha256', verified: null, fault: null, held: null, requestedAt: takenAt, takenAt, expiresAt: null },
+    ...{ condition: null, ...timeSpentAtFirst(takenAt), traceparent: null, correlationId: backupId, requestId: null },
+    ...change,
+  };
+  await database.transaction((tx) => backups.save(tx, backup));
+  return backup;
+}
+
+/** One a day, each with a file of its own, and one that all have; the newest first. */
+const daily = async (of: Instance, days: number) => {
+  const all: Backup[] = [];
+  for (let day = 1; day <= days; day += 1) all.push(await complete(of, day, ['shared', `of day ${day}`]));
+  return all;
+};
+
+async function keysLeft({ customerId, instanceId }: Instance): Promise<string[]> {
+  const prefix = keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).instance;
+  const found: string[] = [];
+  for await (const { key } of store.list(prefix)) found.push(key.slice(prefix.length));
+  return found;
+}
+
+const contentsLeft = async (of: Instance) =>
+  (await keysLeft(of)).filter((key) => key.startsWith('files/')).map((key) => key.slice('files/'.length));
+const statesOf = async (all: readonly Backup[]) =>
+  await Promise.all(all.map(async ({ backupId }) => (await backups.get(backupId))?.state));
+const openOf = ({ instanceId }: Instance) => database.transaction((tx) => backups.openOf(tx, instanceId));
+const toldExpired = async (all: readonly Backup[]) => {
+  const rows = await database.query<{ body: { data: { backupId: string } } }>(
+    `SELECT body FROM outbox WHERE routing_key = 'backup.expired.v1'`,
+  );
+  return rows.filter(({ body }) => all.some(({ backupId }) => JSON.stringify(body).includes(backupId))).length;
+};
+
+const weekOld = new Date(Date.now() - 7 * dayMs);
+
+test('what is due is begun once, however many look', async () => {
+  const due = await instance({ since: weekOld });
+  const resting = await instance({ state: 'stopped', since: weekOld });
+  await complete(resting, 0, []);
+  const quiesce = { token: 't', deadline: new Date(Date.now() + hourMs).toISOString() };
+  const others = [
+    await instance({ quiesce, since: weekOld }),
+    await instance({ state: 'maintenance', since: weekOld }),
+    await instance({ state: 'terminating', since: weekOld }),
+    await instance({ state: null, since: null, live: null }),
+  ];
+  work(['schedule'], 3);
+  for (let round = 0; round < 5; round += 1) await ask('schedule');
+  await waitFor('its backup', async () => (await openOf(due)).length > 0);
+  await Promise.all(workers.map((one) => one.drain()));
+  expect(await openOf(due)).toMatchObject([{ why: 'scheduled', state: 'waiting', token: null }]);
+  for (const one of [resting, ...others]) expect(await openOf(one)).toEqual([]);
+  const [{ jobs } = { jobs: 0 }] = await database.query<{ jobs: number }>(
+    `SELECT count(*)::int AS jobs FROM job WHERE kind = 'backup'`,
+  );
+  expect(jobs).toBe(1);
+});
+
+test('an instance that nobody could back up for a week is counted as late', async () => {
+  const late = await instance({ since: weekOld });
+  const well = await instance();
+  await complete(well, 0.1, [], {
+    verified: { depth: 'full', offSite: true, rows: 1, files: 0, rtoMs: 1, at: '', filesSeen: 'read' },
+  });
+  await ask('schedule');
+  work(['schedule']);
+  await waitFor('the look', async () => (await openOf(late)).length > 0);
+  const { plans } = await new FiguresRepository(database).figures();
+  expect(plans).toEqual([{ plan: 'trial', instances: 2, late: 1, unproved: 0, oldestUnsaved: expect.any(Number) }]);
+  expect(plans[0]!.oldestUnsaved).toBeGreaterThanOrEqual((7 * dayMs) / 1_000);
+});
+
+test('those that are over go, with what only they have, and nothing of the others', async () => {
+  const of = await instance();
+  const neighbour = await instance();
+  const [all, theirs] = [await daily(of, 10), await daily(neighbour, 3)];
+  const held = await complete(of, 20, ['held', 'shared'], { held: 'for a court' });
+  await store.putSmall(`keep/c-1/${of.instanceId}/files/README`, 'not ours', {});
+  const before = await keysLeft(neighbour);
+  await ask('expiry');
+  work(['expiry', 'expired']);
+  await waitFor('them to be gone', async () => (await statesOf(all)).filter((one) => one === 'expired').length === 3);
+  expect(await statesOf([...all, held, ...theirs])).toEqual([
+    ...Array.from({ length: 7 }, () => 'completed'),
+    ...['expired', 'expired', 'expired', 'completed', 'completed', 'completed', 'completed'],
+  ]);
+  const named = ['shared', 'held', ...[1, 2, 3, 4, 5, 6, 7].map((day) => `of day ${day}`)];
+  expect(await contentsLeft(of)).toEqual([...named.map(storedName), 'README'].sort((a, b) => (a < b ? -1 : 1)).sort());
+  const left = (await keysLeft(of)).filter((key) => key.startsWith('backups/'));
+  expect(new Set(left.map((key) => key.split('/')[1]))).toEqual(
+    new Set([...all.slice(0, 7), held].map(({ backupId }) => backupId)),
+  );
+  expect(await keysLeft(neighbour)).toEqual(before);
+  expect(await toldExpired(all)).toBe(3);
+});
+
+test('whoever dies before any of its requests is followed by somebody who ends it, and tells each once', async () => {
+  for (let removals = 0; ; removals += 1) {
+    const of = await instance();
+    const all = await daily(of, 9);
+    const over = all.slice(7);
+    store.removals = removals;
+    await ask('expiry');
+    work(['expiry', 'expired']);
+    await waitFor('a death, or the end', async () => {
+      const done = (await statesOf(over)).every((state) => state === 'expired');
+      return done || store.removals < 0;
+    });
+    const died = store.removals < 0;
+    store.removals = Number.POSITIVE_INFINITY;
+    await waitFor('the end', async () => (await statesOf(over)).every((state) => state === 'expired'));
+    expect((await contentsLeft(of)).length).toBe(8);
+    for (const { backupId } of over) expect((await keysLeft(of)).join()).not.toContain(backupId);
+    expect(await toldExpired(over)).toBe(2);
+    expect(await database.query('SELECT 1 FROM sweep')).toEqual([]);
+    await Promise.all(workers.map((one) => one.drain()));
+    await database.query('DELETE FROM backup');
+    await database.query('DELETE FROM job');
+    if (!died) break;
+  }
+});
+
+test('while a backup is under way no content goes, and while they are looked through none begins', async () => {
+  const of = await instance();
+  const all = await daily(of, 8);
+  const underWay = await complete(of, 0, [], { state: 'saving', takenAt: null, manifest: null });
+  const hasRoom = () => database.transaction((tx) => backups.hasRoom(tx, underWay, settings.most));
+  await ask('expiry');
+  work(['expiry', 'expired']);
+  await waitFor('its objects to be gone', async () => !(await keysLeft(of)).join().includes(all[7]!.backupId));
+  expect(await contentsLeft(of)).toContain(storedName('of day 8'));
+  expect(await statesOf(all.slice(7))).toEqual(['expiring']);
+  expect(await hasRoom()).toBe(true);
+
+  await database.transaction((tx) => backups.save(tx, { ...underWay, state: 'failed' }));
+  expect(await database.transaction((tx) => expiries.beginSweep(tx, of.instanceId))).toBe(true);
+  expect(await hasRoom()).toBe(false);
+  await queue.hurry('expired', of.instanceId);
+  await waitFor('the end', async () => (await statesOf(all.slice(7)))[0] === 'expired');
+  expect(await contentsLeft(of)).not.toContain(storedName('of day 8'));
+  expect(await hasRoom()).toBe(true);
+});
+
+test.each([
+  ['is not there', undefined],
+  ['ends too early', (whole: Buffer) => whole.subarray(0, whole.length - 12)],
+  ['is something else', () => gzipSync('{"name":"../../etc/passwd","bytes":1}\n')],
+])('while an index %s nothing goes, and backups go on', async (_, broken) => {
+  const of = await instance();
+  const all = await daily(of, 9);
+  const { index } = all[3]!.saved!;
+  const whole: Buffer[] = [];
+  for await (const chunk of await store.get(index!)) whole.push(chunk as Buffer);
+  if (broken) await store.putSmall(index!, broken(Buffer.concat(whole)), {});
+  else await store.remove([index!]);
+  const before = await contentsLeft(of);
+  await ask('expiry');
+  work(['expiry', 'expired']);
+  await waitFor('some tries', async () => {
+    const rows = await database.query(`SELECT 1 FROM job WHERE kind = 'expired' AND attempt >= 3`);
+    return rows.length > 0;
+  });
+  expect(await contentsLeft(of)).toEqual(before);
+  expect(await statesOf(all.slice(7))).toEqual(['expiring', 'expiring']);
+  await Promise.all(workers.map((one) => one.drain()));
+  expect(await database.query('SELECT 1 FROM sweep')).toEqual([]);
+
+  await store.putSmall(index!, Buffer.concat(whole), {});
+  work(['expired']);
+  await waitFor('the end', async () => (await statesOf(all.slice(7))).every((state) => state === 'expired'));
+  expect(await contentsLeft(of)).toHaveLength(8);
+});
+
+test('one that is being restored stays, and one that was destroyed is forgotten when its date has come', async () => {
+  const of = await instance();
+  const all = await daily(of, 9);
+  const young = await complete(of, 0.5, ['shared']);
+  const begin = new BeginRestore(restores, queue);
+  const cause = { traceparent: null, correlationId: newId(), requestId: null };
+  const asked = { instanceId: of.instanceId, backupId: all[8]!.backupId, mode: 'clone', to: null } as const;
+  await database.transaction((tx) =>
+    begin.of(tx, { ...asked, restoreId: newId(), requestedBy: 'spec', reason: 'a spec', cause }),
+  );
+  await ask('expiry');
+  work(['expiry', 'expired']);
+  await waitFor('the others', async () => (await statesOf(all.slice(6, 8))).every((state) => state === 'expired'));
+  expect((await statesOf(all))[8]).toBe('completed');
+
+  await database.query(`UPDATE restore SET status = 'ended'`);
+  const destroyed = { ...of, state: 'terminated', since: new Date(Date.now() - 31 * dayMs) } as const;
+  await database.transaction((tx) => instances.save(tx, destroyed));
+  await queue.hurry('expiry', 'all');
+  await waitFor('all', async () => (await statesOf(all)).every((state) => state === 'expired'));
+  // Nobody can take its day from it.
+  expect(await statesOf([young])).toEqual(['completed']);
+  expect(await contentsLeft(of)).toEqual([storedName('shared')]);
+});
+
+test('who holds it and who lets it go at the same time: it is held, or who asks is told that it is gone', async () => {
+  const handler = new HoldBackupHandler(backups);
+  const of = await instance();
+  const all = await daily(of, 12);
+  work(['expiry']);
+  const holds = all.slice(7).map(async ({ backupId }) => {
+    const message = { id: newId() } as ConsumeContext['message'];
+    await database.transaction((tx) =>
+      handler.handle({ backupId, reason: 'a court' }, { ...outbox.within(tx, {}), message }),
+    );
+  });
+  await Promise.all([ask('expiry'), ...holds]);
+  await waitFor(
+    'the look',
+    async () => (await database.query(`SELECT 1 FROM job WHERE kind = 'expiry' AND due_at > now()`)).length > 0,
+  );
+  for (const { backupId } of all.slice(7)) {
+    const { held, state } = (await backups.get(backupId))!;
+    expect([held, state]).toEqual(held ? ['a court', 'completed'] : [null, 'expiring']);
+  }
+});
