@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestShard, type TestShard } from '#testing/test-shard.js';
-import { setBaseUrl, settleFilled } from './base-url.js';
+import { setBaseUrl } from './base-url.js';
 import { copyTenantDatabase } from './copies.js';
-import { makeEmptyDatabase } from './empty-database.js';
-import { cloneTemplate, ensureTenantRole, observeTenant, type Tenant } from './tenant.js';
+import { cloneTemplate, ensureTenantRole, type Tenant } from './tenant.js';
 
 let server: TestShard;
 
@@ -81,40 +80,4 @@ test('nobody else’s database is touched, and one that is not there is told as 
     code: 'DATABASE_MISSING',
   });
   expect(await seenIn(tenant.name)).toMatchObject({ url: 'http://old.example.com', cleared: false });
-});
-
-test('one that was filled from a backup calls itself by its own address from then on, whoever dies', async () => {
-  const tenant = await newTenant();
-  let died = 0;
-  for (let left = 0; ; left += 1) {
-    let statements = left;
-    const dies = () => {
-      statements -= 1;
-      if (statements < 0) throw new Error('killed');
-    };
-    try {
-      await settleFilled(server.shard, tenant, url, dies);
-      break;
-    } catch (error) {
-      expect((error as Error).message).toBe('killed');
-      expect(await observeTenant(server.shard, tenant)).toMatchObject({ database: 'owned' });
-      died += 1;
-    }
-  }
-  expect(died).toBeGreaterThan(5);
-  expect(await observeTenant(server.shard, tenant)).toMatchObject({ database: 'personal' });
-  const settled = await server.administrate(`SELECT key, value FROM ir_config_parameter ORDER BY key`, [], tenant.name);
-  expect(settled).toEqual([
-    { key: 'mesh.footprint', value: tenant.footprintId },
-    { key: 'other', value: 'kept' },
-    { key: 'web.base.url', value: url },
-    { key: 'web.base.url.freeze', value: 'True' },
-  ]);
-});
-
-test('one that was not opened to its tenant is not settled', async () => {
-  const tenant = server.newTenant();
-  await makeEmptyDatabase(server.shard, tenant);
-  await expect(settleFilled(server.shard, tenant, url)).rejects.toMatchObject({ code: 'DATABASE_MISSING' });
-  expect(await observeTenant(server.shard, tenant)).toMatchObject({ database: 'empty' });
 });

@@ -13,6 +13,7 @@ export * from './prepare-shard.js';
 export * from './programs.js';
 export * from './reading.js';
 export * from './scram.js';
+export * from './settle-filled.js';
 export * from './shard.js';
 export * from './snapshot.js';
 export * from './templates.js';

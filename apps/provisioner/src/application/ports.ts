@@ -57,10 +57,15 @@ export abstract class TenantShards {
   /** One with nothing in it, which the tenant cannot enter. */
   abstract makeEmpty(footprint: Footprint, fence: Fence): Promise<void>;
   abstract personalise(footprint: Footprint, fence: Fence): Promise<void>;
-  /** Its address, and nothing else: what it holds came from a backup, with its names and passwords. */
-  abstract giveAddress(footprint: Footprint, fence: Fence): Promise<void>;
+  /**
+   * Its address, and nothing else: what it holds came from a backup, with its names and passwords. Written by a customer,
+   * too, so that it is only entered as its own role, whose password this is.
+   */
+  abstract giveAddress(footprint: Footprint, password: string, fence: Fence): Promise<void>;
   /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
+  /** The same of what came from a backup. */
+  abstract uuidOfFilled(footprint: Footprint, password: string): Promise<string>;
   abstract remains(footprint: Footprint): Promise<Remains['shard']>;
   /** All databases of the footprint, and its role. Nothing is removed where an approval names what is not the footprint's. */
   abstract remove(footprint: Footprint, fence: Fence): Promise<void>;
