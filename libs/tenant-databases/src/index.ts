@@ -15,6 +15,7 @@ export * from './programs.js';
 export * from './reading.js';
 export * from './restore.js';
 export * from './scram.js';
+export * from './settle-filled.js';
 export * from './shard.js';
 export * from './shard-load.js';
 export * from './snapshot.js';

@@ -121,10 +121,16 @@ export class Shard {
     return { session, giveBack: () => session.end() };
   }
 
-  /** A connection into one tenant database, for as long as `work` takes. */
-  async inside<T>(database: string, work: (client: Session) => Promise<T>, fence?: Fence): Promise<T> {
+  /** A connection into one tenant database, for as long as `work` takes. `as`: not as the mesh's role. */
+  async inside<T>(
+    database: string,
+    work: (client: Session) => Promise<T>,
+    fence?: Fence,
+    as?: { readonly role: string; readonly password: string },
+  ): Promise<T> {
     const url = new URL(this.url);
     url.pathname = `/${encodeURIComponent(database)}`;
+    if (as) [url.username, url.password] = [encodeURIComponent(as.role), encodeURIComponent(as.password)];
     const client = new Client({
       connectionString: url.toString(),
       connectionTimeoutMillis: 5_000,
