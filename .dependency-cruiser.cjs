@@ -67,10 +67,11 @@ module.exports = {
     },
     {
       name: 'only-app-module-binds',
-      comment: 'Which adapter stands behind a port is decided in one file, so that it can be read and changed there.',
+      comment:
+        'Which adapter stands behind a port is decided in one file of a program, so that it can be read and changed there.',
       severity: 'error',
       from: {
-        path: '^apps/[^/]+/src/(?!(domain|application|infrastructure|entrypoints)/|app\\.module\\.ts$)',
+        path: '^apps/[^/]+/src/(?!(domain|application|infrastructure|entrypoints)/|app\\.module\\.ts$|files-worker\\.ts$)',
         pathNot: '\\.(mesh-)?spec\\.ts$',
       },
       to: { path: room('infrastructure') },

@@ -49,11 +49,14 @@ export interface TestMeshOptions {
   readonly jobLease?: string;
   readonly provisioningDeadline?: string;
   readonly lifecycle?: MeshPlan['lifecycle'];
+  readonly backup?: MeshPlan['backup'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all. */
   readonly start?: readonly Program[];
   /** Its spans go to the stack's Jaeger. */
   readonly traced?: boolean;
+  /** Whether it is said in the backup service's name that no snapshot is left for a purge; by default where it does not run. */
+  readonly snapshotsAnswered?: boolean;
 }
 
 const root = resolve(import.meta.dirname, '../..');
@@ -74,9 +77,15 @@ export class TestMesh {
     private broker: ChannelModel,
     private readonly folder: string,
     private readonly state: State,
+    private readonly snapshotsAnswered: boolean,
   ) {}
 
-  static async start({ start = programs, traced = false, ...options }: TestMeshOptions = {}): Promise<TestMesh> {
+  static async start({
+    start = programs,
+    traced = false,
+    snapshotsAnswered = !(start as readonly string[]).includes('backup'),
+    ...options
+  }: TestMeshOptions = {}): Promise<TestMesh> {
     const { MESH_OTLP_ENDPOINT, ...untraced } = stackEnvironment();
     const stack = { ...untraced, ...(traced && MESH_OTLP_ENDPOINT && { MESH_OTLP_ENDPOINT }) };
     const name = `t${randomBytes(3).toString('hex')}`;
@@ -98,7 +107,7 @@ export class TestMesh {
     const services = new MeshServices(installed, state.processes, root, ports);
     const broker = await connectAsAdministrator(name);
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
-    const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state);
+    const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state, snapshotsAnswered);
     await mesh.listen();
     await services.startAll(start);
     return mesh;
@@ -182,6 +191,14 @@ export class TestMesh {
         ...change,
       },
     };
+  }
+
+  /** The backup service's word that a volume can go, as its service will publish it. */
+  async sayThatSnapshotsAreGone({ instanceId, footprintId, approvalId }: Said): Promise<void> {
+    const key = 'backup.snapshots-removed.v1';
+    const data = { instanceId, footprintId, approvalId };
+    const fact = { specversion: '1.0', id: newId(), source: 'backup', type: `mesh.${key}` };
+    await this.publish({ ...fact, subject: instanceId, sequence: Date.now(), data }, { key, as: 'backup' });
   }
 
   /** What lifecycle asks of another service, as its service will publish it under its own broker user. */
@@ -360,7 +377,12 @@ export class TestMesh {
         } catch {
           return; // a broken one, said on purpose
         }
-        this.heard.push({ key: message.fields.routingKey, publisher: message.properties.userId, envelope });
+        const { routingKey: key } = message.fields;
+        const { userId: publisher } = message.properties;
+        this.heard.push({ key, publisher, envelope });
+        const approved = key === 'instance.purge-approved.v1' && publisher === `${this.name}-lifecycle`;
+        // Who waits for the end of that instance says it when this was in vain.
+        if (approved && this.snapshotsAnswered) this.sayThatSnapshotsAreGone(envelope.data).catch(() => {});
       },
       { noAck: true },
     );

@@ -149,11 +149,13 @@ describe('with two spares', () => {
       },
       { key: 'footprint.removal-requested.v1', as: 'capacity-planner' },
     );
-    const parked = async () => {
-      const { body } = await mesh.api('/v1/parked-messages');
-      return JSON.stringify(body).includes('it was left alone');
-    };
-    await waitFor('the request to be parked', parked, { timeoutMs: 30_000 });
+    const refused = () =>
+      mesh.heard.find(
+        ({ key, envelope }) =>
+          key === 'footprint.removal-refused.v1' && envelope.data.footprintId === ready.footprintId,
+      );
+    const { envelope } = await mesh.explained(waitFor('the request to be refused', refused, { timeoutMs: 30_000 }));
+    expect(envelope.data).toMatchObject({ code: 'IN_USE', requestId: `remove-${ready.footprintId}` });
     await readySpares(2);
     const reserved = async () =>
       (await mesh.sql<{ reserved: number }>('SELECT reserved FROM capacity_planner.cell'))[0]!.reserved;

@@ -17,6 +17,27 @@ export interface Ended {
   readonly stderr: string;
 }
 
+const listFiles = `
+import hashlib, os, sys
+top = '/var/lib/odoo/filestore/' + sys.argv[1]
+for folder, _, names in os.walk(top):
+    for name in names:
+        path = os.path.join(folder, name)
+        if len(name) == 40 and hashlib.sha1(open(path, 'rb').read()).hexdigest() != name:
+            raise SystemExit(path + ' is not what its name says')
+        print(os.path.relpath(path, top))
+`;
+
+const writeFile = `
+import hashlib, os, sys
+content = os.urandom(100000)
+name = hashlib.sha1(content).hexdigest()
+folder = '/var/lib/odoo/filestore/' + sys.argv[1] + '/' + name[:2]
+os.makedirs(folder, exist_ok=True)
+open(folder + '/' + name, 'wb').write(content)
+print(name[:2] + '/' + name, end='')
+`;
+
 /** An instance that was seen Ready, as its customer, its pod and its database role have it. */
 export class LivingInstance {
   constructor(
@@ -78,6 +99,20 @@ export class LivingInstance {
     } finally {
       await client.end();
     }
+  }
+
+  /** Of a folder below `filestore` in its volume, sorted, each one looked at whether it is what its name says. */
+  async filesIn(folder: string): Promise<string[]> {
+    const { code, stdout, stderr } = await this.execute('python3', '-c', listFiles, folder);
+    if (code !== 0) throw new Error(`the files cannot be listed: ${stderr}`);
+    return stdout.split('\n').filter(Boolean).sort();
+  }
+
+  /** As Odoo keeps what somebody uploads. @returns the name under which the row knows it. */
+  async upload(): Promise<string> {
+    const { stdout } = await this.execute('python3', '-c', writeFile, this.ready.database);
+    await this.sql(`INSERT INTO ir_attachment (name, store_fname) VALUES ('uploaded', $1)`, [stdout]);
+    return stdout;
   }
 
   /** In its database, as an administrator. */

@@ -56,41 +56,6 @@ async function dumpOf(database: string): Promise<string> {
   return stdout.replace(/^\\(un)?restrict .*$/gm, '');
 }
 
-const listFiles = `
-import hashlib, os, sys
-top = '/var/lib/odoo/filestore/' + sys.argv[1]
-for folder, _, names in os.walk(top):
-    for name in names:
-        path = os.path.join(folder, name)
-        if len(name) == 40 and hashlib.sha1(open(path, 'rb').read()).hexdigest() != name:
-            raise SystemExit(path + ' is not what its name says')
-        print(os.path.relpath(path, top))
-`;
-
-/** Below its folder, each one looked at whether it is what its name says. */
-async function filesOf(one: Living, database: string): Promise<string[]> {
-  const { code, stdout, stderr } = await one.execute('python3', '-c', listFiles, database);
-  expect([code, stderr]).toEqual([0, '']);
-  return stdout.trim().split('\n').sort();
-}
-
-const writeFile = `
-import hashlib, os, sys
-content = os.urandom(100000)
-name = hashlib.sha1(content).hexdigest()
-folder = '/var/lib/odoo/filestore/' + sys.argv[1] + '/' + name[:2]
-os.makedirs(folder, exist_ok=True)
-open(folder + '/' + name, 'wb').write(content)
-print(name[:2] + '/' + name, end='')
-`;
-
-/** As Odoo keeps what somebody uploads. @returns the name under which the row knows it. */
-async function upload(one: Living): Promise<string> {
-  const { stdout } = await one.execute('python3', '-c', writeFile, one.ready.database);
-  await one.sql(`INSERT INTO ir_attachment (name, store_fname) VALUES ('uploaded', $1)`, [stdout]);
-  return stdout;
-}
-
 /** What the database says of it, and what lies there. */
 async function hasUploaded(one: Living, database: string, file: string): Promise<boolean> {
   const [row] = await mesh.sql<{ name: string }>(
@@ -98,7 +63,7 @@ async function hasUploaded(one: Living, database: string, file: string): Promise
     [],
     database,
   );
-  return row?.name === file && (await filesOf(one, database)).includes(file);
+  return row?.name === file && (await one.filesIn(database)).includes(file);
 }
 
 const databasesOf = async ({ ready }: Living) =>
@@ -111,7 +76,7 @@ const databasesOf = async ({ ready }: Living) =>
 
 it('an upgraded instance runs on the copy, its people and files with it, and the original is as it was', async () => {
   const one = the('upgraded');
-  const [file, files] = [await upload(one), await filesOf(one, one.ready.database)];
+  const [file, files] = [await one.upload(), await one.filesIn(one.ready.database)];
   await lifecycle.do('stop', one.ready.instanceId);
   const before = await dumpOf(one.ready.database);
   const answer = await upgrade(one);
@@ -124,7 +89,7 @@ it('an upgraded instance runs on the copy, its people and files with it, and the
   expect(await browser.logIn(database, 'owner@acme.example', password)).toMatchObject({
     username: 'owner@acme.example',
   });
-  expect(await filesOf(one, database)).toEqual(expect.arrayContaining(files));
+  expect(await one.filesIn(database)).toEqual(expect.arrayContaining(files));
   expect(await hasUploaded(one, database, file)).toBe(true);
 });
 
@@ -135,7 +100,7 @@ it.each([
 ])('%s leaves the original as it was, and it runs', async (_, fault, code, log) => {
   const one = the(`not-${fault}`);
   const { instanceId, database, host, template } = one.ready;
-  const [file, files] = [await upload(one), await filesOf(one, database)];
+  const [file, files] = [await one.upload(), await one.filesIn(database)];
   // In the database and nowhere else: the running server goes on with what it has read.
   await mesh.sql(`INSERT INTO ir_config_parameter (key, value) VALUES ('odoo_stand_in.faults', $1)`, [fault], database);
   await lifecycle.do('stop', instanceId);
@@ -153,7 +118,7 @@ it.each([
   expect(await lifecycle.do('start', instanceId)).toMatchObject({ fact: 'started' });
   expect((await one.page()).status).toBe(200);
   expect(await new Browser(host).logIn(database, 'owner@acme.example', password)).toBeDefined();
-  expect(await filesOf(one, database)).toEqual(expect.arrayContaining(files));
+  expect(await one.filesIn(database)).toEqual(expect.arrayContaining(files));
   expect(await hasUploaded(one, database, file)).toBe(true);
 });
 

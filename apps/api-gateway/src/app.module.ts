@@ -11,19 +11,25 @@ import { Once } from './application/once.js';
 import {
   Actions,
   ApiKeys,
+  BackupViews,
   Cells,
   CurrentFacts,
   InstanceViews,
   ParkedMessages,
   ParkedReplay,
   Repeats,
+  RestoreViews,
   Timeline,
 } from './application/ports.js';
+import * as backupProjections from './application/project-backup.handlers.js';
 import { ProjectCellHandler } from './application/project-cell.handler.js';
 import * as projections from './application/project-instance.handlers.js';
+import * as restoreProjections from './application/project-restore.handlers.js';
 import { RebuildReadModel } from './application/rebuild-read-model.js';
 import { RecordFactHandler } from './application/record-fact.handler.js';
+import { RequestBackup } from './application/request-backup.js';
 import { RequestInstance } from './application/request-instance.js';
+import { RequestRestore } from './application/request-restore.js';
 import { SettleParked } from './application/settle-parked.js';
 import type { Config } from './config.js';
 import { controllers } from './entrypoints/controllers.js';
@@ -37,12 +43,14 @@ import { subscriptions } from './entrypoints/subscriptions.js';
 import { TracedRequests } from './entrypoints/traced-requests.js';
 import { ActionRepository } from './infrastructure/action.repository.js';
 import { ApiKeyRepository } from './infrastructure/api-key.repository.js';
+import { BackupViewRepository } from './infrastructure/backup-view.repository.js';
 import { BrokerFacts } from './infrastructure/broker-facts.js';
 import { CellRepository } from './infrastructure/cell.repository.js';
 import { gatewayMigrations } from './infrastructure/gateway.migration.js';
 import { InstanceViewRepository } from './infrastructure/instance-view.repository.js';
 import { BrokerReplay, ParkedMessageRepository } from './infrastructure/parked-message.repository.js';
 import { RepeatRepository } from './infrastructure/repeat.repository.js';
+import { RestoreViewRepository } from './infrastructure/restore-view.repository.js';
 import { TimelineRepository } from './infrastructure/timeline.repository.js';
 
 @Module({})
@@ -97,6 +105,8 @@ export class AppModule {
           useFactory: (timeline: Timeline) => new EventFeed(timeline, (what, error) => log.warn(what, { error })),
         },
         { provide: InstanceViews, useClass: InstanceViewRepository },
+        { provide: BackupViews, useClass: BackupViewRepository },
+        { provide: RestoreViews, useClass: RestoreViewRepository },
         { provide: Actions, useClass: ActionRepository },
         { provide: Cells, useClass: CellRepository },
         { provide: CurrentFacts, useClass: BrokerFacts },
@@ -110,10 +120,14 @@ export class AppModule {
         InstanceFigures,
         RequestInstance,
         ActOnInstance,
+        RequestBackup,
+        RequestRestore,
         SettleParked,
         RecordFactHandler,
         ProjectCellHandler,
         ...Object.values(projections),
+        ...Object.values(backupProjections),
+        ...Object.values(restoreProjections),
       ],
     };
   }

@@ -4,11 +4,16 @@ import { MessagingModule, messagingMigrations, RepublishHandler } from '#messagi
 import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { ChangePlacementHandler } from './application/change-placement.handler.js';
+import { FollowSwitchHandler } from './application/follow-switch.handler.js';
+import { KeepSpareHandler } from './application/keep-spare.handler.js';
 import { LearnTemplateHandler } from './application/learn-template.handler.js';
 import { NoteSpareHandler } from './application/note-spare.handler.js';
+import { PlaceCloneHandler } from './application/place-clone.handler.js';
+import { PlaceFootprintHandler } from './application/place-footprint.handler.js';
 import { PlaceInstanceHandler } from './application/place-instance.handler.js';
 import { PlacingService } from './application/placing.js';
 import {
+  Besides,
   Cells,
   Cluster,
   DatabaseShards,
@@ -22,9 +27,9 @@ import {
 import { ReconcileCell } from './application/reconcile-cell.js';
 import { ReconcileSpares } from './application/reconcile-spares.js';
 import { ReconcileWaiting } from './application/reconcile-waiting.js';
+import { ReleaseFootprintHandler } from './application/release-footprint.handler.js';
 import { ReleaseHostHandler } from './application/release-host.handler.js';
 import { ReleasePlacementHandler } from './application/release-placement.handler.js';
-import { ReleaseSpareHandler } from './application/release-spare.handler.js';
 import { RenewCells } from './application/renew-cells.js';
 import { ReportCell } from './application/report-cell.js';
 import { ReserveHostHandler } from './application/reserve-host.handler.js';
@@ -33,6 +38,7 @@ import type { Config } from './config.js';
 import { plannerJobs } from './entrypoints/jobs.js';
 import { RoomFigures } from './entrypoints/room-figures.js';
 import { subscriptions } from './entrypoints/subscriptions.js';
+import { BesideRepository } from './infrastructure/beside.repository.js';
 import { HostNameRepository } from './infrastructure/host-name.repository.js';
 import { KubernetesCluster } from './infrastructure/kubernetes-cluster.js';
 import { PlacementEntity, PlacementRepository } from './infrastructure/placement.repository.js';
@@ -57,6 +63,7 @@ export class AppModule {
       ingressNamespace: config.MESH_INGRESS_NAMESPACE,
       clusterNetworks: config.MESH_CLUSTER_NETWORKS,
       databases: config.MESH_DATABASE_NETWORKS,
+      objectStores: config.MESH_OBJECT_STORE_NETWORKS,
       edge: config.MESH_EDGE_ADDRESS,
       shards: config.MESH_SHARDS,
       spares: config.MESH_SPARES,
@@ -96,6 +103,7 @@ export class AppModule {
         { provide: Room, useClass: RoomRepository },
         { provide: Templates, useClass: TemplateRepository },
         { provide: Spares, useClass: SpareRepository },
+        { provide: Besides, useClass: BesideRepository },
         { provide: Cluster, useClass: KubernetesCluster },
         PlacingService,
         ReconcileCell,
@@ -114,7 +122,11 @@ export class AppModule {
         LearnTemplateHandler,
         ReleasePlacementHandler,
         NoteSpareHandler,
-        ReleaseSpareHandler,
+        ReleaseFootprintHandler,
+        PlaceFootprintHandler,
+        PlaceCloneHandler,
+        FollowSwitchHandler,
+        KeepSpareHandler,
         RepublishHandler,
       ],
     };

@@ -6,6 +6,16 @@ import { databaseSettings, jobSettings } from '#persistence/index.js';
 
 const list = z.string().transform((text) => text.split(',').filter((one) => one !== ''));
 
+/** `CIDR` or `CIDR:port`, …. */
+const networks = (usualPort: number) =>
+  list.default([]).transform((networks, ctx) =>
+    networks.map((one) => {
+      const [, cidr, port] = /^(\d+(?:\.\d+){3}\/\d+)(?::(\d+))?$/.exec(one) ?? [];
+      if (!cidr) ctx.addIssue(`${one} is not CIDR or CIDR:port`);
+      return { cidr: cidr!, port: Number(port ?? usualPort) };
+    }),
+  );
+
 const Environment = z.object({
   ...serviceSettings(3001),
   ...brokerSettings,
@@ -47,14 +57,10 @@ const Environment = z.object({
     .optional(),
   /** Out of bounds for an Odoo; K3s' defaults for pods and services. */
   MESH_CLUSTER_NETWORKS: list.default(['10.42.0.0/16', '10.43.0.0/16']),
-  /** `CIDR` or `CIDR:port`, …: where the shards answer, 5432 if nothing is said. */
-  MESH_DATABASE_NETWORKS: list.default([]).transform((networks, ctx) =>
-    networks.map((one) => {
-      const [, cidr, port] = /^(\d+(?:\.\d+){3}\/\d+)(?::(\d+))?$/.exec(one) ?? [];
-      if (!cidr) ctx.addIssue(`${one} is not CIDR or CIDR:port`);
-      return { cidr: cidr!, port: Number(port ?? 5432) };
-    }),
-  ),
+  /** Where the shards answer, 5432 if nothing is said. */
+  MESH_DATABASE_NETWORKS: networks(5432),
+  /** Where the object store of backups answers, 443 if nothing is said; nothing: outside of the cluster, on 443. */
+  MESH_OBJECT_STORE_NETWORKS: networks(443),
 });
 
 /** The only place that reads the environment. Throws one error that names every fault. */

@@ -6,7 +6,9 @@ import { HealthModule, Log } from '#observability/index.js';
 import { jobsMigrations, PersistenceModule } from '#persistence/index.js';
 import { CancelProvisioningHandler } from './application/cancel-provisioning.handler.js';
 import { FootprintSteps } from './application/footprint-steps.js';
-import { MakeSpareHandler } from './application/make-spare.handler.js';
+import { MakeFootprintHandler } from './application/make-footprint.handler.js';
+import { NoteResidenceHandler } from './application/note-residence.handler.js';
+import { NoteSnapshotsRemovedHandler } from './application/note-snapshots-removed.handler.js';
 import {
   Cluster,
   Footprints,
@@ -17,12 +19,13 @@ import {
 } from './application/ports.js';
 import { ProvisionInstanceHandler } from './application/provision-instance.handler.js';
 import { ProvisioningMetrics } from './application/provisioning-metrics.js';
+import { ReconcileEmpty } from './application/reconcile-empty.js';
 import { ReconcileFootprint } from './application/reconcile-footprint.js';
 import { ReconcileSpare } from './application/reconcile-spare.js';
 import { ReconcileTemplates } from './application/reconcile-templates.js';
 import { RemoveFootprintHandler } from './application/remove-footprint.handler.js';
 import { RemoveFootprint } from './application/remove-footprint.js';
-import { RemoveSpareHandler } from './application/remove-spare.handler.js';
+import { RemoveUnwantedHandler } from './application/remove-unwanted.handler.js';
 import { RetryProvisioningHandler } from './application/retry-provisioning.handler.js';
 import type { Config } from './config.js';
 import { provisionerJobs } from './entrypoints/jobs.js';
@@ -84,13 +87,16 @@ export class AppModule {
         FootprintSteps,
         ReconcileFootprint,
         ReconcileSpare,
+        ReconcileEmpty,
         RemoveFootprint,
         ReconcileTemplates,
         provisionerJobs(config.MESH_JOB_LEASE, log),
         ProvisionInstanceHandler,
-        MakeSpareHandler,
-        RemoveSpareHandler,
+        MakeFootprintHandler,
+        RemoveUnwantedHandler,
         RemoveFootprintHandler,
+        NoteSnapshotsRemovedHandler,
+        NoteResidenceHandler,
         RetryProvisioningHandler,
         CancelProvisioningHandler,
         RepublishHandler,

@@ -69,10 +69,10 @@ export async function startCluster(
   try {
     await waitForServer(processes, 'kube-apiserver', 90_000, () => api.ready());
     if (!processes.alive('kwok')) await forgetLeases(api, options.nodes);
-    for (const program of [controllerManager, scheduler, kwok])
-      await processes.start(program(state, tools, kubeconfig));
+    for (const program of [controllerManager, scheduler]) await processes.start(program(state, tools, kubeconfig));
     progress('custom resources');
     await applyDefinitions(api, tools.definitions);
+    await processes.start(kwok(state, tools, options, kubeconfig)); // it wants to know what it watches
     await applyStorageClass(api, tools.kwokFolder);
     progress('nodes');
     await applySimulatedNodes(api, { count: options.nodes, tainted: options.realNode }, () => {
@@ -188,8 +188,9 @@ function scheduler(state: State, tools: ClusterTools, kubeconfig: string): Proce
   };
 }
 
-function kwok(state: State, tools: ClusterTools, kubeconfig: string): ProcessSpec {
-  const files = ['options.yaml', 'nodes.yaml', 'pods.yaml', 'volumes.yaml'];
+function kwok(state: State, tools: ClusterTools, { realNode }: ClusterOptions, kubeconfig: string): ProcessSpec {
+  const simulated = ['options.yaml', 'nodes.yaml', 'pods.yaml', 'volumes.yaml'];
+  const files = realNode ? simulated : [...simulated, 'snapshots.yaml'];
   return {
     name: 'kwok',
     command: tools.kwok,

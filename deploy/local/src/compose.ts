@@ -2,10 +2,11 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ClusterApi } from './cluster-api.js';
 import { applyDefinitions, applySimulatedNodes, applyStorageClass } from './cluster-objects.js';
-import type { LocalConfig } from './config.js';
+import type { LocalConfig, S3Address } from './config.js';
 import { type JaegerAddress, jaegerAddress, jaegerAnswers } from './jaeger.js';
 import { run } from './run.js';
 import type { Component } from './rungs.js';
+import { s3Address, s3Answers, s3Region, s3RootAccessKey } from './s3.js';
 import type { State } from './state.js';
 import { waitUntil } from './wait.js';
 
@@ -18,10 +19,13 @@ export async function findDocker(config: LocalConfig): Promise<{ version: string
   return { version: version.trim() };
 }
 
-const services: Record<Component, readonly string[]> = {
+/** The simulated nodes come after the cluster: kwok wants to know all that it watches. */
+const services: Record<Component | 'nodes', readonly string[]> = {
   broker: ['rabbitmq'],
   database: ['postgres'],
-  cluster: ['k3s', 'kwok'],
+  cluster: ['k3s'],
+  nodes: ['kwok'],
+  s3: ['s3'],
   jaeger: ['jaeger'],
 };
 
@@ -63,11 +67,19 @@ export class Compose {
       await waitUntil('K3s does not answer', () => api.ready(), { withinMs: 120_000 });
       await applyDefinitions(api, definitions);
       await applyStorageClass(api, kwokFolder);
+      await this.up('nodes');
       await applySimulatedNodes(api, { count: this.config.nodes, tainted: false });
     } finally {
       await api.close();
     }
     return kubeconfig;
+  }
+
+  async startS3(): Promise<S3Address> {
+    await this.up('s3');
+    const address = s3Address(this.state);
+    await waitUntil('versitygw does not answer', () => s3Answers(address), { withinMs: 60_000 });
+    return address;
   }
 
   async startJaeger(): Promise<JaegerAddress> {
@@ -81,7 +93,7 @@ export class Compose {
     await this.compose(['down', ...(options.wipe ? ['--volumes'] : [])], { finishFirst: true });
   }
 
-  private async up(component: Component): Promise<void> {
+  private async up(component: Component | 'nodes'): Promise<void> {
     const variables = {
       MESH_STATE: this.state.folder,
       RABBITMQ_PASSWORD: this.state.secret('broker'),
@@ -90,6 +102,10 @@ export class Compose {
       POSTGRES_PASSWORD: this.state.secret('database'),
       POSTGRES_PORT: await this.port('database'),
       K3S_PORT: await this.port('kube-apiserver'),
+      S3_PORT: await this.port('s3'),
+      S3_REGION: s3Region,
+      S3_ACCESS_KEY: s3RootAccessKey,
+      S3_SECRET_KEY: this.state.secret('s3'),
       JAEGER_PORT: await this.port('jaeger'),
       OTLP_PORT: await this.port('otlp'),
     };

@@ -21,10 +21,11 @@ describe('the configuration of the local stack', () => {
       MESH_STATE: `/${'long'.repeat(20)}`,
       MESH_KWOK_NODES: 'many',
       MESH_RABBITMQ_URL: 'amqp://x',
+      MESH_S3_ENDPOINT: 'http://x',
       MESH_JAEGER_URL: 'http://x',
     };
     expect(() => readConfig(wrong)).toThrow(
-      /MESH_STATE.*MESH_KWOK_NODES.*MESH_RABBITMQ_MANAGEMENT_URL.*MESH_OTLP_ENDPOINT/s,
+      /MESH_STATE.*MESH_KWOK_NODES.*MESH_S3_ROOT_ACCESS_KEY.*MESH_RABBITMQ_MANAGEMENT_URL.*MESH_OTLP_ENDPOINT/s,
     );
   });
 });

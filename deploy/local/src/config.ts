@@ -29,11 +29,21 @@ export interface LocalConfig {
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
+/** A server that speaks S3, and the keys of who administers it. */
+export interface S3Address {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly accessKey: string;
+  readonly secretKey: string;
+}
+
 export interface GivenAddresses {
   readonly brokerUrl: string | undefined;
   readonly brokerManagementUrl: string | undefined;
   readonly databaseUrl: string | undefined;
   readonly kubeconfig: string | undefined;
+  /** Its keys may make buckets. */
+  readonly s3: S3Address | undefined;
   /** OTLP over HTTP, and the query API of the Jaeger behind it. */
   readonly otlpEndpoint: string | undefined;
   readonly jaegerUrl: string | undefined;
@@ -66,11 +76,24 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
   if (odooImage.file !== undefined && !existsSync(odooImage.file))
     faults.push(`MESH_ODOO_IMAGE_FILE=${odooImage.file} is not there`);
 
+  const s3 = {
+    endpoint: set('MESH_S3_ENDPOINT'),
+    region: set('MESH_S3_REGION'),
+    accessKey: set('MESH_S3_ROOT_ACCESS_KEY'),
+    secretKey: set('MESH_S3_ROOT_SECRET_KEY'),
+  };
+  const s3Complete = isComplete(s3) ? s3 : undefined;
+  if (!s3Complete && Object.values(s3).some((value) => value !== undefined))
+    faults.push(
+      'MESH_S3_ENDPOINT, MESH_S3_REGION, MESH_S3_ROOT_ACCESS_KEY and MESH_S3_ROOT_SECRET_KEY belong together: set all or none',
+    );
+
   const given: GivenAddresses = {
     brokerUrl: set('MESH_RABBITMQ_URL'),
     brokerManagementUrl: set('MESH_RABBITMQ_MANAGEMENT_URL'),
     databaseUrl: set('MESH_POSTGRES_URL'),
     kubeconfig: set('MESH_KUBECONFIG'),
+    s3: s3Complete,
     otlpEndpoint: set('MESH_OTLP_ENDPOINT'),
     jaegerUrl: set('MESH_JAEGER_URL'),
   };
@@ -94,6 +117,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): LocalC
     isRoot: uid === 0,
     environment,
   });
+}
+
+function isComplete(s3: { readonly [name in keyof S3Address]: string | undefined }): s3 is S3Address {
+  return Object.values(s3).every((value) => value !== undefined);
 }
 
 /** This file runs from `deploy/local/src` (jest) and from `dist/deploy/local/src`. */

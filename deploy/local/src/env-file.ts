@@ -10,6 +10,12 @@ export interface StackEnv {
   readonly MESH_POSTGRES_URL: string;
   /** Path of an administrator's kubeconfig. */
   readonly MESH_KUBECONFIG: string;
+  /** `http://host:port` of a server that speaks S3, path style. */
+  readonly MESH_S3_ENDPOINT: string;
+  readonly MESH_S3_REGION: string;
+  /** The administrator's, who may make buckets and users. With the next. */
+  readonly MESH_S3_ROOT_ACCESS_KEY: string;
+  readonly MESH_S3_ROOT_SECRET_KEY: string;
   /** The state folder of the stack. */
   readonly MESH_STATE: string;
   /** A StorageClass that binds at once and retains its volumes. */
@@ -31,6 +37,10 @@ const names = [
   'MESH_RABBITMQ_MANAGEMENT_URL',
   'MESH_POSTGRES_URL',
   'MESH_KUBECONFIG',
+  'MESH_S3_ENDPOINT',
+  'MESH_S3_REGION',
+  'MESH_S3_ROOT_ACCESS_KEY',
+  'MESH_S3_ROOT_SECRET_KEY',
   'MESH_STATE',
   'MESH_STORAGE_CLASS',
   'MESH_NODES',

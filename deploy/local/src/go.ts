@@ -102,6 +102,13 @@ export function jaeger(config: LocalConfig): CacheEntry {
   ]);
 }
 
+export function versitygw(config: LocalConfig): CacheEntry {
+  const about = { name: 'versitygw', what: 'build versitygw (S3) from Go modules', stamp: '' };
+  return goPrograms(config, { ...about, cost: { minutes: 1.5, megabytes: 125 } }, [
+    { file: 'versitygw', package: 'github.com/versity/versitygw/cmd/versitygw' },
+  ]);
+}
+
 /** What runs on a real node beside its containers: kubelet and kube-proxy. */
 export function nodeAgents(config: LocalConfig): CacheEntry {
   const about = {

@@ -9,6 +9,7 @@ const accounts = {
   'capacity-planner': 'cell-writer',
   provisioner: 'volume-releaser',
   lifecycle: undefined,
+  backup: 'volume-releaser',
 } as const;
 type Account = keyof typeof accounts;
 

@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
-import { prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
+import { type BucketAccess, installBucket, uninstallBucket } from '#object-storage/index.js';
+import { backupRole, prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
 import { installCluster, uninstallCluster } from './mesh-cluster.js';
 import { addresses } from './node/addresses.js';
 import { importImage } from './node/container-runtime.js';
+import { filesImageOf } from './node/files-image.js';
 import { odooImageOf, writeTemplateImage } from './node/odoo-image.js';
 import { State } from './state.js';
 
@@ -18,6 +20,7 @@ export const programs = [
   'capacity-planner',
   'provisioner',
   'lifecycle',
+  'backup',
   'api-gateway',
   'edge',
 ] as const satisfies readonly Service[];
@@ -49,6 +52,8 @@ export interface MeshPlan {
   readonly provisioningDeadline?: string;
   /** For tests: settings of lifecycle, by their names, for instance `MESH_STOP_DEADLINE`. */
   readonly lifecycle?: Readonly<Record<string, string>>;
+  /** For tests: settings of backup, by their names. */
+  readonly backup?: Readonly<Record<string, string>>;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -64,12 +69,14 @@ export interface InstalledMesh {
   readonly meshDatabaseUrl: string;
   /** The mesh's role on the shard, as its tenants reach it. */
   readonly shardUrl: string;
+  /** Where its backups are kept, as pods reach it. */
+  readonly backupStorage: BucketAccess;
   environmentFile(service: Program): string;
 }
 
 /**
  * What an administrator does once for a mesh: vhost and broker users, database with a schema and a login role for each
- * service, the shard's preparation, service accounts and cluster-wide objects, and the local template. Idempotent.
+ * service, a bucket for backups with a user of its own, the shard's preparation, service accounts and cluster-wide objects, and the local template. Idempotent.
  * Every secret is made here, handed over in files of mode 0600, and written nowhere else.
  */
 export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
@@ -85,9 +92,10 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
 
   const pages =
     stack.MESH_NODE_ADDRESS && plan.pagesPort ? { address: stack.MESH_NODE_ADDRESS, port: plan.pagesPort } : undefined;
-  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl] = await Promise.all([
+  const [{ kubeconfigs, edgeAddress }, meshDatabaseUrl, backupStorage] = await Promise.all([
     installCluster(name, stack.MESH_KUBECONFIG, folder, pages),
     installDatabase(plan, secret),
+    installBackupStorage(plan, secret),
     installUsers(plan, secret),
     installShard(plan, secret),
   ]);
@@ -121,9 +129,11 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
             .join(','),
         }),
       }),
-      ...(worksOnFootprints(service) && {
+      ...((worksOnFootprints(service) || service === 'backup') && {
         MESH_SHARD_URLS: `local=${shardUrl(plan, secret)}`,
         MESH_STORAGE_CLASS: stack.MESH_STORAGE_CLASS,
+      }),
+      ...(worksOnFootprints(service) && {
         MESH_URL_SCHEME: 'http',
         ...(stack.MESH_ROUTER_URL && {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
@@ -133,6 +143,19 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),
       ...(service === 'lifecycle' && plan.lifecycle),
+      ...(service === 'backup' && {
+        MESH_FILES_IMAGE: filesImage(stack),
+        ...(stack.MESH_ROUTER_URL && { MESH_ROUTER_URL: stack.MESH_ROUTER_URL }),
+        ...plan.backup,
+      }),
+      ...(keepsBackups(service) && {
+        MESH_SHARD_READER_URLS: `local=${shardReaderUrl(plan, secret)}`,
+        MESH_S3_ENDPOINT: backupStorage.endpoint,
+        MESH_S3_REGION: backupStorage.region,
+        MESH_S3_BUCKET: backupStorage.bucket,
+        MESH_S3_ACCESS_KEY: backupStorage.accessKey,
+        MESH_S3_SECRET_KEY: backupStorage.secretKey,
+      }),
       ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),
@@ -142,19 +165,23 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
     const text = Object.entries(environment).map(([variable, value]) => `${variable}=${value}\n`);
     writeFileSync(environmentFile(service), text.join(''), { mode: 0o600 });
   }
-  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), environmentFile };
+  return { plan, amqpUrl, apiKey, meshDatabaseUrl, shardUrl: shardUrl(plan, secret), backupStorage, environmentFile };
 }
 
 /** Those that work on the cluster. */
-function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' {
-  return service === 'capacity-planner' || worksOnFootprints(service);
+function hasJobs(service: Program): service is 'capacity-planner' | 'provisioner' | 'lifecycle' | 'backup' {
+  return service === 'capacity-planner' || service === 'backup' || worksOnFootprints(service);
 }
 
 function worksOnFootprints(service: Program): service is 'provisioner' | 'lifecycle' {
   return service === 'provisioner' || service === 'lifecycle';
 }
 
-/** Removes everything global of a mesh, its instances included. For meshes that tests made. */
+function keepsBackups(service: Service): boolean {
+  return service === 'backup';
+}
+
+/** Removes everything global of a mesh, its instances and its backups included. For meshes that tests made. */
 export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
   const { name, stack } = mesh.plan;
   const users = [...services, 'signup'].map((service) => `${name}-${service}`);
@@ -162,6 +189,7 @@ export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
     uninstallBroker(stack.MESH_RABBITMQ_MANAGEMENT_URL, name, users),
     uninstallCluster(name, stack.MESH_KUBECONFIG),
     uninstallDatabases(name, stack.MESH_POSTGRES_URL),
+    uninstallBucket(storageOf(stack), backupBucket(name), backupUser(name)),
   ]);
 }
 
@@ -178,6 +206,28 @@ async function installUsers({ name, stack }: MeshPlan, secret: (of: string) => s
     users,
   });
 }
+
+/** The bucket of the mesh's backups, and a user that reaches nothing else. */
+async function installBackupStorage({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<BucketAccess> {
+  const user = { accessKey: backupUser(name), secretKey: secret('backup storage') };
+  const access = await installBucket(storageOf(stack), backupBucket(name), user);
+  if (!stack.MESH_NODE_ADDRESS) return access;
+  const endpoint = new URL(access.endpoint);
+  endpoint.hostname = stack.MESH_NODE_ADDRESS;
+  return { ...access, endpoint: endpoint.origin };
+}
+
+function storageOf(stack: StackEnv) {
+  return {
+    endpoint: stack.MESH_S3_ENDPOINT,
+    region: stack.MESH_S3_REGION,
+    accessKey: stack.MESH_S3_ROOT_ACCESS_KEY,
+    secretKey: stack.MESH_S3_ROOT_SECRET_KEY,
+  };
+}
+
+const backupBucket = (meshName: string) => `${meshName}-backups`;
+const backupUser = (meshName: string) => `${meshName}-backup`;
 
 /** One database; a schema and a role for each service, and nobody sees another's. */
 async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<string> {
@@ -208,7 +258,12 @@ async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) =
 /** The shard's preparation, and a template of Odoo's shape in two languages, so that instances can be made. */
 async function installShard(plan: MeshPlan, secret: (of: string) => string): Promise<void> {
   const { name, stack } = plan;
-  await prepareShard({ administratorUrl: stack.MESH_POSTGRES_URL, meshName: name, password: secret('shard') });
+  await prepareShard({
+    administratorUrl: stack.MESH_POSTGRES_URL,
+    meshName: name,
+    password: secret('shard'),
+    backupPassword: secret('shard backup'),
+  });
   if (plan.makeTemplates && stack.MESH_NODE_ADDRESS) return await makeByOdoo(plan, plan.makeTemplates.told, secret);
   const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
   const shard = new Shard('local', shardUrl(plan, secret), name);
@@ -289,9 +344,23 @@ async function odooImage({ name, stack }: MeshPlan, templates: readonly string[]
   return image;
 }
 
+/** On simulated nodes a name is enough. */
+function filesImage(stack: StackEnv): string {
+  return stack.MESH_NODE_ADDRESS ? filesImageOf(new State(stack.MESH_STATE)).name : 'registry.local/mesh-files:1';
+}
+
 /** As its tenants reach it: what stands here goes into their odoo.conf. */
 function shardUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
-  const url = new URL(withUser(stack.MESH_POSTGRES_URL, roleName(name, 'shard'), secret('shard'), 'postgres'));
+  return onShard(stack, roleName(name, 'shard'), secret('shard'));
+}
+
+/** For the role that reads every tenant. */
+function shardReaderUrl({ name, stack }: MeshPlan, secret: (of: string) => string): string {
+  return onShard(stack, backupRole(name), secret('shard backup'));
+}
+
+function onShard(stack: StackEnv, role: string, password: string): string {
+  const url = new URL(withUser(stack.MESH_POSTGRES_URL, role, password, 'postgres'));
   if (stack.MESH_NODE_ADDRESS) url.hostname = stack.MESH_NODE_ADDRESS;
   return url.toString();
 }

@@ -9,6 +9,7 @@ const choices: Choices = {
   broker: own,
   database: { rung: 'given', why: 'MESH_POSTGRES_URL is set' },
   cluster: own,
+  s3: own,
 };
 const build = {
   name: 'kwok',
@@ -21,7 +22,7 @@ const build = {
 describe('the preflight', () => {
   test('says for each component where it comes from and why', () => {
     const lines = preflightText(choices, []).split('\n');
-    expect(lines).toHaveLength(3);
+    expect(lines).toHaveLength(4);
     expect(lines[1]).toMatch(/database +given address +MESH_POSTGRES_URL is set/);
   });
 
@@ -35,7 +36,7 @@ describe('the preflight', () => {
   test('installs no Prometheus in place of the one that was named, and says what is wrong with it', async () => {
     const given: Choice = { rung: 'given', why: 'it is set' };
     const config = readConfig({ MESH_PROMETHEUS: '/nowhere' });
-    const servers = { broker: given, database: given, cluster: given };
+    const servers = { broker: given, database: given, cluster: given, s3: given };
     const plan = await makePlan(config, servers, { monitoring: true, realNode: false });
     expect(plan.packages).toEqual([]);
     expect(whyNoPrometheus(config)).toBe('MESH_PROMETHEUS=/nowhere holds no prometheus and promtool');

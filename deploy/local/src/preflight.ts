@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { type CacheEntry, isCached } from './build-cache.js';
 import type { LocalConfig } from './config.js';
-import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok } from './go.js';
+import { controlPlane, definitions, findGo, goToolchain, jaeger, kwok, versitygw } from './go.js';
+import { filesImageBase } from './node/files-image.js';
 import { standInImage } from './node/odoo-image.js';
 import { nodeBuilds, nodePackages } from './node/real-node.js';
 import {
@@ -53,8 +54,10 @@ export async function makePlan(config: LocalConfig, choices: Choices, { monitori
   const entries: CacheEntry[] = [];
   if (own('cluster')) entries.push(controlPlane(config), kwok(config));
   if (choices.cluster.rung !== 'given') entries.push(definitions(config));
+  if (own('s3')) entries.push(versitygw(config));
   if (own('jaeger')) entries.push(jaeger(config));
-  if (realNode) entries.push(...nodeBuilds(config), ...(config.odooImage ? [] : [standInImage(config)]));
+  if (realNode)
+    entries.push(...nodeBuilds(config), filesImageBase(config), ...(config.odooImage ? [] : [standInImage(config)]));
   const builds = entries.filter((entry) => !isCached(config.cache, entry));
   if (builds.length > 0 && !(await findGo(config))) builds.unshift(goToolchain(config));
   return { packages, builds };

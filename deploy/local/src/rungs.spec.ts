@@ -7,6 +7,7 @@ const bare: Circumstances = {
     brokerManagementUrl: undefined,
     databaseUrl: undefined,
     kubeconfig: undefined,
+    s3: undefined,
     otlpEndpoint: undefined,
     jaegerUrl: undefined,
   },

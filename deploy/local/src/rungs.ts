@@ -1,6 +1,6 @@
 import type { GivenAddresses } from './config.js';
 
-export const components = ['broker', 'database', 'cluster', 'jaeger'] as const;
+export const components = ['broker', 'database', 'cluster', 's3', 'jaeger'] as const;
 export type Component = (typeof components)[number];
 
 /**
@@ -30,6 +30,7 @@ const variable = {
   broker: 'MESH_RABBITMQ_URL',
   database: 'MESH_POSTGRES_URL',
   cluster: 'MESH_KUBECONFIG',
+  s3: 'MESH_S3_ENDPOINT',
   jaeger: 'MESH_JAEGER_URL',
 } as const;
 
@@ -39,6 +40,7 @@ export function chooseRungs({ given, running, docker }: Circumstances): Record<C
     broker: given.brokerUrl,
     database: given.databaseUrl,
     cluster: given.kubeconfig,
+    s3: given.s3?.endpoint,
     jaeger: given.jaegerUrl,
   };
   const choose = (component: Component): Choice => {
@@ -52,6 +54,7 @@ export function chooseRungs({ given, running, docker }: Circumstances): Record<C
     broker: choose('broker'),
     database: choose('database'),
     cluster: choose('cluster'),
+    s3: choose('s3'),
     jaeger: choose('jaeger'),
   };
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Client } from 'pg';
-import { missingPreparation, prepareShard, Shard } from '#tenant-databases/index.js';
+import { missingForBackups, missingPreparation, prepareShard, Shard } from '#tenant-databases/index.js';
 import { readConfig } from './config.js';
 import { startDatabase } from './database.js';
 import { findDatabase } from './packages.js';
@@ -32,7 +32,7 @@ afterAll(async () => {
   await removeTestState(config, state);
 });
 
-const prepare = () => prepareShard({ administratorUrl, meshName, password });
+const prepare = () => prepareShard({ administratorUrl, meshName, password, backupPassword: password });
 
 test('a server as it is delivered, where only the role was made, is not prepared, and says why', async () => {
   await administrator.query(`CREATE ROLE prepared_shard LOGIN PASSWORD '${password}'`);
@@ -46,9 +46,29 @@ test('a server as it is delivered, where only the role was made, is not prepared
   ]);
 });
 
+test('without preparation nobody can make backups', async () => {
+  expect(await missingForBackups(shard)).toContain('there is no role that reads tenants for their backups');
+});
+
 test('the preparation leaves nothing of that', async () => {
   await prepare();
   expect(await missingPreparation(shard)).toEqual([]);
+  expect(await missingForBackups(shard)).toEqual([]);
+});
+
+test.each([
+  [
+    'ALTER ROLE prepared_shard_backup NOBYPASSRLS',
+    'row policies of tenants would be run by the role that backs them up',
+  ],
+  ['ALTER ROLE prepared_shard_backup CREATEROLE', 'the role that backs tenants up may do more than read'],
+  ['REVOKE prepared_reader FROM prepared_shard_backup', 'the role that backs tenants up is not one of the readers'],
+  ['REVOKE pg_read_all_data FROM prepared_reader', 'the readers may not read'],
+])('for backups %s is seen, and mended by preparing again', async (statement, missing) => {
+  await administrator.query(statement);
+  expect(await missingForBackups(shard)).toEqual([missing]);
+  await prepare();
+  expect(await missingForBackups(shard)).toEqual([]);
 });
 
 test.each([

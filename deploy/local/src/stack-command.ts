@@ -9,15 +9,15 @@ import { say } from './terminal.js';
 export const stack = {
   help: `npm run stack [-- --yes]
 
-Starts broker, database, cluster and Jaeger, prints their environment file and leaves them running in the background.
+Starts broker, database, cluster, S3 and Jaeger, prints their environment file and leaves them running in the background.
 Running it again starts only what does not run. Its nodes are simulated; npm run up has a real one where it can.
 
   --yes    install and build what is missing without asking
   --help   this text
 
 MESH_STATE moves the state folder, MESH_CACHE the build cache, MESH_KWOK_NODES sets the number of simulated nodes.
-MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL, MESH_KUBECONFIG and MESH_OTLP_ENDPOINT with
-MESH_JAEGER_URL name servers to use instead.`,
+MESH_RABBITMQ_URL with MESH_RABBITMQ_MANAGEMENT_URL, MESH_POSTGRES_URL, MESH_KUBECONFIG, MESH_S3_ENDPOINT with MESH_S3_REGION,
+MESH_S3_ROOT_ACCESS_KEY and MESH_S3_ROOT_SECRET_KEY, and MESH_OTLP_ENDPOINT with MESH_JAEGER_URL name servers to use instead.`,
 
   async run(config: LocalConfig, args: readonly string[]): Promise<number> {
     const { values } = parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } });

@@ -4,10 +4,10 @@ import { type BrokerAddress, startBroker, stopBroker } from './broker.js';
 import { ensureCached } from './build-cache.js';
 import { startCluster, stopCluster } from './cluster.js';
 import { Compose, findDocker } from './compose.js';
-import type { GivenAddresses, LocalConfig } from './config.js';
+import type { GivenAddresses, LocalConfig, S3Address } from './config.js';
 import { type DatabaseOptions, startDatabase, stopDatabase } from './database.js';
 import { readEnvFile, type StackEnv, writeEnvFile } from './env-file.js';
-import { controlPlane, definitions, jaeger, kwok } from './go.js';
+import { controlPlane, definitions, jaeger, kwok, versitygw } from './go.js';
 import { type JaegerAddress, startJaeger, stopJaeger } from './jaeger.js';
 import { lock } from './lock.js';
 import { addresses, nodeName } from './node/addresses.js';
@@ -17,6 +17,7 @@ import { storageClass } from './node/volumes.js';
 import { findBroker, findDatabase, installPackages, whyNotInstallable } from './packages.js';
 import { preflight } from './preflight.js';
 import { type Choices, type Component, chooseRungs, components, type Rung } from './rungs.js';
+import { startS3, stopS3 } from './s3.js';
 import type { State } from './state.js';
 import { type Progress, say, step } from './terminal.js';
 
@@ -45,10 +46,10 @@ export interface Prepared {
 /** Of a stack with a real node, whose preparation was done outside. */
 export function ownChoices(): Choices {
   const own = { rung: 'own', why: 'with a real node' } as const;
-  return { broker: own, database: own, cluster: own, jaeger: own };
+  return { broker: own, database: own, cluster: own, s3: own, jaeger: own };
 }
 
-/** Broker, database, cluster and, where traces are wanted, Jaeger of one state folder. */
+/** Broker, database, cluster, S3 and, where traces are wanted, Jaeger of one state folder. */
 export class Stack {
   private readonly compose: Compose;
   private readonly kwokFolder: string;
@@ -92,9 +93,11 @@ export class Stack {
       this.keepRungs(choices);
       let database = '';
       let kubeconfig = '';
-      // The broker takes longest and mostly waits: the others start meanwhile.
+      // The broker takes longest and mostly waits: the others start meanwhile. So does S3.
       const broker = this.startBroker(choices.broker.rung);
       starting.push(broker.catch(() => {})); // its failure is told by its own step
+      const s3 = this.startS3(choices.s3.rung, { forPods: realNode });
+      starting.push(s3.catch(() => {}));
       await step('database', async () => {
         database = await this.startDatabase(choices.database.rung, { durable: options.durable, forPods: realNode });
         return hostOf(database);
@@ -116,12 +119,18 @@ export class Stack {
           traces = await this.startJaeger(tracing.rung, progress);
           return hostOf(traces.url);
         });
+      await step('s3', async () => hostOf((await s3).endpoint));
       await step('broker', async () => hostOf((await broker).url));
+      const store = await s3;
       const env: StackEnv = {
         MESH_RABBITMQ_URL: (await broker).url,
         MESH_RABBITMQ_MANAGEMENT_URL: (await broker).managementUrl,
         MESH_POSTGRES_URL: database,
         MESH_KUBECONFIG: kubeconfig,
+        MESH_S3_ENDPOINT: store.endpoint,
+        MESH_S3_REGION: store.region,
+        MESH_S3_ROOT_ACCESS_KEY: store.accessKey,
+        MESH_S3_ROOT_SECRET_KEY: store.secretKey,
         MESH_STATE: this.state.folder,
         MESH_STORAGE_CLASS: realNode ? storageClass : 'mesh-local',
         MESH_NODES: realNode ? 'real' : choices.cluster.rung === 'given' ? 'own' : 'kwok',
@@ -145,7 +154,7 @@ export class Stack {
     try {
       const { processes } = this.state;
       const ran = processes.names().filter((name) => processes.alive(name));
-      const infrastructure = /^(broker|broker-epmd|database|etcd|jaeger|kwok|kube-.*)$/;
+      const infrastructure = /^(broker|broker-epmd|database|etcd|jaeger|kwok|kube-.*|s3)$/;
       const services = ran.filter((name) => !infrastructure.test(name) && !nodeProcesses.includes(name));
       await Promise.all(services.map((name) => processes.stop(name)));
       if (ran.some((name) => nodeProcesses.includes(name))) await stopRealNode(this.state);
@@ -153,6 +162,7 @@ export class Stack {
         stopCluster(this.state),
         stopBroker(this.state, options),
         stopDatabase(this.state),
+        stopS3(this.state),
         stopJaeger(this.state),
       ]);
       if (Object.values(this.keptRungs()).includes('docker')) await this.compose.stop(options);
@@ -201,6 +211,7 @@ export class Stack {
       brokerManagementUrl: foreign(given.brokerManagementUrl),
       databaseUrl: foreign(given.databaseUrl),
       kubeconfig: foreign(given.kubeconfig),
+      s3: foreign(given.s3?.endpoint) ? given.s3 : undefined,
       otlpEndpoint: foreign(given.otlpEndpoint),
       jaegerUrl: foreign(given.jaegerUrl),
     };
@@ -239,6 +250,13 @@ export class Stack {
     return await startCluster(this.state, tools, { nodes: this.config.nodes, durable, realNode }, progress);
   }
 
+  private async startS3(rung: Rung, options: { readonly forPods: boolean }): Promise<S3Address> {
+    if (rung === 'given' && this.config.given.s3) return this.config.given.s3;
+    if (rung === 'docker') return await this.compose.startS3();
+    const folder = await ensureCached(this.config.cache, versitygw(this.config), () => {});
+    return await startS3(this.state, join(folder, 'versitygw'), options);
+  }
+
   private async startJaeger(rung: Rung, progress: Progress): Promise<JaegerAddress> {
     const { otlpEndpoint, jaegerUrl } = this.config.given;
     if (rung === 'given' && otlpEndpoint && jaegerUrl) return { otlpEndpoint, url: jaegerUrl };
@@ -249,8 +267,7 @@ export class Stack {
   }
 
   private alive(component: Component): boolean {
-    const process = { broker: 'broker', database: 'database', cluster: 'kube-apiserver', jaeger: 'jaeger' }[component];
-    return this.state.processes.alive(process);
+    return this.state.processes.alive(component === 'cluster' ? 'kube-apiserver' : component);
   }
 
   private get rungsFile(): string {

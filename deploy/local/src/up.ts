@@ -79,6 +79,7 @@ const seenOutside = [
   'broker-management',
   'database',
   'kube-apiserver',
+  's3',
   'jaeger',
   'otlp',
   'prometheus',

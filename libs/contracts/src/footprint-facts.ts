@@ -42,8 +42,12 @@ export const FootprintRemoved = fact('footprint.removed.v1', {
   subjectOf: ofFootprint,
   whole: true,
   replaces: ['footprint.ready.v1', 'footprint.failed.v1'],
-  why: 'Nothing is left of a footprint that no instance lived in.',
-  data: z.object({ footprintId, purpose }),
+  why: 'Nothing is left of a footprint that no instance lived in, or none any more.',
+  data: z.object({
+    footprintId,
+    /** `instance`: one lived in it before it was switched to another. */
+    purpose: z.enum([...purpose.options, 'instance']),
+  }),
 });
 
 export const FootprintFailed = fact('footprint.failed.v1', {

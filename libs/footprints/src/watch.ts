@@ -1,6 +1,6 @@
 import type { V1Deployment, V1Job, V1PersistentVolumeClaim } from '@kubernetes/client-node';
 import { type KubernetesClient, type KubernetesObject, Reflector } from '#kubernetes/index.js';
-import { labelNames } from '#odoo/index.js';
+import { labelNames, type VolumeSnapshot } from '#odoo/index.js';
 import { volumeState, workloadState } from './observed.js';
 
 /** What is kept of a watched object. */
@@ -22,9 +22,15 @@ const waitedFor = {
   },
   /** Only that it is gone. */
   Pod: () => '',
+  /** That it has succeeded, that one of its pods has not, or that it is given up. */
   Job(object: KubernetesObject) {
-    const { succeeded, failed } = (object as V1Job & KubernetesObject).status ?? {};
+    const { succeeded, failed, conditions = [] } = (object as V1Job & KubernetesObject).status ?? {};
+    if (conditions.some(({ type, status }) => type === 'Failed' && status === 'True')) return 'given up';
     return succeeded || failed ? 'ended' : '';
+  },
+  VolumeSnapshot(object: KubernetesObject) {
+    const { readyToUse, error } = (object as VolumeSnapshot).status ?? {};
+    return readyToUse ? 'ready' : (error?.message ?? '');
   },
 } as const;
 
@@ -36,6 +42,8 @@ export class FootprintWatch {
     private readonly client: KubernetesClient,
     private readonly options: {
       readonly kinds: readonly (keyof typeof waitedFor)[];
+      /** Only objects with this label; without it all that are a footprint's. */
+      readonly label?: string;
       /** The labels of the object. */
       readonly onChange: (labels: Readonly<Record<string, string>>) => void;
       readonly onTrouble: (what: string, error: unknown) => void;
@@ -45,13 +53,13 @@ export class FootprintWatch {
   /** Safe to repeat. */
   watch(namespace: string): void {
     if (this.watched.has(namespace)) return;
-    const { kinds, onChange, onTrouble } = this.options;
+    const { kinds, label = labelNames.footprint, onChange, onTrouble } = this.options;
     const reflectors = kinds.map(
       (kind) =>
         new Reflector<Watched>(this.client, {
           kind,
           namespace,
-          labelSelector: labelNames.footprint,
+          labelSelector: label,
           strip: (object) => ({ labels: object.metadata?.labels ?? {}, waitedFor: waitedFor[kind](object) }),
           onChange: (_, now, before) => {
             if ((now ? now.waitedFor : 'gone') !== (before?.waitedFor ?? '')) onChange((now ?? before)!.labels);

@@ -109,7 +109,7 @@ it('the planner can make a cell, and the server takes every object of it', async
     clusterNetworks: ['10.42.0.0/16'],
     databases: [{ cidr: '10.9.0.1/32', port: 5432 }],
     mailNetworks: ['10.9.1.0/28'],
-    objectStorageNetworks: ['10.9.2.0/28'],
+    objectStores: [{ cidr: '10.9.2.0/28', port: 9000 }],
   });
   for (const manifest of manifests as KubernetesObject[]) await applyTwice(planner, manifest);
 });

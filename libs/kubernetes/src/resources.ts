@@ -49,6 +49,7 @@ const resources: ReadonlyMap<string, Resource> = new Map([
   ['ClusterRole', resource('apis/rbac.authorization.k8s.io/v1', 'clusterroles', false)],
   ['ClusterRoleBinding', resource('apis/rbac.authorization.k8s.io/v1', 'clusterrolebindings', false)],
   ['RoleBinding', resource('apis/rbac.authorization.k8s.io/v1', 'rolebindings')],
+  ['VolumeSnapshot', resource('apis/snapshot.storage.k8s.io/v1', 'volumesnapshots')],
   ['IngressRoute', resource('apis/traefik.io/v1alpha1', 'ingressroutes')],
   ['Middleware', resource('apis/traefik.io/v1alpha1', 'middlewares')],
 ]);

@@ -1,4 +1,4 @@
-import type { Contract, FactContract, PayloadOf } from '#contracts/index.js';
+import type { Contract, FactContract, PayloadOf, Service } from '#contracts/index.js';
 import type { PublishContext } from './outbox.js';
 
 /** The message a handler is called for. */
@@ -12,8 +12,12 @@ export interface ReceivedMessage {
   readonly sequence: number | undefined;
   /** The broker user that published it first, as the broker checked it; undefined when the publisher did not say. */
   readonly publisher: string | undefined;
+  /** The service of the mesh whose user that is; undefined: somebody else. */
+  readonly publishedBy: Service | undefined;
   readonly traceparent: string | undefined;
   readonly correlationId: string;
+  /** The message because of which it was said: of an answer, the request. */
+  readonly causationId: string | undefined;
   /** 1 for the first delivery. */
   readonly attempt: number;
 }

@@ -271,8 +271,10 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
         subject: envelope.subject,
         sequence: envelope.sequence,
         publisher: delivery.publisher,
+        publishedBy: this.serviceOf(delivery.publisher),
         traceparent,
         correlationId,
+        causationId: envelope.causationid,
         attempt: delivery.attempt,
       },
     };
@@ -290,8 +292,12 @@ export class RabbitTransport extends Server implements CustomTransportStrategy {
     delivery: Delivery,
   ): Promise<void> {
     if (contract.kind !== 'request') return;
-    const asking = services.find((service) => this.options.userOf(service) === delivery.publisher);
+    const asking = this.serviceOf(delivery.publisher);
     if (asking) await this.outbox.answerAgain(tx, envelope.id, namesOf(asking).facts);
+  }
+
+  private serviceOf(user: string | undefined): Service | undefined {
+    return services.find((service) => this.options.userOf(service) === user);
   }
 
   /**

@@ -32,6 +32,8 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'NetworkPolicy mesh-c0/default-deny',
     'NetworkPolicy mesh-c0/odoo',
     'NetworkPolicy mesh-c0/job',
+    'NetworkPolicy mesh-c0/backup-files',
+    'NetworkPolicy mesh-c0/backup-load',
     'LimitRange mesh-c0/defaults',
     'ResourceQuota mesh-c0/fuse',
     'Middleware mesh-c0/blocked',
@@ -43,6 +45,7 @@ it('a cell is these objects; the namespace comes first and the right to write in
     'Middleware mesh-c0/forwarded-https',
     'Service mesh-c0/edge',
     'RoleBinding mesh-c0/job-runners',
+    'RoleBinding mesh-c0/backup-runners',
     'RoleBinding mesh-c0/footprint-writers',
   ]);
   for (const { metadata } of manifests) expect(metadata?.labels).toMatchObject(labels);
@@ -95,25 +98,42 @@ it('the edge reaches an Odoo, which reaches names, its database and what is outs
   });
 });
 
-it('a mail relay in the cluster is for all, object storage in the cluster for Jobs only', () => {
-  const cell = cellManifests({ ...spec, mailNetworks: ['10.9.1.0/28'], objectStorageNetworks: ['10.9.2.0/28'] });
+it('a mail relay in the cluster is for an Odoo and its upgrade', () => {
+  const cell = cellManifests({ ...spec, mailNetworks: ['10.9.1.0/28'] });
   const mail = {
     to: [{ ipBlock: { cidr: '10.9.1.0/28' } }],
     ports: [25, 465, 587].map((port) => ({ protocol: 'TCP', port })),
   };
-  const storage = {
-    to: [{ ipBlock: { cidr: '10.9.2.0/28' } }],
-    ports: [80, 443].map((port) => ({ protocol: 'TCP', port })),
-  };
   expect(find('NetworkPolicy', 'odoo', cell)).toMatchObject({ spec: { egress: [dns, databases, mail, internet] } });
-  expect(find('NetworkPolicy', 'job', cell)).toEqual({
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { name: 'job', namespace: 'mesh-c0', labels },
+  expect(find('NetworkPolicy', 'job', cell)).toMatchObject({
     spec: {
       podSelector: { matchLabels: { app: 'odoo-job' } },
       policyTypes: ['Ingress', 'Egress'],
-      egress: [dns, databases, mail, internet, storage],
+      egress: [dns, databases, mail, internet],
+    },
+  });
+});
+
+it('what carries files of backups reaches the object store and no more', () => {
+  const policy = (more: Partial<CellSpec>) =>
+    find('NetworkPolicy', 'backup-files', cellManifests({ ...spec, ...more }));
+  const chosen = { podSelector: { matchLabels: { app: 'odoo-files' } }, policyTypes: ['Ingress', 'Egress'] };
+  const store = { to: [{ ipBlock: { cidr: '10.9.2.4/32' } }], ports: [{ protocol: 'TCP', port: 9000 }] };
+  expect(policy({ objectStores: [{ cidr: '10.9.2.4/32', port: 9000 }] })).toMatchObject({
+    spec: { ...chosen, egress: [dns, store] },
+  });
+  // Nothing is said: it is a provider's, and this still is no way into the cluster.
+  expect(policy({})).toMatchObject({
+    spec: { ...chosen, egress: [dns, { ...internet, ports: [{ protocol: 'TCP', port: 443 }] }] },
+  });
+});
+
+it('an Odoo that only looks whether a restored database loads reaches that, and nobody outside', () => {
+  expect(find('NetworkPolicy', 'backup-load')).toMatchObject({
+    spec: {
+      podSelector: { matchLabels: { app: 'odoo-load' } },
+      policyTypes: ['Ingress', 'Egress'],
+      egress: [dns, databases],
     },
   });
 });

@@ -8,7 +8,7 @@ import type {
   V1Service,
 } from '@kubernetes/client-node';
 import type { CellSpec } from './cell.js';
-import { footprintRoleName, jobRoleName } from './cluster-manifests.js';
+import { backupRoleName, footprintRoleName, jobRoleName } from './cluster-manifests.js';
 import { edgeManifests } from './edge-manifests.js';
 import { labelNames, meshLabels } from './names.js';
 import { networkPolicySpecs } from './network-policies.js';
@@ -49,6 +49,7 @@ export function cellManifests(spec: CellSpec): CellManifest[] {
     ),
     ...edgeManifests(metadata(spec, edgeService), spec.edge),
     roleBinding(spec, 'job-runners', jobRoleName(spec.meshName), spec.jobRunners ?? []),
+    roleBinding(spec, 'backup-runners', backupRoleName(spec.meshName), spec.backupRunners ?? []),
     roleBinding(spec, 'footprint-writers', footprintRoleName(spec.meshName), spec.footprintWriters),
   ];
 }

@@ -10,6 +10,8 @@ export interface CellSpec {
   readonly footprintWriters: readonly { readonly serviceAccount: string; readonly namespace: string }[];
   /** The accounts of services that run Jobs here, beside that. */
   readonly jobRunners?: CellSpec['footprintWriters'];
+  /** The accounts of services that copy volumes here, and work on the copies. */
+  readonly backupRunners?: CellSpec['footprintWriters'];
   /** Where the edge router lives; only it may reach an Odoo. */
   readonly ingressNamespace: string;
   /** The cluster's own networks (IPv4 CIDRs): an Odoo reaches the internet, but nothing in here beside what is named. */
@@ -20,6 +22,6 @@ export interface CellSpec {
   readonly edge?: EdgeAddress | undefined;
   /** Mail relays inside the cluster's networks; TCP 25, 465, 587. */
   readonly mailNetworks?: readonly string[];
-  /** Object storage inside the cluster's networks, for Jobs; TCP 80, 443. */
-  readonly objectStorageNetworks?: readonly string[];
+  /** Where the object store of backups answers; absent: outside of the cluster, on port 443. */
+  readonly objectStores?: readonly { readonly cidr: string; readonly port: number }[];
 }

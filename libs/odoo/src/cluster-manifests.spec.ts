@@ -8,7 +8,7 @@ const rulesOf = (name: string) =>
     manifest.metadata?.name === name && 'rules' in manifest ? (manifest.rules ?? []) : [],
   );
 
-it('customers outrank trials, and running spares give way first', () => {
+it('customers outrank trials, those outrank backups, and running spares give way first', () => {
   const priority = (name: string, value: number, description: string) => ({
     apiVersion: 'scheduling.k8s.io/v1',
     kind: 'PriorityClass',
@@ -19,6 +19,7 @@ it('customers outrank trials, and running spares give way first', () => {
   expect(manifests.filter(({ kind }) => kind === 'PriorityClass')).toEqual([
     priority('m2-instance', 100_000, 'Odoo instances of customers'),
     priority('m2-instance-trial', 50_000, 'Odoo instances on trial'),
+    priority('m2-backup', 10_000, 'backups and restores: they wait for instances, and not for spares'),
     priority('m2-spare', 1_000, 'running spares: the first to give way'),
   ]);
 });
@@ -27,6 +28,7 @@ it('the roles of a mesh begin with its name', () => {
   expect(manifests.filter(({ kind }) => kind === 'ClusterRole').map(({ metadata }) => metadata)).toEqual([
     { name: 'm2-footprint-writer', labels },
     { name: 'm2-job-runner', labels },
+    { name: 'm2-backup-runner', labels },
     { name: 'm2-volume-releaser', labels },
     { name: 'm2-cell-writer', labels },
   ]);
@@ -51,13 +53,26 @@ it('who runs Jobs may make and end them, and read what they said', () => {
   ]);
 });
 
+it('who backs up may copy volumes and run Jobs, and knows one Secret', () => {
+  const verbs = ['get', 'list', 'watch', 'create', 'delete'];
+  expect(rulesOf('m2-backup-runner')).toEqual([
+    { apiGroups: ['batch'], resources: ['jobs'], verbs },
+    { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] },
+    { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+    { apiGroups: [''], resources: ['persistentvolumeclaims'], verbs },
+    { apiGroups: ['snapshot.storage.k8s.io'], resources: ['volumesnapshots'], verbs },
+    { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+    { apiGroups: [''], resources: ['secrets'], resourceNames: ['mesh-object-store'], verbs: ['get', 'patch'] },
+  ]);
+});
+
 it('volumes can be released, not deleted', () => {
   expect(rulesOf('m2-volume-releaser')).toEqual([
     { apiGroups: [''], resources: ['persistentvolumes'], verbs: ['get', 'patch'] },
   ]);
 });
 
-it('who makes cells can hand on the two roles of a cell and no other', () => {
+it('who makes cells can hand on the roles of a cell and no other', () => {
   const verbs = ['get', 'create', 'patch'];
   expect(rulesOf('m2-cell-writer')).toEqual([
     { apiGroups: [''], resources: ['namespaces', 'limitranges', 'resourcequotas', 'services'], verbs },
@@ -68,7 +83,7 @@ it('who makes cells can hand on the two roles of a cell and no other', () => {
     {
       apiGroups: ['rbac.authorization.k8s.io'],
       resources: ['clusterroles'],
-      resourceNames: ['m2-footprint-writer', 'm2-job-runner'],
+      resourceNames: ['m2-footprint-writer', 'm2-job-runner', 'm2-backup-runner'],
       verbs: ['bind'],
     },
   ]);

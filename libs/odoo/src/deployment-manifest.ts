@@ -1,4 +1,4 @@
-import type { V1Container, V1Deployment, V1PodSpec, V1SecurityContext } from '@kubernetes/client-node';
+import type { V1Container, V1Deployment, V1PodSpec, V1SecurityContext, V1Volume } from '@kubernetes/client-node';
 import { type FootprintSpec, objectMetadata, podLabels } from './footprint.js';
 import { labelNames } from './names.js';
 import { dataDir, filestoreDir, httpPort } from './odoo-conf.js';
@@ -7,7 +7,8 @@ import type { Wire } from './wire.js';
 /** The image's user; it has a line in the image's passwd, without which Odoo does not start. */
 const user = 10001;
 
-const restricted: Wire<V1SecurityContext> = {
+/** What Pod Security `restricted` asks of a container, and more. */
+export const restricted: Wire<V1SecurityContext> = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
   capabilities: { drop: ['ALL'] },
@@ -37,32 +38,37 @@ export function deploymentManifest(spec: FootprintSpec): Wire<V1Deployment> {
 /** What all pods of a footprint have, its Jobs too. */
 export function podSpec({ meshName, names }: FootprintSpec): Omit<Wire<V1PodSpec>, 'containers'> {
   return {
-    automountServiceAccountToken: false,
-    // Thousands of Services in a namespace would make the environment too long to start anything.
-    enableServiceLinks: false,
-    terminationGracePeriodSeconds: 15,
+    ...restrictedPod,
     priorityClassName: `${meshName}-instance`,
-    securityContext: {
-      runAsNonRoot: true,
-      runAsUser: user,
-      runAsGroup: user,
-      fsGroup: user,
-      fsGroupChangePolicy: 'OnRootMismatch',
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
     volumes: [
-      {
-        name: 'conf',
-        // Only the file that Odoo reads; 0440 is readable through fsGroup.
-        secret: {
-          secretName: names.secret,
-          defaultMode: 0o440,
-          items: [{ key: 'odoo.conf', path: 'odoo.conf' }],
-        },
-      },
+      confVolume(names.secret),
       { name: 'data', persistentVolumeClaim: { claimName: names.object } },
       { name: 'tmp', emptyDir: { sizeLimit: '256Mi' } },
     ],
+  };
+}
+
+/** A pod that may do nothing, and whose files are Odoo's. */
+export const restrictedPod: Omit<Wire<V1PodSpec>, 'containers'> = {
+  automountServiceAccountToken: false,
+  // Thousands of Services in a namespace would make the environment too long to start anything.
+  enableServiceLinks: false,
+  terminationGracePeriodSeconds: 15,
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: user,
+    runAsGroup: user,
+    fsGroup: user,
+    fsGroupChangePolicy: 'OnRootMismatch',
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+};
+
+/** Only the file that Odoo reads; 0440 is readable through fsGroup. */
+export function confVolume(secretName: string): Wire<V1Volume> {
+  return {
+    name: 'conf',
+    secret: { secretName, defaultMode: 0o440, items: [{ key: 'odoo.conf', path: 'odoo.conf' }] },
   };
 }
 

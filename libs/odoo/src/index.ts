@@ -1,3 +1,4 @@
+export * from './backup-jobs.js';
 export * from './bundles.js';
 export * from './cell.js';
 export * from './cell-manifests.js';

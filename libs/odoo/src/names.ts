@@ -49,6 +49,8 @@ export const labelNames = {
   cell: 'mesh.odoo/cell',
   instance: 'instance-id',
   customer: 'customer-id',
+  /** The id of the backup, proof or restore that the object is there for. */
+  backup: 'mesh.odoo/backup',
 } as const;
 
 export const epochAnnotation = 'mesh.odoo/epoch';

@@ -1,4 +1,5 @@
 import type { V1NetworkPolicy, V1NetworkPolicyEgressRule } from '@kubernetes/client-node';
+import { filesApp, loadApp } from './backup-jobs.js';
 import type { CellSpec } from './cell.js';
 import { httpPort } from './odoo-conf.js';
 import type { Wire } from './wire.js';
@@ -11,9 +12,11 @@ type PolicySpec = NonNullable<Wire<V1NetworkPolicy>['spec']>;
  * every node programs every policy. There is no rule from pod to pod, so tenants are apart without being named.
  */
 export function networkPolicySpecs(spec: CellSpec): Readonly<Record<string, PolicySpec>> {
+  const databases = spec.databases.flatMap(({ cidr, port }) => toNetworks([cidr], [port]));
+  const { objectStores = [] } = spec;
   const everyPod = [
     dns,
-    ...spec.databases.flatMap(({ cidr, port }) => toNetworks([cidr], [port])),
+    ...databases,
     ...toNetworks(spec.mailNetworks ?? [], [25, 465, 587]),
     outside(spec.clusterNetworks),
   ];
@@ -25,11 +28,23 @@ export function networkPolicySpecs(spec: CellSpec): Readonly<Record<string, Poli
       ingress: [{ from: [inNamespace(spec.ingressNamespace)], ports: tcp([httpPort]) }],
       egress: everyPod,
     },
-    // Upgrades and backups: nobody calls them, and they reach object storage inside the cluster too.
-    job: {
-      podSelector: { matchLabels: { app: 'odoo-job' } },
+    // Upgrades: nobody calls them.
+    job: { podSelector: { matchLabels: { app: 'odoo-job' } }, policyTypes: ['Ingress', 'Egress'], egress: everyPod },
+    // They carry files between a volume and the object store.
+    'backup-files': {
+      podSelector: { matchLabels: { app: filesApp } },
       policyTypes: ['Ingress', 'Egress'],
-      egress: [...everyPod, ...toNetworks(spec.objectStorageNetworks ?? [], [80, 443])],
+      egress: [
+        dns,
+        ...objectStores.flatMap(({ cidr, port }) => toNetworks([cidr], [port])),
+        ...(objectStores.length === 0 ? [{ ...outside(spec.clusterNetworks), ports: tcp([443]) }] : []),
+      ],
+    },
+    // A restored Odoo that nobody has neutralised sends no mail and calls no one.
+    'backup-load': {
+      podSelector: { matchLabels: { app: loadApp } },
+      policyTypes: ['Ingress', 'Egress'],
+      egress: [dns, ...databases],
     },
   };
 }

@@ -12,6 +12,8 @@ import { Periodic } from './periodic.js';
 export interface Lease {
   readonly key: string;
   readonly attempt: number;
+  /** Grows with every claim of any job: what is named after it is this run's, and nobody's who comes later or wakes up late. */
+  readonly token: string;
   /** The trace of what asked for the job last. */
   readonly traceparent: string | undefined;
   /** Aborted when the lease is lost or the service drains. */
@@ -151,6 +153,7 @@ export class JobWorker {
       const outcome = await inSpanOf(job, reconcile, {
         key: job.key,
         attempt: job.attempt,
+        token: job.fence,
         traceparent: job.traceparent ?? undefined,
         signal: AbortSignal.any([lost.signal, this.stopping.signal]),
         check: async () => {

@@ -1,6 +1,6 @@
 import { isDatabaseOf } from '#odoo/index.js';
 import { TenantDatabaseError } from './errors.js';
-import { databaseState, findIn, foreign, roleState, type Tenant } from './found.js';
+import { databaseState, findIn, foreign, isFinished, roleState, type Tenant } from './found.js';
 import { checkTenantName, quoteName } from './identifiers.js';
 import type { Fence, Session, Shard } from './shard.js';
 import { markDatabase, openToTenant } from './tenant.js';
@@ -29,7 +29,7 @@ export async function copyTenantDatabase(
       const found = await findIn(session, tenant, to);
       const state = databaseState(shard, tenant, found);
       if (state === 'foreign') throw foreign('database', tenant, to);
-      if (state === 'owned' || state === 'personal') return;
+      if (isFinished(state)) return;
       const role = roleState(shard, tenant, found);
       if (role === 'foreign') throw foreign('role', tenant);
       if (role === 'absent')
@@ -47,7 +47,7 @@ export async function copyTenantDatabase(
 async function createCopy(session: Session, shard: Shard, tenant: Tenant, from: string, to: string): Promise<void> {
   const source = databaseState(shard, tenant, await findIn(session, tenant, from));
   if (source === 'foreign') throw foreign('database', tenant, from);
-  if (source === 'absent' || source === 'copying')
+  if (!isFinished(source))
     throw new TenantDatabaseError('SOURCE_MISSING', `there is no finished database ${from} on this shard`, false);
   try {
     await session.query(`CREATE DATABASE ${quoteName(to)} TEMPLATE ${quoteName(from)} ALLOW_CONNECTIONS false`);

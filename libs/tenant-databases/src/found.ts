@@ -9,10 +9,16 @@ export interface Tenant {
   readonly epoch: number;
 }
 
+/** Nobody's yet: the tenant does not get in. */
+export type BeingFilled = 'empty' | 'filling' | 'filled';
+
 export interface ObservedTenant {
   readonly role: 'absent' | 'ours' | 'foreign';
-  /** `copying`: begun, not finished; `owned`: everything in it is the tenant's; `personal`: it carries its names. */
-  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
+  /**
+   * `copying`: begun, not finished; `owned`: everything in it is the tenant's; `personal`: it carries its names. Of one
+   * that a backup fills: `empty` until then, `filling`, and `filled` until it is opened to the tenant, which is `owned`.
+   */
+  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal' | BeingFilled;
 }
 
 export interface Found {
@@ -55,7 +61,7 @@ function isOurs(shard: Shard, tenant: Tenant, comment: string | null): Mark | un
  * A database without a comment was begun by us when it belongs to the mesh's role and lets nobody in: we died between
  * CREATE DATABASE and COMMENT. Its name is this footprint's alone, so going on with it takes nothing from anybody.
  */
-function isJustBegun(found: Found): boolean {
+export function isJustBegun(found: Found): boolean {
   return found.database_comment === null && found.owned_by_us === true && found.allowed === false;
 }
 
@@ -69,7 +75,20 @@ export function databaseState(shard: Shard, tenant: Tenant, found: Found): Obser
   if (isJustBegun(found)) return 'copying';
   const mark = isOurs(shard, tenant, found.database_comment);
   if (!mark) return 'foreign';
-  return mark.state === 'owned' || mark.state === 'personal' ? mark.state : 'copying';
+  return mark.state === undefined || mark.state === 'copied' ? 'copying' : mark.state;
+}
+
+/** It is the tenant's. */
+export function isFinished(state: ObservedTenant['database']): state is 'owned' | 'personal' {
+  return state === 'owned' || state === 'personal';
+}
+
+export function isBeingFilled(state: ObservedTenant['database']): state is BeingFilled {
+  return state === 'empty' || state === 'filling' || state === 'filled';
+}
+
+export function inUse(tenant: Tenant, why: string): TenantDatabaseError {
+  return new TenantDatabaseError('DATABASE_IN_USE', `database ${tenant.name} ${why}; it was left alone`, false);
 }
 
 export function foreign(what: 'role' | 'database', tenant: Tenant, name = tenant.name): TenantDatabaseError {

@@ -4,7 +4,7 @@ export interface Mark {
   readonly footprint: string;
   readonly epoch: number;
   /** Of a database: how far it is. */
-  readonly state?: 'copied' | 'owned' | 'personal' | undefined;
+  readonly state?: 'copied' | 'owned' | 'personal' | 'empty' | 'filling' | 'filled' | undefined;
 }
 
 export function writeMark(mark: Mark): string {

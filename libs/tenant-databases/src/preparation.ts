@@ -1,3 +1,4 @@
+import { backupRole } from './prepare-shard.js';
 import type { Shard } from './shard.js';
 
 /** What an administrator's preparation has to hold, each with the words for when it does not. */
@@ -31,4 +32,24 @@ export async function missingPreparation(shard: Shard): Promise<string[]> {
     [shard.tenantGroup],
   );
   return conditions.filter((_, index) => row!.held[index] !== true).map(([, missing]) => missing);
+}
+
+const ofBackup: readonly (readonly [sql: string, missing: string])[] = [
+  ['bool_and(r.rolcanlogin)', 'there is no role that reads tenants for their backups'],
+  ['bool_and(r.rolbypassrls)', 'row policies of tenants would be run by the role that backs them up'],
+  [
+    'bool_and(NOT (r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication))',
+    'the role that backs tenants up may do more than read',
+  ],
+  [`bool_and(pg_has_role(r.oid, to_regrole($2), 'USAGE'))`, 'the role that backs tenants up is not one of the readers'],
+  [`pg_has_role(to_regrole($2), 'pg_read_all_data', 'USAGE')`, 'the readers may not read'],
+];
+
+/** As `missingPreparation`, of what backups need besides. */
+export async function missingForBackups(shard: Shard): Promise<string[]> {
+  const [row] = await shard.query<{ held: boolean[] }>(
+    `SELECT ARRAY[${ofBackup.map(([sql]) => sql).join(', ')}] AS held FROM pg_roles r WHERE r.rolname = $1`,
+    [backupRole(shard.meshName), shard.readerGroup],
+  );
+  return ofBackup.filter((_, index) => row!.held[index] !== true).map(([, missing]) => missing);
 }

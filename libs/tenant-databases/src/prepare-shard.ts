@@ -8,13 +8,20 @@ export interface ShardPreparation {
   readonly meshName: string;
   /** For the mesh's role on this shard, `<mesh>_shard`. */
   readonly password: string;
+  /** For the role that reads every tenant for its backups, `<mesh>_shard_backup`. Without it there is no such role. */
+  readonly backupPassword?: string;
 }
 
 /**
  * What needs an administrator on a shard, once; safe to repeat. Afterwards the mesh's role can make and remove tenants
  * and nothing else: it is no superuser and sees no other database's content.
  */
-export async function prepareShard({ administratorUrl, meshName, password }: ShardPreparation): Promise<void> {
+export async function prepareShard({
+  administratorUrl,
+  meshName,
+  password,
+  backupPassword,
+}: ShardPreparation): Promise<void> {
   const prefix = meshName.replaceAll('-', '_');
   const [mesh, tenant, reader] = [`${prefix}_shard`, `${prefix}_tenant`, `${prefix}_reader`];
   const client = new Client({ connectionString: administratorUrl, application_name: 'mesh shard preparation' });
@@ -32,6 +39,7 @@ export async function prepareShard({ administratorUrl, meshName, password }: Sha
     await client.query(`GRANT CONNECT ON DATABASE postgres TO ${quoteName(tenant)}, ${quoteName(mesh)}`);
     await closeMeetingPlace(client, mesh);
     await client.query(`GRANT pg_read_all_data TO ${quoteName(reader)}`);
+    if (backupPassword !== undefined) await ensureBackupRole(client, backupRole(meshName), reader, backupPassword);
     await client.query(`GRANT ${quoteName(tenant)} TO ${quoteName(mesh)} WITH ADMIN OPTION`);
     // From version 16 on a CREATEROLE role is not simply master of the roles it makes: it has to grant itself that.
     const [{ version }] = (await client.query(`SELECT current_setting('server_version_num')::int AS version`)).rows;
@@ -59,6 +67,24 @@ async function closeMeetingPlace(client: Client, mesh: string): Promise<void> {
   await client.query(`REVOKE EXECUTE ON FUNCTION ${list(rows)} FROM PUBLIC`);
   const locks = rows.filter(({ is_lock }) => is_lock);
   await client.query(`GRANT EXECUTE ON FUNCTION ${list(locks)} TO ${quoteName(mesh)}`);
+}
+
+/** On the shard; the mesh's own database has a role of the service `backup`, which may be on the same server. */
+export function backupRole(meshName: string): string {
+  return `${meshName.replaceAll('-', '_')}_shard_backup`;
+}
+
+/**
+ * It reads and makes nothing. BYPASSRLS: a tenant's row policies would otherwise be asked, which is to run what the
+ * tenant wrote, or to leave its rows out.
+ */
+async function ensureBackupRole(client: Client, role: string, reader: string, password: string): Promise<void> {
+  await ensureRole(
+    client,
+    role,
+    `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPASSRLS PASSWORD '${scramVerifier(password)}'`,
+  );
+  await client.query(`GRANT ${quoteName(reader)} TO ${quoteName(role)}`);
 }
 
 async function ensureRole(client: Client, name: string, attributes: string): Promise<void> {

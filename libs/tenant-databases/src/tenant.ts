@@ -1,5 +1,16 @@
 import { TenantDatabaseError } from './errors.js';
-import { databaseState, findIn, findOn, foreign, type ObservedTenant, roleState, type Tenant } from './found.js';
+import {
+  databaseState,
+  findIn,
+  findOn,
+  foreign,
+  inUse,
+  isBeingFilled,
+  isFinished,
+  type ObservedTenant,
+  roleState,
+  type Tenant,
+} from './found.js';
 import { checkTenantName, quoteName, quoteText } from './identifiers.js';
 import { type Mark, writeMark } from './mark.js';
 import { scramVerifier } from './scram.js';
@@ -46,8 +57,8 @@ export async function ensureTenantRole(
 
 /**
  * The one clone routine. The copy lets nobody in until its rights are set, and belongs to the tenant in the end. May be
- * cut off after any statement and run again. Throws FOREIGN_OBJECT for a database that is not this footprint's, and
- * TEMPLATE_BUSY (try again) while somebody is connected to the template.
+ * cut off after any statement and run again. Throws FOREIGN_OBJECT for a database that is not this footprint's,
+ * DATABASE_IN_USE for one that a backup fills, and TEMPLATE_BUSY (try again) while somebody is connected to the template.
  */
 export async function cloneTemplate(shard: Shard, tenant: Tenant, template: string, fence?: Fence): Promise<void> {
   const database = quoteName(checkTenantName(tenant.name));
@@ -57,7 +68,8 @@ export async function cloneTemplate(shard: Shard, tenant: Tenant, template: stri
       const found = await findIn(session, tenant);
       const state = databaseState(shard, tenant, found);
       if (state === 'foreign') throw foreign('database', tenant);
-      if (state === 'owned' || state === 'personal') return;
+      if (isFinished(state)) return;
+      if (isBeingFilled(state)) throw inUse(tenant, 'is there to be filled from a backup');
       if (state === 'absent') await createDatabase(session, database, template);
       await openToTenant(session, shard, tenant);
       await shard.inside(tenant.name, (client) => giveEverythingTo(client, tenant.name, shard.readerGroup), fence);

@@ -1,3 +1,5 @@
+import type { ObjectStorage } from '#object-storage/index.js';
+
 /** Where the stack's servers are. Tests of the mesh and e2e lanes get them from the stack's environment file. */
 export interface StackAddresses {
   readonly rabbitmqUrl: string;
@@ -5,6 +7,8 @@ export interface StackAddresses {
   /** The administrator's. */
   readonly postgresUrl: string;
   readonly kubeconfig: string;
+  /** A server that speaks S3, and its administrator's keys. */
+  readonly s3: ObjectStorage;
   /** An interpreter with the pinned packages of the tests. */
   readonly python: string;
 }
@@ -34,6 +38,14 @@ export function stackAddresses(environment: NodeJS.ProcessEnv = process.env): St
     },
     get kubeconfig() {
       return address('MESH_KUBECONFIG');
+    },
+    get s3() {
+      return {
+        endpoint: address('MESH_S3_ENDPOINT'),
+        region: address('MESH_S3_REGION'),
+        accessKey: address('MESH_S3_ROOT_ACCESS_KEY'),
+        secretKey: address('MESH_S3_ROOT_SECRET_KEY'),
+      };
     },
     get python() {
       return address('MESH_PYTHON');

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { newId } from '#contracts/index.js';
-import { prepareShard, publishTemplate, Shard, type Tenant } from '#tenant-databases/index.js';
+import { backupRole, prepareShard, publishTemplate, Shard, type Tenant } from '#tenant-databases/index.js';
 import { stackAddresses } from './config.js';
 
 /** The stack's database server as a shard of a mesh of the test's own. */
 export interface TestShard {
   readonly shard: Shard;
   readonly template: string;
+  /** Of the role that reads every tenant, for database `postgres`. */
+  readonly readerUrl: string;
   newTenant(): Tenant;
   /** In any database, as the server's administrator. */
   administrate<Row>(sql: string, parameters?: readonly unknown[], database?: string): Promise<Row[]>;
@@ -20,8 +22,8 @@ export interface TestShard {
 export async function createTestShard(sql: string): Promise<TestShard> {
   const { postgresUrl } = stackAddresses();
   const meshName = `t${randomBytes(4).toString('hex')}`;
-  const password = randomBytes(12).toString('hex');
-  await prepareShard({ administratorUrl: postgresUrl, meshName, password });
+  const [password, backupPassword] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')];
+  await prepareShard({ administratorUrl: postgresUrl, meshName, password, backupPassword });
   const at = (database: string, user?: string, secret?: string) => {
     const url = new URL(postgresUrl);
     url.pathname = `/${database}`;
@@ -45,6 +47,7 @@ export async function createTestShard(sql: string): Promise<TestShard> {
   return {
     shard,
     template,
+    readerUrl: at('postgres', backupRole(meshName), backupPassword),
     administrate,
     newTenant() {
       const footprintId = newId();

@@ -3,9 +3,11 @@ import type { ParkedMessage } from '#messaging/index.js';
 import type { Transaction } from '#persistence/index.js';
 import type { Caller, Role } from '../domain/access.js';
 import type { ApiKey } from '../domain/api-key.js';
+import type { BackupState, BackupView } from '../domain/backup-view.js';
 import type { Capacity, Cell } from '../domain/cell.js';
 import type { InstanceView, MakingState, ViewState } from '../domain/instance-view.js';
 import type { OperationFact } from '../domain/operation.js';
+import type { RestoreView } from '../domain/restore-view.js';
 import type { TimelineEntry } from '../domain/timeline.js';
 
 export const instanceOrders = ['created', '-created', 'slug', '-slug'] as const;
@@ -44,6 +46,65 @@ export abstract class InstanceViews {
   abstract progress(): Promise<{ generation: number; startedAt: Date | null; instances: number; old: number }>;
 }
 
+export interface BackupFilter {
+  readonly state?: BackupState | undefined;
+  /** Everything behind this backup. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+/** What a fact, or who asks here, says of a backup. */
+export type BackupChange = Pick<BackupView, 'backupId' | 'instanceId'> &
+  Partial<Omit<BackupView, 'backupId' | 'instanceId' | 'state' | 'notedAt' | Moments>> & {
+    readonly [moment in Moments]?: string | null;
+  } & {
+    /** Of the fact that says it is good, or that it is not: the later one counts. */
+    readonly verifiedSequence?: number;
+    readonly failedSequence?: number;
+  };
+type Moments = 'takenAt' | 'expiresAt' | 'verifiedAt' | 'expiredAt';
+
+/** A request that was not taken up. */
+export interface Refusal {
+  readonly requestId: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The read model of backups. */
+export abstract class BackupViews {
+  /** `tx`: as this transaction sees it. */
+  abstract get(backupId: string, tx?: Transaction): Promise<BackupView | undefined>;
+  /** Of an instance, the newest first. */
+  abstract of(instanceId: string, filter: BackupFilter): Promise<BackupView[]>;
+  /** The one that was made for the end of this instance, last. */
+  abstract finalOf(instanceId: string): Promise<BackupView | undefined>;
+  /** Makes the row or fills in what the change knows. Facts of one kind have to come in their order. */
+  abstract merge(tx: Transaction, change: BackupChange): Promise<void>;
+  /** Only where it was asked for here, by this request: a wrong repeat must not touch a good one. */
+  abstract refuse(tx: Transaction, backupId: string, refusal: Refusal): Promise<void>;
+}
+
+export type RestoreChange = Pick<RestoreView, 'restoreId' | 'instanceId' | 'backupId' | 'mode' | 'state'> &
+  Partial<
+    Omit<RestoreView, 'restoreId' | 'instanceId' | 'backupId' | 'mode' | 'state' | 'notedAt' | RestoreMoments>
+  > & {
+    readonly [moment in RestoreMoments]?: string | null;
+  };
+type RestoreMoments = 'stepSince' | 'endedAt';
+
+/** The read model of restores. */
+export abstract class RestoreViews {
+  /** `tx`: as this transaction sees it. */
+  abstract get(restoreId: string, tx?: Transaction): Promise<RestoreView | undefined>;
+  /** The last one that has not ended, and that this instance waits for: it is restored, or to be made by it. */
+  abstract underWay(instanceId: string): Promise<RestoreView | undefined>;
+  /** Makes the row or fills in what the change knows; a state that was passed already is not gone back to. */
+  abstract merge(tx: Transaction, change: RestoreChange): Promise<void>;
+  /** @returns the one that is refused; undefined: it was not asked for here by this request, or has been begun. */
+  abstract refuse(tx: Transaction, restoreId: string, refusal: Refusal): Promise<RestoreView | undefined>;
+}
+
 /** The read model of cells. */
 export abstract class Cells {
   /** By name. */
@@ -60,7 +121,7 @@ export abstract class CurrentFacts {
 }
 
 export type ViewChange = Pick<InstanceView, 'instanceId'> &
-  Partial<Omit<InstanceView, 'instanceId' | 'state' | 'createdAt' | 'updatedAt' | 'stateSince'>> & {
+  Partial<Omit<InstanceView, 'instanceId' | 'state' | 'lastBackup' | 'createdAt' | 'updatedAt' | 'stateSince'>> & {
     /** As planner and provisioner tell of it. */
     readonly state?: MakingState;
     /** Lifecycle's word; `since`: when it came into this state. */

@@ -49,9 +49,11 @@ export class ProjectRefusedHandler extends MessageHandler<typeof InstanceRefused
   async handle(refused: PayloadOf<typeof InstanceRefused>, ctx: ConsumeContext): Promise<void> {
     const { instanceId, requestId, code, message } = refused;
     const known = await this.views.get(instanceId, ctx);
-    // A wrong repeat must not touch a living instance: the refusal is about that request only.
-    if (known && known.operationId !== requestId) return;
-    await this.views.merge(ctx, { instanceId, state: 'refused', operationId: requestId, reason: code, message });
+    const { operationId = requestId } = known ?? {};
+    // A wrong repeat must not touch a living instance: the refusal is about that request only. (A clone was asked for by
+    // the request of its restore, which is where this one comes from.)
+    if (![requestId, ctx.message.correlationId].includes(operationId)) return;
+    await this.views.merge(ctx, { instanceId, state: 'refused', operationId, reason: code, message });
   }
 }
 

@@ -1,4 +1,6 @@
+import type { BackupView } from './backup-view.js';
 import type { InstanceView, ViewState } from './instance-view.js';
+import { progressOf, type RestoreView } from './restore-view.js';
 
 export interface Explanation {
   readonly state: ViewState;
@@ -167,6 +169,11 @@ const words: Readonly<Record<string, Words>> = {
     'its modules to be updated for the new image',
     'It runs on the new image then, or on the old one with nothing changed.',
   ),
+  'maintenance restore': platform(
+    'what a backup has to be put in its place',
+    'It is as the backup has it then, or as it was before if that fails.',
+  ),
+  'maintenance backup': platform('a backup to be made while it stands still', 'It is as before then.'),
   terminating: {
     waitsFor: 'the end of its grace',
     fault: 'user',
@@ -214,13 +221,39 @@ const notTakenOver = platform(
   'It is ready, and called running within seconds; if not, an operator looks whether a lifecycle runs.',
 );
 
-/** What it waits for, whose fault that is and what comes next, from the facts so far. */
-export function explain(view: Pick<InstanceView, 'state' | 'reason' | 'step' | 'operation'>): Explanation {
-  const { state, reason } = view;
-  return { state, reason, ...wordsOf(view) };
+const restoreNotBegun = platform(
+  'the backup service, who takes the restore from its queue',
+  'It begins within seconds; if not, an operator looks whether a backup service runs.',
+);
+
+/** They are what a restore does with it on its way; others go on beside it. */
+const ofRestores = new Set(['quiesce', 'release']);
+
+/** What beside its own state says what it waits for. */
+export interface Beside {
+  /** Has not ended: it is restored, or to be made by it. */
+  readonly restore?: Pick<RestoreView, 'state' | 'mode' | 'step' | 'steps' | 'stepSince'> | undefined;
+  /** The last one that was made for its end. */
+  readonly finalBackup?: Pick<BackupView, 'backupId' | 'state'> | undefined;
 }
 
-function wordsOf({ state, reason, step, operation }: Pick<InstanceView, 'state' | 'reason' | 'step' | 'operation'>) {
+type Seen = Pick<InstanceView, 'state' | 'reason' | 'step' | 'operation'>;
+
+/** What it waits for, whose fault that is and what comes next, from the facts so far. */
+export function explain(view: Seen, beside: Beside = {}): Explanation {
+  const { state, reason } = view;
+  return { state, reason, ...wordsOf(view, beside) };
+}
+
+/** Whether a restore that has not ended is what it waits for. */
+export function waitsForRestore({ state, operation }: Seen): boolean {
+  if (operation && !ofRestores.has(operation.operation)) return false;
+  return ['requested', 'running', 'stopped', 'hibernated', 'maintenance'].includes(state);
+}
+
+function wordsOf(view: Seen, { restore, finalBackup }: Beside): Words {
+  const { state, reason, step, operation } = view;
+  if (restore && waitsForRestore(view)) return ofRestore(restore);
   if (operation) {
     const [waitsFor, then] = underWay[operation.operation] ?? [
       `its ${operation.operation} to end`,
@@ -232,5 +265,32 @@ function wordsOf({ state, reason, step, operation }: Pick<InstanceView, 'state' 
   const unsaid = reason === null || reason === 'requested';
   if (state === 'provisioning' && unsaid && step === null) return notBegun;
   if (state === 'provisioning' && unsaid && step === 'ready') return notTakenOver;
+  if (state === 'terminating' && reason === 'waits-for-final-backup' && finalBackup) return ofFinal(finalBackup);
   return words[`${state} ${reason}`] ?? words[state]!;
+}
+
+function ofRestore(restore: NonNullable<Beside['restore']>): Words {
+  const progress = progressOf(restore);
+  if (restore.state === 'requested' || !progress) return restoreNotBegun;
+  const at = `step ${progress.number} of ${progress.of} (${progress.step})`;
+  if (restore.mode === 'clone')
+    return platform(`the restore that it is made by, at ${at}`, 'It is placed then, and runs within seconds.');
+  return platform(
+    `its restore from a backup, at ${at}`,
+    'It is switched to what the backup has then; if the restore fails it stays as it is.',
+  );
+}
+
+function ofFinal({ backupId, state }: NonNullable<Beside['finalBackup']>): Words {
+  if (state === 'completed')
+    return platform(
+      'its final backup, which was made, to be verified outside of the cluster',
+      `It is destroyed then. Until then it can be kept: ${keep}.`,
+    );
+  if (state === 'failed')
+    return platform(
+      'somebody who mends why its final backup failed',
+      `An operator reads why at /v1/backups/${backupId}; it is not destroyed without one. It can still be kept: ${keep}.`,
+    );
+  return words['terminating waits-for-final-backup']!;
 }

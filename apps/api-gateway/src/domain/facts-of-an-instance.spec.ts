@@ -1,18 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { registry } from '#contracts/index.js';
-import { explain } from './explanation.js';
-import { urlAt, viewStates } from './instance-view.js';
+import { type Beside, explain } from './explanation.js';
+import { urlAt, urlBeside, viewStates } from './instance-view.js';
 import { stateOfOperation } from './operation.js';
+import { progressOf } from './restore-view.js';
 import { tell } from './timeline.js';
 
 const aboutInstances = registry.filter(
   (one) => one.kind === 'fact' && 'instanceId' in (one.data as unknown as { shape: object }).shape,
 );
+/** About a backup of an instance whose name it does not say. */
+const told = [...aboutInstances.map((one) => one.key), 'backup.hold-refused.v1'];
 
 const example = (key: string) => JSON.parse(readFileSync(`libs/contracts/fixtures/${key}/example.json`, 'utf8')).data;
 
-test.each(aboutInstances.map((one) => one.key))('%s is told in a sentence with all its words', (key) => {
+test.each(told)('%s is told in a sentence with all its words', (key) => {
   const { fact, summary } = tell(key, example(key));
   expect(fact).toBe(key.replace('.v1', ''));
   expect(summary).toMatch(/^[A-Z].*\.$/);
@@ -27,6 +30,18 @@ test.each([
   ['instance.upgraded.v1', { rehearsed: true, warnings: ['a', 'b'] }, /^A rehearsal .* went well, with 2 warnings\.$/],
   ['instance.released.v1', { expired: true }, /^The deadline has passed/],
   ['instance.purge-approved.v1', { backupId: undefined, neverReady: true }, /it was never Ready\.$/],
+  ['backup.verified.v1', { depth: 'full', rtoMs: 70 }, /good: it was restored in 70 ms/],
+  ['backup.verified.v1', { depth: 'full', rtoMs: undefined }, /good: it was restored[,.]/],
+  ['backup.verified.v1', { depth: 'light', offSite: false, filesSeen: 'read' }, /its copies were looked at\.$/],
+  ['backup.verified.v1', { filesSeen: 'simulated' }, /though a simulated node has no files/],
+  ['backup.hold-changed.v1', { held: false, reason: 'settled' }, 'A backup is held no more: settled.'],
+  [
+    'restore.progressed.v1',
+    { step: 'safety-backup', steps: ['footprint', 'safety-backup', 'files'], message: 'it is being made' },
+    'A restore is at step 2 of 3 (safety backup): it is being made.',
+  ],
+  ['restore.completed.v1', { mode: 'clone', to: undefined }, 'A clone was made of a backup of it.'],
+  ['restore.completed.v1', { mode: 'files-only', durationMs: 12 }, 'It was restored (files only) after 12 ms.'],
 ])('%s with %j is told as it is', (key, change, sentence) => {
   expect(tell(key, { ...example(key), ...change }).summary).toMatch(sentence);
 });
@@ -36,6 +51,9 @@ test.each([
   ['instance.suspended.v1', { why: 'operator' }, 'operator', 'platform'],
   ['instance.operation-failed.v1', { code: 'X', fault: 'provider' }, 'X', 'provider'],
   ['placement.change-refused.v1', { code: 'cell-full', fault: 'platform' }, 'cell-full', 'platform'],
+  ['backup.failed.v1', { code: 'DUMP_FAILED', fault: 'platform' }, 'DUMP_FAILED', 'platform'],
+  ['backup.hold-refused.v1', { code: 'UNKNOWN_BACKUP', fault: 'user' }, 'UNKNOWN_BACKUP', 'user'],
+  ['restore.refused.v1', { code: 'OTHER_INSTANCE', fault: 'user' }, 'OTHER_INSTANCE', 'user'],
 ])('%s with %j says why, and whose fault it is', (key, change, reason, fault) => {
   expect(tell(key, { ...example(key), ...change })).toMatchObject({ reason, fault });
 });
@@ -99,6 +117,66 @@ test('an operation that nobody knows yet is named', () => {
   expect(explained('running', 'ready', { operation }).waitsFor).toBe('its dance to end');
 });
 
+const steps = ['footprint', 'database', 'files'];
+const restore = (
+  state: 'requested' | 'running',
+  mode: 'in-place' | 'clone',
+  step: string | null,
+): NonNullable<Beside['restore']> => ({
+  ...{ state, mode, step, steps: step === null ? null : steps, stepSince: step === null ? null : new Date() },
+});
+
+test.each([
+  ['running', 'in-place', 'database', 'its restore from a backup, at step 2 of 3 (database)'],
+  ['maintenance', 'in-place', 'files', 'its restore from a backup, at step 3 of 3 (files)'],
+  ['requested', 'clone', 'footprint', 'the restore that it is made by, at step 1 of 3 (footprint)'],
+  ['stopped', 'in-place', null, 'the backup service, who takes the restore from its queue'],
+] as const)('%s with a restore (%s) at step %s waits for it', (state, mode, step, waitsFor) => {
+  const of = restore(step ? 'running' : 'requested', mode, step);
+  const view = { state, reason: null, step: null, operation: null };
+  expect(explain(view, { restore: of })).toMatchObject({ waitsFor, fault: 'platform' });
+});
+
+test.each([
+  ['quiesce', /^its restore/],
+  ['release', /^its restore/],
+  ['stop', 'its pod to end'],
+])('with a restore that goes on, and a %s under way, it waits for %s', (operation, waitsFor) => {
+  const view = { state: 'running', reason: null, step: null, operation: { operationId: '7', operation } } as const;
+  const said = explain(view, { restore: restore('running', 'in-place', 'files') });
+  expect(said.waitsFor).toMatch(waitsFor);
+});
+
+test('what is suspended or ends is not explained by a restore', () => {
+  const of = { restore: restore('running', 'in-place', 'files') };
+  for (const state of ['suspended', 'terminating', 'purging', 'terminated', 'refused'] as const)
+    expect(explain({ state, reason: null, step: null, operation: null }, of)).toEqual(explained(state, null));
+});
+
+test.each([
+  [undefined, /to be made and verified/, /not destroyed without one/],
+  ['completed', /which was made, to be verified/, /destroyed then/],
+  ['failed', /somebody who mends why its final backup failed/, /\/v1\/backups\/b-7/],
+  ['expired', /to be made and verified/, /not destroyed without one/],
+] as const)('an end that waits for its final backup, which is %s, says so', (state, waitsFor, next) => {
+  const view = { state: 'terminating', reason: 'waits-for-final-backup', step: null, operation: null } as const;
+  const said = explain(view, { finalBackup: state && { backupId: 'b-7', state } });
+  expect(said).toMatchObject({ fault: 'platform' });
+  expect(said.waitsFor).toMatch(waitsFor);
+  expect(said.next).toMatch(next);
+});
+
+test('a restore of which no step was told is not at any', () => {
+  expect(progressOf({ step: null, steps: null, stepSince: null })).toBeNull();
+});
+
+test.each([
+  [{ url: 'https://acme.example.com', host: 'acme.example.com' }, 'copy', 'https://copy.example.com'],
+  [{ url: 'http://acme.localhost:8080', host: 'acme.localhost' }, 'copy', 'http://copy.localhost:8080'],
+  [{ url: null, host: 'acme.localhost' }, 'copy', null],
+  [{ url: 'http://acme.localhost', host: 'acme.localhost' }, 'No/Name', null],
+])('beside %j, %s will be found at %s', (view, slug, url) => expect(urlBeside(view, slug)).toBe(url));
+
 test.each([
   ['https://acme.example.com', 'acme.example.com', 'https://acme.example.com'],
   ['http://acme.localhost:8080/', 'new.localhost', 'http://new.localhost:8080/'],
@@ -142,6 +220,14 @@ test.each([
   ['instance.upgrade-failed', 'failed'],
   ['instance.operation-failed', 'failed'],
   ['instance.operation-refused', 'refused'],
+  ['backup.completed', 'succeeded'],
+  ['backup.failed', 'failed'],
+  ['backup.refused', 'refused'],
+  ['backup.hold-changed', 'succeeded'],
+  ['backup.hold-refused', 'refused'],
+  ['restore.completed', 'succeeded'],
+  ['restore.failed', 'failed'],
+  ['restore.refused', 'refused'],
 ] as const)('an action that %s ends is %s; the end of another one on its way says nothing', (fact, state) => {
   expect(after([fact], { ends: 'o-1' })).toBe(state);
   expect(after([fact], { ends: 'o-2' })).toBe('pending');
@@ -155,3 +241,19 @@ test.each([
   [['instance.provisioning-started'], 'succeeded'],
   [['instance.purge-approved', 'instance.terminated'], 'succeeded'],
 ] as const)('after %j an operation that made nothing is %s', (facts, state) => expect(after(facts)).toBe(state));
+
+test.each(['instance.provisioning-started', 'instance.ready', 'instance.provisioning-failed'])(
+  'a restore whose clone says %s later on has ended with the restore',
+  (later) => {
+    const facts = [
+      { fact: 'restore.progressed', ends: null },
+      { fact: 'restore.completed', ends: 'o-1' },
+      { fact: 'instance.placed', ends: null },
+      { fact: later, ends: null },
+    ];
+    expect(stateOfOperation({ operationId: 'o-1', facts, making: true, ended: false })).toBe('succeeded');
+    expect(stateOfOperation({ operationId: 'o-1', facts: facts.slice(0, 1), making: true, ended: false })).toBe(
+      'pending',
+    );
+  },
+);

@@ -1,4 +1,5 @@
 import { type InstanceState, instanceStates } from '#contracts/index.js';
+import type { LastBackup } from './backup-view.js';
 
 /**
  * What the gateway knows of an instance: put together from facts, good for answering, never for deciding. Facts of
@@ -33,6 +34,7 @@ export interface InstanceView {
   readonly previousFootprintId: string | null;
   readonly cell: string | null;
   readonly timings: Record<string, number> | null;
+  readonly lastBackup: LastBackup | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
   /** Since when it is in this state; where it waits for something, since when for that. */
@@ -66,4 +68,10 @@ export function stateOf(state: MakingState): ViewState {
 export function urlAt(url: string | null, host: string | null): string | null {
   if (url === null || host === null) return url;
   return url.replace(/^([a-z]+:\/\/)[^/:]+/, (_, scheme) => `${scheme}${host}`);
+}
+
+/** The address that another instance beside this one will have; null: nobody can say yet, or it is no name of a host. */
+export function urlBeside({ url, host }: Pick<InstanceView, 'url' | 'host'>, slug: string): string | null {
+  if (url === null || host === null || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(slug)) return null;
+  return urlAt(url, [slug, ...host.split('.').slice(1)].join('.'));
 }

@@ -32,7 +32,22 @@ const badEnds: Ends = {
   'instance.operation-refused': 'refused',
   'instance.operation-failed': 'failed',
   'instance.upgrade-failed': 'failed',
+  'backup.refused': 'refused',
+  'backup.hold-refused': 'refused',
+  'backup.failed': 'failed',
+  'restore.refused': 'refused',
+  'restore.failed': 'failed',
 };
+
+/** The backup service's answers name no operation: each ends the one whose request caused it. */
+const answers = new Set([
+  ...['backup.completed', 'backup.failed', 'backup.refused', 'backup.hold-changed', 'backup.hold-refused'],
+  ...['restore.completed', 'restore.failed', 'restore.refused'],
+]);
+
+export function answersItsRequest(fact: string): boolean {
+  return answers.has(fact);
+}
 
 const onlyOfMaking = new Set(['instance.placed', 'instance.placement-deferred', 'instance.refused']);
 
@@ -48,9 +63,10 @@ export interface OperationSoFar {
 
 export function stateOfOperation({ operationId, facts, making, ended }: OperationSoFar): OperationState {
   const ofIt = making || facts.some(({ fact }) => onlyOfMaking.has(fact)) ? ofMaking : ofOthers;
-  const state = facts
-    .map(({ fact, ends }) => (ends === operationId ? (badEnds[fact] ?? 'succeeded') : ofIt[fact]))
-    .findLast((end) => end !== undefined);
+  // What became of it by name says all: a clone that was made goes on to be placed and provisioned because of it.
+  const named = facts.findLast(({ ends }) => ends === operationId);
+  if (named) return badEnds[named.fact] ?? 'succeeded';
+  const state = facts.map(({ fact }) => ofIt[fact]).findLast((end) => end !== undefined);
   // It was ended by somebody before it was Ready, in an operation of theirs.
   if (making && ended && (state ?? 'pending') === 'pending') return 'failed';
   return state ?? 'pending';

@@ -107,21 +107,26 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'backup.completed': (data) => plain(`A backup was made (${data.why}), which shows it at ${data.takenAt}.`),
   'backup.failed': (data) => failed(`A backup (${data.why}) failed: ${data.message}.`, data),
   'backup.refused': (data) => failed(`No backup is made: ${data.message}.`, data),
+  'backup.verified': ({ why, depth, offSite, rtoMs, filesSeen }) => {
+    const restored = rtoMs === undefined ? 'it was restored' : `it was restored in ${rtoMs} ms`;
+    const how = depth === 'full' ? restored : 'its copies were looked at';
+    const without = filesSeen === 'simulated' ? ', though a simulated node has no files' : '';
+    const read = offSite ? ', and the one outside of the cluster was read' : '';
+    return plain(`A backup (${why}) is good: ${how}${without}${read}.`);
+  },
   'backup.hold-changed': ({ held, reason }) =>
     plain(held ? `A backup is held: ${reason}.` : `A backup is held no more: ${reason}.`),
+  'backup.hold-refused': (data) => failed(`A backup is neither held nor let go: ${data.message}.`, data),
   'backup.expired': ({ why, takenAt }) => plain(`The time of a backup (${why}) of ${takenAt} was over; it is gone.`),
   'backup.snapshots-removed': () => plain('No snapshot of its volume is left.'),
-  'restore.progressed': ({ message }) => plain(`A restore goes on: ${message}.`),
+  'restore.progressed': ({ step, steps, message }) =>
+    plain(`A restore is at step ${steps.indexOf(step) + 1} of ${steps.length} (${inWords(step)}): ${message}.`),
   'restore.completed': ({ mode, to, durationMs }) => {
     if (mode === 'clone') return plain(`A clone was made${to ? ` for ${to.slug}` : ''} of a backup of it.`);
     return plain(`It was restored (${inWords(mode)}) after ${durationMs} ms.`);
   },
   'restore.failed': (data) => failed(`A restore failed, and it is as it was: ${data.message}.`, data),
   'restore.refused': (data) => failed(`It is not restored: ${data.message}.`, data),
-  'backup.verified': ({ why, depth, offSite }) => {
-    const how = depth === 'full' ? 'it was restored' : 'its copies were looked at';
-    return plain(`A backup (${why}) is good: ${how}${offSite ? ', and the one outside of the cluster was read' : ''}.`);
-  },
 };
 
 /** `cancel-termination` → `cancel termination` */

@@ -1,9 +1,9 @@
 import { Controller } from '@nestjs/common';
 import { z } from 'zod';
-import { InstanceViews, instanceOrders, Timeline } from '../application/ports.js';
+import { BackupViews, InstanceViews, instanceOrders, RestoreViews, Timeline } from '../application/ports.js';
 import { InstanceExists, RequestInstance, SlugTaken } from '../application/request-instance.js';
 import { type Caller, sees } from '../domain/access.js';
-import { explain } from '../domain/explanation.js';
+import { explain, waitsForRestore } from '../domain/explanation.js';
 import { type InstanceView, viewStates } from '../domain/instance-view.js';
 import { Problem } from './problem.js';
 import { withoutReuse } from './repeats.js';
@@ -102,6 +102,8 @@ export class InstancesController {
   constructor(
     private readonly views: InstanceViews,
     private readonly timeline: Timeline,
+    private readonly backups: BackupViews,
+    private readonly restores: RestoreViews,
     private readonly requests: RequestInstance,
   ) {}
 
@@ -148,8 +150,17 @@ export class InstancesController {
   @Serves(Explain)
   async explain({ params, caller }: Call<typeof Explain>) {
     const view = await this.known(params.instanceId, caller);
-    const [first] = await this.timeline.of(view.instanceId, { limit: 1 });
-    return { ...explain(view), message: view.message, since: view.stateSince, traceId: first?.traceId ?? null };
+    const [[first], restore, finalBackup] = await Promise.all([
+      this.timeline.of(view.instanceId, { limit: 1 }),
+      waitsForRestore(view) ? this.restores.underWay(view.instanceId) : undefined,
+      view.state === 'terminating' ? this.backups.finalOf(view.instanceId) : undefined,
+    ]);
+    return {
+      ...explain(view, { restore, finalBackup }),
+      message: (restore ?? (finalBackup?.state === 'failed' ? finalBackup : view)).message,
+      since: restore ? (restore.stepSince ?? restore.notedAt) : view.stateSince,
+      traceId: first?.traceId ?? null,
+    };
   }
 
   /** What belongs to somebody else is not there either: that it exists is nobody else's business. */

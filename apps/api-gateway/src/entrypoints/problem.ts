@@ -15,6 +15,12 @@ export const problems = {
     'There is no such operation',
     'Its id is the `operationId` of the answer, or the id of the message that asked.',
   ],
+  'unknown-backup': [
+    404,
+    'There is no such backup',
+    'List those of an instance at /v1/instances/{instanceId}/backups; one that was made just now shows in a moment.',
+  ],
+  'unknown-restore': [404, 'There is no such restore', 'Its id is the `restoreId` of the answer to the request.'],
   'unknown-message': [404, 'There is no such parked message', 'List them at /v1/parked-messages.'],
   'unknown-cell': [404, 'There is no such cell', 'List them at /v1/cells.'],
   'unknown-key': [404, 'There is no such key', 'List them at /v1/api-keys.'],
@@ -30,6 +36,16 @@ export const problems = {
     'It has no former footprint that is kept',
     'Restore it from a backup instead; what it lived in before is kept for a while only.',
   ],
+  'backup-of-another': [
+    409,
+    'This backup is of another instance',
+    'Take one of those at /v1/instances/{instanceId}/backups.',
+  ],
+  'backup-not-there': [
+    409,
+    'There is nothing of this backup that could be restored',
+    'Wait until it is made, or take another one.',
+  ],
   'already-settled': [409, 'Somebody has decided about it', 'Look at its status.'],
   'not-replayable': [409, 'It cannot be put back', 'Discard it, or mend its cause.'],
   'key-ended': [409, 'This key has ended', 'Make a new one at /v1/api-keys.'],
@@ -39,6 +55,11 @@ export const problems = {
     422,
     'This Idempotency-Key came with another request',
     'Use a new key for each new request, and the same key only to repeat one word for word.',
+  ],
+  'target-misplaced': [
+    422,
+    'A clone says in `to` which instance it is to be, and nothing else does',
+    'Send `to` with the mode clone, and leave it out with the others.',
   ],
   'too-many-requests': [429, 'Too many requests', 'Wait as long as the header Retry-After says.'],
   internal: [

@@ -1,9 +1,11 @@
 import { z } from 'zod';
-import { InstanceRequested, instanceStates } from '#contracts/index.js';
+import { BackupCompleted, backupReasons, InstanceRequested, instanceStates, restoreModes } from '#contracts/index.js';
 import { parkedStatuses } from '../application/ports.js';
 import { roles } from '../domain/access.js';
+import { backupStates } from '../domain/backup-view.js';
 import { viewStates } from '../domain/instance-view.js';
 import { operationStates } from '../domain/operation.js';
+import { restoreStates } from '../domain/restore-view.js';
 import { problemCodes } from './problem.js';
 
 /** What the API answers, as its OpenAPI document shows it. Moments are RFC 3339 in UTC. */
@@ -57,6 +59,15 @@ export const Instance = z
       .describe('The one it lived in before, as long as it can be switched back.'),
     cell: z.string().nullable(),
     timings: z.record(z.string(), z.number()).nullable().describe('Milliseconds per step of its making.'),
+    lastBackup: z
+      .strictObject({
+        backupId: z.uuid(),
+        takenAt: moment.describe('The moment it shows.'),
+        verified: z.boolean(),
+        ageSeconds: z.int().describe('How much would be lost by going back to it; rounded down to a minute.'),
+      })
+      .nullable()
+      .describe('The newest from which it could be had again.'),
     createdAt: moment,
     updatedAt: moment,
     stateSince: moment.describe('Since when it is in this state; where it waits for something, since when for that.'),
@@ -125,6 +136,101 @@ export const Accepted = z
 export const AcceptedAction = z
   .strictObject({ operationId: z.string(), instanceId: z.uuid() })
   .meta({ id: 'AcceptedAction' });
+
+const operationId = z.string().nullable().describe('Of the request, where it was asked for here.');
+const requestedBy = z.string().nullable().describe('The key that asked, where it was asked for here.');
+
+export const Backup = z
+  .strictObject({
+    backupId: z.uuid(),
+    instanceId: z.uuid(),
+    state: z
+      .enum(backupStates)
+      .describe(
+        '`failed`: it was not made, or a proof has shown that it is not good. `verified`: a proof has shown that it is.',
+      ),
+    why: z.enum(backupReasons).nullable(),
+    takenAt: moment.nullable().describe('The moment it shows; null: it is not there.'),
+    template: BackupCompleted.data.shape.template.nullable().describe('What ran when it was made.'),
+    databaseBytes: z.int().nullable(),
+    filesBytes: z.int().nullable(),
+    files: z.int().nullable(),
+    checksum: z.string().nullable().describe('SHA-256 of the dump of its database, in hex.'),
+    expiresAt: moment.nullable().describe('When its time is over, if nobody holds it.'),
+    verifiedAt: moment.nullable().describe('Of the last proof.'),
+    depth: z
+      .enum(['full', 'light'])
+      .nullable()
+      .describe('`full`: it was restored. `light`: its copies were looked at.'),
+    offSite: z.boolean().nullable().describe('The copy outside of the cluster was read back.'),
+    filesSeen: z
+      .enum(['read', 'simulated'])
+      .nullable()
+      .describe('`simulated`: a simulated node ran nothing, so that there were no files to read.'),
+    rtoMs: z.int().nullable().describe('How long the restore of the proof took.'),
+    rows: z.int().nullable().describe('That the proof has counted.'),
+    held: z.boolean().describe('It is kept until somebody says otherwise.'),
+    holdReason: z.string().nullable(),
+    expiredAt: moment.nullable(),
+    code: z.string().nullable().describe('Of a failure or a refusal.'),
+    message: z.string().nullable(),
+    operationId,
+    requestedBy,
+    reason: z.string().nullable().describe('That was given here.'),
+    notedAt: moment.describe('When it became known here.'),
+  })
+  .meta({ id: 'Backup' });
+
+export const AcceptedBackup = z
+  .strictObject({ backupId: z.uuid(), operationId: z.string(), instanceId: z.uuid() })
+  .meta({ id: 'AcceptedBackup' });
+
+const clone = z.strictObject({ instanceId: z.uuid(), slug: z.string(), customerId: z.string() });
+
+export const Restore = z
+  .strictObject({
+    restoreId: z.uuid(),
+    instanceId: z.uuid().describe('Of a clone: the instance that the backup is of.'),
+    backupId: z.uuid(),
+    mode: z.enum(restoreModes),
+    to: clone.nullable().describe('Of a clone: the new instance.'),
+    state: z.enum(restoreStates),
+    progress: z
+      .strictObject({
+        step: z.string(),
+        number: z.int().describe('Which of them it is, from 1 on.'),
+        of: z.int(),
+        steps: z.array(z.string()).readonly(),
+        since: moment,
+      })
+      .nullable()
+      .describe('The step that was told of last; null: none was.'),
+    message: z.string().nullable().describe('Of the step, the failure or the refusal.'),
+    code: z.string().nullable(),
+    footprintId: z.uuid().nullable().describe('Where what the backup has stands.'),
+    safetyBackupId: z.uuid().nullable().describe('The instance as it was just before.'),
+    durationMs: z.int().nullable().describe('From the request on.'),
+    rows: z.int().nullable(),
+    files: z.int().nullable(),
+    operationId,
+    requestedBy,
+    reason: z.string().nullable(),
+    notedAt: moment.describe('When it became known here.'),
+    endedAt: moment.nullable(),
+  })
+  .meta({ id: 'Restore' });
+
+export const AcceptedRestore = z
+  .strictObject({
+    restoreId: z.uuid(),
+    operationId: z.string(),
+    instanceId: z.uuid(),
+    to: clone
+      .extend({ url: z.string().nullable().describe('Where it will be found; null: nobody can say yet.') })
+      .nullable()
+      .describe('Of a clone: the new instance.'),
+  })
+  .meta({ id: 'AcceptedRestore' });
 
 export const Event = TimelineEntry.omit({ id: true })
   .extend({ instanceId: z.uuid(), customerId: z.string().nullable() })

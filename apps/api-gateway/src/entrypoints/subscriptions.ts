@@ -3,6 +3,7 @@ import {
   BackupExpired,
   BackupFailed,
   BackupHoldChanged,
+  BackupHoldRefused,
   BackupRefused,
   BackupSnapshotsRemoved,
   BackupVerified,
@@ -45,6 +46,14 @@ import {
   RestoreRefused,
 } from '#contracts/index.js';
 import { on, onEvery } from '#messaging/index.js';
+import {
+  ProjectBackupCompletedHandler,
+  ProjectBackupExpiredHandler,
+  ProjectBackupFailedHandler,
+  ProjectBackupHoldHandler,
+  ProjectBackupRefusedHandler,
+  ProjectBackupVerifiedHandler,
+} from '../application/project-backup.handlers.js';
 import { ProjectCellHandler } from '../application/project-cell.handler.js';
 import {
   ProjectDeferredHandler,
@@ -56,6 +65,12 @@ import {
   ProjectStateHandler,
   ProjectTerminatedHandler,
 } from '../application/project-instance.handlers.js';
+import {
+  ProjectRestoreCompletedHandler,
+  ProjectRestoreFailedHandler,
+  ProjectRestoreProgressHandler,
+  ProjectRestoreRefusedHandler,
+} from '../application/project-restore.handlers.js';
 import { RecordFactHandler } from '../application/record-fact.handler.js';
 
 /** Each fact gets its line of the timeline too. */
@@ -95,16 +110,17 @@ export const subscriptions = [
   onEvery(HostReserved, RecordFactHandler, { batch: true }),
   onEvery(HostReservationRefused, RecordFactHandler, { batch: true }),
   onEvery(HostReleased, RecordFactHandler, { batch: true }),
-  onEvery(BackupCompleted, RecordFactHandler, { batch: true }),
-  onEvery(BackupFailed, RecordFactHandler, { batch: true }),
-  onEvery(BackupVerified, RecordFactHandler, { batch: true }),
-  onEvery(BackupRefused, RecordFactHandler, { batch: true }),
-  onEvery(BackupHoldChanged, RecordFactHandler, { batch: true }),
-  onEvery(BackupExpired, RecordFactHandler, { batch: true }),
+  on(BackupCompleted, ProjectBackupCompletedHandler, told),
+  on(BackupFailed, ProjectBackupFailedHandler, told),
+  on(BackupVerified, ProjectBackupVerifiedHandler, told),
+  on(BackupRefused, ProjectBackupRefusedHandler, told),
+  on(BackupHoldChanged, ProjectBackupHoldHandler, told),
+  onEvery(BackupHoldRefused, RecordFactHandler, { batch: true }),
+  on(BackupExpired, ProjectBackupExpiredHandler, told),
   onEvery(BackupSnapshotsRemoved, RecordFactHandler, { batch: true }),
-  onEvery(RestoreProgressed, RecordFactHandler, { batch: true }),
-  onEvery(RestoreCompleted, RecordFactHandler, { batch: true }),
-  onEvery(RestoreFailed, RecordFactHandler, { batch: true }),
-  onEvery(RestoreRefused, RecordFactHandler, { batch: true }),
+  on(RestoreProgressed, ProjectRestoreProgressHandler, told),
+  on(RestoreCompleted, ProjectRestoreCompletedHandler, told),
+  on(RestoreFailed, ProjectRestoreFailedHandler, told),
+  on(RestoreRefused, ProjectRestoreRefusedHandler, told),
   on(CellChanged, ProjectCellHandler, { batch: true }),
 ];

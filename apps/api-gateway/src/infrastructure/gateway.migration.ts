@@ -199,6 +199,82 @@ export class Gateway1764000000024 implements MigrationInterface {
   }
 }
 
+/** Backups and restores, as their facts tell of them and as they were asked for here. */
+export class Gateway1764000000025 implements MigrationInterface {
+  readonly name = 'Gateway1764000000025';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE backup_view (
+        backup_id uuid PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        why text,
+        taken_at timestamptz,
+        template jsonb,
+        database_bytes bigint,
+        files_bytes bigint,
+        files integer,
+        checksum text,
+        expires_at timestamptz,
+        verified_sequence bigint,
+        verified_at timestamptz,
+        depth text,
+        off_site boolean,
+        files_seen text,
+        rto_ms bigint,
+        row_count bigint,
+        held boolean NOT NULL DEFAULT false,
+        hold_reason text,
+        expired_at timestamptz,
+        failed_sequence bigint,
+        refused boolean NOT NULL DEFAULT false,
+        code text,
+        message text,
+        operation_id text,
+        requested_by text,
+        reason text,
+        generation integer NOT NULL,
+        noted_at timestamptz NOT NULL DEFAULT now()
+      ) WITH (fillfactor = 80)`);
+    await runner.query(
+      'CREATE INDEX backup_view_order ON backup_view (instance_id, (coalesce(taken_at, noted_at)), backup_id)',
+    );
+    await runner.query(`
+      CREATE TABLE restore_view (
+        restore_id uuid PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        backup_id uuid NOT NULL,
+        mode text NOT NULL,
+        clone jsonb,
+        state text NOT NULL,
+        rank smallint NOT NULL,
+        step text,
+        steps jsonb,
+        step_since timestamptz,
+        message text,
+        code text,
+        footprint_id uuid,
+        safety_backup_id uuid,
+        duration_ms bigint,
+        row_count bigint,
+        files integer,
+        operation_id text,
+        requested_by text,
+        reason text,
+        generation integer NOT NULL,
+        noted_at timestamptz NOT NULL DEFAULT now(),
+        ended_at timestamptz
+      ) WITH (fillfactor = 80)`);
+    await runner.query(`CREATE INDEX restore_view_instance ON restore_view (instance_id) WHERE rank < 3`);
+    await runner.query(`CREATE INDEX restore_view_clone ON restore_view ((clone->>'instanceId')) WHERE rank < 3`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE backup_view');
+    await runner.query('DROP TABLE restore_view');
+  }
+}
+
 /** Where an instance lived before. */
 export class Gateway1764000000026 implements MigrationInterface {
   readonly name = 'Gateway1764000000026';
@@ -219,5 +295,6 @@ export const gatewayMigrations = [
   Gateway1764000000022,
   Gateway1764000000023,
   Gateway1764000000024,
+  Gateway1764000000025,
   Gateway1764000000026,
 ] as const;

@@ -3,6 +3,7 @@ import { Database, type Transaction } from '#persistence/index.js';
 import { type InstanceFilter, InstanceViews, type ViewChange } from '../application/ports.js';
 import type { Capacity } from '../domain/cell.js';
 import { type InstanceView, rankOf, stateOf, urlAt } from '../domain/instance-view.js';
+import { restorable } from './backup-view.repository.js';
 
 /**
  * Field of the view → column. The state is set apart: `state`, `reason` and `message` are of the making, as planner and
@@ -50,12 +51,20 @@ const shown: Readonly<Partial<Record<keyof typeof columns, string>>> = {
 const shownSince = `CASE WHEN lifecycle_state IS NULL OR ${shownState} <> lifecycle_state
   OR (lifecycle_state = 'provisioning' AND reason IS NOT NULL) THEN state_since ELSE lifecycle_since END`;
 
+/** A minute is near enough, and keeps the answer the same for one. */
+const lastBackup = `(
+  SELECT jsonb_build_object('backupId', backup_id, 'takenAt', taken_at, 'verified', verified_sequence IS NOT NULL,
+    'ageSeconds', greatest(0, floor(extract(epoch FROM now() - taken_at) / 60) * 60)::bigint)
+  FROM backup_view WHERE backup_view.instance_id = instance_view.instance_id AND ${restorable}
+  ORDER BY coalesce(taken_at, noted_at) DESC LIMIT 1)`;
+
 const selected = [
   'instance_id AS "instanceId"',
   `${shownState} AS state`,
   'created_at AS "createdAt"',
   'updated_at AS "updatedAt"',
   `${shownSince} AS "stateSince"`,
+  `${lastBackup} AS "lastBackup"`,
   ...Object.entries(columns).map(
     ([field, column]) => `${shown[field as keyof typeof columns] ?? column} AS "${field}"`,
   ),
@@ -174,7 +183,11 @@ export class InstanceViewRepository extends InstanceViews {
 
   private async select(sql: string, parameters: unknown[], tx?: Transaction): Promise<InstanceView[]> {
     const rows = await (tx ?? this.database).query<InstanceView>(sql, parameters);
-    return rows.map((row) => ({ ...row, url: urlAt(row.url, row.host) }));
+    return rows.map(({ lastBackup, ...row }) => ({
+      ...row,
+      url: urlAt(row.url, row.host),
+      lastBackup: lastBackup && { ...lastBackup, takenAt: new Date(lastBackup.takenAt) },
+    }));
   }
 }
 

@@ -4,7 +4,7 @@ import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { findPlan, planNames } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { faultOfSlug, slugTaken } from '../domain/host-name.js';
-import { type Placement, type Specification, sameSpecification } from '../domain/placement.js';
+import { type Placement, type Specification, sameWish } from '../domain/placement.js';
 import { templatesFor } from '../domain/template-choice.js';
 import { lookAgainMs, PlacingService, type Refusal } from './placing.js';
 import { HostNames, Placements, PlannerSettings, Templates } from './ports.js';
@@ -28,7 +28,7 @@ export class PlaceInstanceHandler extends MessageHandler<typeof InstanceRequeste
     const known = await this.placements.lock(ctx, instanceId);
     if (known) {
       // The same request again has been answered, or will be when there is a place.
-      if (sameSpecification(known.specification, specification)) return;
+      if (sameWish(known.specification, specification)) return;
       return await this.refuse(ctx, instanceId, {
         code: 'same-id-other-body',
         message: 'this instanceId was requested before with other content; a new instance needs a new id',

@@ -75,7 +75,7 @@ export class PlacingService {
     if (spare) return await this.placeOn(ctx, waiting, spare, choice.templates);
 
     const cell = await this.cells.reservePlace(ctx);
-    if (!cell) return await this.askForCell(ctx, waiting);
+    if (!cell) return await this.makePlaces(ctx, waiting.traceparent ?? undefined);
     const serving = [...new Set(choice.templates.map((one) => one.databaseShard))];
     const shard = await this.shards.reserveDatabase(ctx, serving);
     if (!shard) {
@@ -143,8 +143,8 @@ export class PlacingService {
     });
   }
 
-  /** One cell is opened at a time; whoever waits is placed when it is open. */
-  private async askForCell(ctx: PublishContext, waiting: Placement): Promise<Lack> {
+  /** One cell is opened at a time, or a spare goes; whoever waits is placed then. @returns what is lacking until then. */
+  async makePlaces(ctx: PublishContext, traceparent?: string): Promise<Lack> {
     const cells = await this.cells.all(ctx);
     const opening = cells.find((cell) => cell.state === 'opening');
     if (!opening && cells.length >= this.settings.maxCells) {
@@ -162,7 +162,7 @@ export class PlacingService {
       kind: 'cell',
       key: next.id,
       priority: 'interactive',
-      traceparent: waiting.traceparent ?? undefined,
+      traceparent,
     });
     return lack('CellOpening', `cell ${next.id} is being opened`, 5, true);
   }

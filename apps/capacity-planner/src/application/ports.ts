@@ -1,5 +1,6 @@
 import type { PayloadOf, TemplatePublished } from '#contracts/index.js';
 import type { Transaction } from '#persistence/index.js';
+import type { Beside } from '../domain/beside.js';
 import type { HeldName } from '../domain/host-name.js';
 import type { Cell, Placement } from '../domain/placement.js';
 import type { Spare, SpareWish } from '../domain/spares.js';
@@ -9,6 +10,10 @@ import type { Template } from '../domain/template-choice.js';
 export abstract class Placements {
   /** Nobody else decides about this instance until the transaction ends. */
   abstract lock(tx: Transaction, instanceId: string): Promise<Placement | undefined>;
+  /** For who has nothing to decide about it. */
+  abstract get(tx: Transaction, instanceId: string): Promise<Placement | undefined>;
+  /** Whether it is the footprint of an instance that has not ended. */
+  abstract isLivedIn(tx: Transaction, footprintId: string): Promise<boolean>;
   abstract save(tx: Transaction, placement: Placement): Promise<void>;
   /** The request was refused after all. */
   abstract remove(tx: Transaction, instanceId: string): Promise<void>;
@@ -34,7 +39,9 @@ export abstract class Cells {
   abstract open(tx: Transaction, id: string): Promise<void>;
   /** The emptiest open cell loses a place; undefined: all are full. */
   abstract reservePlace(tx: Transaction): Promise<Cell | undefined>;
-  /** The same of this cell, for a spare: never its last place. False: none that a spare may have. */
+  /** The same of this cell, where it has one; `last`: a cell's last place too. */
+  abstract reservePlaceNear(tx: Transaction, id: string, last: boolean): Promise<Cell | undefined>;
+  /** The same of this cell alone, for a spare: never its last place. False: none that a spare may have. */
   abstract reserveSparePlace(tx: Transaction, id: string): Promise<boolean>;
   abstract givePlaceBack(tx: Transaction, id: string): Promise<void>;
 }
@@ -65,9 +72,21 @@ export abstract class Spares {
   ): Promise<Spare | undefined>;
   /** False: somebody has claimed it, or it is on its way out already. */
   abstract retire(tx: Transaction, footprintId: string): Promise<boolean>;
+  abstract isRetiring(tx: Transaction, footprintId: string): Promise<boolean>;
   abstract noteAsked(tx: Transaction, footprintId: string): Promise<void>;
   /** Undefined: there is none, or it is an instance's. */
   abstract remove(tx: Transaction, footprintId: string): Promise<Spare | undefined>;
+}
+
+/** Footprints beside those that instances live in. */
+export abstract class Besides {
+  /** Nobody else decides about this footprint until the transaction ends. */
+  abstract lock(tx: Transaction, footprintId: string): Promise<Beside | undefined>;
+  /** Whether it is a spare's, or an instance lives in it. */
+  abstract isTaken(tx: Transaction, footprintId: string): Promise<boolean>;
+  abstract save(tx: Transaction, beside: Beside): Promise<void>;
+  /** Those whose time to be remembered is over. */
+  abstract forgetGone(tx: Transaction): Promise<void>;
 }
 
 /** Ages in seconds. */
@@ -115,6 +134,8 @@ export abstract class PlannerSettings {
   abstract readonly clusterNetworks: readonly string[];
   /** CIDRs of the database shards. */
   abstract readonly databases: readonly { readonly cidr: string; readonly port: number }[];
+  /** Where the object store of backups answers; none: outside of the cluster. */
+  abstract readonly objectStores: readonly { readonly cidr: string; readonly port: number }[];
   abstract readonly shards: readonly { readonly name: string; readonly databases: number }[];
   abstract readonly spares: readonly SpareWish[];
 }

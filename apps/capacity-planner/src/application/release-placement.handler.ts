@@ -3,7 +3,7 @@ import { HostReleased, InstanceTerminated, type PayloadOf } from '#contracts/ind
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { restDays } from '../domain/host-name.js';
-import { Cells, DatabaseShards, HostNames, Placements } from './ports.js';
+import { Besides, Cells, DatabaseShards, HostNames, Placements } from './ports.js';
 
 /** An instance came to its end: its place is free, and its host names rest. */
 @Injectable()
@@ -11,6 +11,7 @@ export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTermi
   constructor(
     private readonly placements: Placements,
     private readonly hosts: HostNames,
+    private readonly besides: Besides,
     private readonly cells: Cells,
     private readonly shards: DatabaseShards,
     private readonly jobs: JobQueue,
@@ -22,6 +23,8 @@ export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTermi
     const placement = await this.placements.lock(ctx, instanceId);
     if (placement?.state !== 'placed') return;
     await this.placements.save(ctx, { ...placement, state: 'ended' });
+    const beside = await this.besides.lock(ctx, placement.footprintId!);
+    if (beside) await this.besides.save(ctx, { ...beside, state: 'gone' });
     await this.cells.givePlaceBack(ctx, placement.cell!);
     await this.shards.giveDatabaseBack(ctx, placement.databaseShard!);
     for (const { host, rests } of await this.hosts.of(ctx, instanceId)) {

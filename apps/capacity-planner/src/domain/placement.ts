@@ -45,8 +45,18 @@ export interface Cell {
   readonly reserved: number;
 }
 
+/** The specification of an instance that is made of another one's backup: what is asked for is the other's. */
+export function cloneOf(
+  source: Specification,
+  to: { readonly instanceId: string; readonly slug: string; readonly customerId: string },
+  plan: string,
+): Specification {
+  // Who logs in there, and with which password, its database knows; what it is to somebody else was said of its source.
+  return { ...source, ...to, plan, adminPasswordHash: undefined, externalRef: null };
+}
+
 /** Whether two requests ask for the same: the order of fields does not matter. */
-export function sameSpecification(a: Specification, b: Specification): boolean {
+export function sameWish<T extends object>(a: T, b: T): boolean {
   return canonical(a) === canonical(b);
 }
 

@@ -16,7 +16,7 @@ export class KubernetesCluster extends Cluster {
   }
 
   async applyCell(cell: Cell, fence: () => void): Promise<void> {
-    const { meshName, clusterNetworks, databases, ingressNamespace, edge } = this.settings;
+    const { meshName, clusterNetworks, databases, objectStores, ingressNamespace, edge } = this.settings;
     const account = (serviceAccount: string) => ({ serviceAccount, namespace: `${meshName}-system` });
     const manifests = cellManifests({
       meshName,
@@ -25,9 +25,11 @@ export class KubernetesCluster extends Cluster {
       places: cell.places,
       footprintWriters: [account('provisioner'), account('lifecycle')],
       jobRunners: [account('lifecycle')],
+      backupRunners: [account('backup')],
       ingressNamespace,
       clusterNetworks,
       databases,
+      objectStores,
       edge,
     });
     for (const manifest of manifests) await this.client.apply(manifest as KubernetesObject, fieldManager, { fence });

@@ -33,7 +33,15 @@ export class PlacementRepository extends Placements {
   async lock(tx: Transaction, instanceId: string): Promise<Placement | undefined> {
     // The lock also holds where there is no row yet: two first requests for one instance come one after the other.
     await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended('placement ' || $1, 0))`, [instanceId]);
+    return await this.get(tx, instanceId);
+  }
+
+  async get(tx: Transaction, instanceId: string): Promise<Placement | undefined> {
     return (await tx.manager.findOneBy(PlacementEntity, { instanceId })) ?? undefined;
+  }
+
+  async isLivedIn(tx: Transaction, footprintId: string): Promise<boolean> {
+    return await tx.manager.existsBy(PlacementEntity, { footprintId, state: 'placed' });
   }
 
   async save(tx: Transaction, placement: Placement): Promise<void> {

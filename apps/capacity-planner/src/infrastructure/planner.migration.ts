@@ -112,5 +112,34 @@ export class Planner1764000000050 implements MigrationInterface {
   }
 }
 
+/** Footprints that are filled from backups, and those that instances were switched away from. */
+export class Planner1764000000060 implements MigrationInterface {
+  readonly name = 'Planner1764000000060';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE beside (
+        footprint_id uuid PRIMARY KEY,
+        instance_id uuid NOT NULL,
+        wish jsonb,
+        plan jsonb,
+        cell text NOT NULL,
+        database_shard text NOT NULL,
+        state text NOT NULL CHECK (state IN ('placed', 'lived-in', 'gone')),
+        since timestamptz NOT NULL DEFAULT now()
+      )`);
+    await runner.query(`CREATE INDEX beside_gone ON beside (since) WHERE state = 'gone'`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE beside');
+  }
+}
+
 /** In this order. */
-export const plannerMigrations = [Planner1764000000010, Planner1764000000040, Planner1764000000050] as const;
+export const plannerMigrations = [
+  Planner1764000000010,
+  Planner1764000000040,
+  Planner1764000000050,
+  Planner1764000000060,
+] as const;

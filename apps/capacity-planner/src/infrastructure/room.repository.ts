@@ -33,20 +33,11 @@ export class CellRepository extends Cells {
   }
 
   async reservePlace(tx: Transaction): Promise<Cell | undefined> {
-    // Those who come at the same time wait for each other at the row lock. A row that was filled meanwhile drops out of
-    // the answer, so the question is put again until nobody has room.
-    while (true) {
-      const [found] = await tx.query<{ id: string }>(
-        `SELECT id FROM cell WHERE state = 'open' AND reserved < places ORDER BY reserved, id LIMIT 1`,
-      );
-      if (!found) return undefined;
-      const [cell] = await tx.query<Cell>(
-        `UPDATE cell SET reserved = reserved + 1 WHERE id = $1 AND state = 'open' AND reserved < places
-         RETURNING ${cellColumns}`,
-        [found.id],
-      );
-      if (cell) return cell;
-    }
+    return await this.reserve(tx, null, 1);
+  }
+
+  async reservePlaceNear(tx: Transaction, id: string, last: boolean): Promise<Cell | undefined> {
+    return await this.reserve(tx, id, last ? 1 : 2);
   }
 
   async reserveSparePlace(tx: Transaction, id: string): Promise<boolean> {
@@ -59,6 +50,26 @@ export class CellRepository extends Cells {
 
   async givePlaceBack(tx: Transaction, id: string): Promise<void> {
     await tx.query('UPDATE cell SET reserved = reserved - 1 WHERE id = $1', [id]);
+  }
+
+  /** A place of the first cell that has so many. `first`: a cell that comes before the emptiest. */
+  private async reserve(tx: Transaction, first: string | null, free: number): Promise<Cell | undefined> {
+    // Those who come at the same time wait for each other at the row lock. A row that was filled meanwhile drops out of
+    // the answer, so the question is put again until nobody has room.
+    while (true) {
+      const [found] = await tx.query<{ id: string }>(
+        `SELECT id FROM cell WHERE state = 'open' AND places - reserved >= $2
+         ORDER BY id IS DISTINCT FROM $1, reserved, id LIMIT 1`,
+        [first, free],
+      );
+      if (!found) return undefined;
+      const [cell] = await tx.query<Cell>(
+        `UPDATE cell SET reserved = reserved + 1 WHERE id = $1 AND state = 'open' AND places - reserved >= $2
+         RETURNING ${cellColumns}`,
+        [found.id, free],
+      );
+      if (cell) return cell;
+    }
   }
 }
 

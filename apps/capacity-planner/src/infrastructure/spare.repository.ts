@@ -72,6 +72,11 @@ export class SpareRepository extends Spares {
     return rows.length > 0;
   }
 
+  async isRetiring(tx: Transaction, footprintId: string): Promise<boolean> {
+    const sql = `SELECT 1 FROM spare WHERE footprint_id = $1 AND state = 'retiring'`;
+    return (await tx.query(sql, [footprintId])).length > 0;
+  }
+
   async noteAsked(tx: Transaction, footprintId: string): Promise<void> {
     await tx.query('UPDATE spare SET asked_at = now() WHERE footprint_id = $1', [footprintId]);
   }

@@ -220,7 +220,8 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const selector = `${labelNames.footprint}=${footprintId}`;
     const [jobs, pods] = await askingCluster(
       Promise.all([
-        this.client.list('Job', namespace, selector),
+        // Its own: Jobs of a backup are the footprint's too.
+        this.client.list('Job', namespace, `app=odoo,${selector}`),
         this.client.list('Pod', namespace, `app=odoo-job,${selector}`),
       ]),
     );

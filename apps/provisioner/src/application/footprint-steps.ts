@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
+import { Obstacle } from '#footprints/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
-import { customerOf, type Footprint } from '../domain/footprint.js';
+import { customerOf, type Footprint, isFilled, isToBeFilled } from '../domain/footprint.js';
 import { type Goal, nextAction, type Observed, type Step } from '../domain/next-action.js';
 import { Cluster, Site, TenantShards } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
@@ -20,7 +21,7 @@ export class FootprintSteps {
   async look(footprint: Footprint, goal: Goal, signal: AbortSignal): Promise<Observed> {
     const [onCluster, onShard] = await Promise.all([this.cluster.observe(footprint), this.shards.observe(footprint)]);
     const seen = { ...onCluster, ...onShard, site: 'unasked' } as const;
-    if (goal === 'spare' || nextAction(seen, goal)) return seen;
+    if (goal !== 'instance' || nextAction(seen, goal)) return seen;
     return { ...seen, site: await this.site.ask(footprint, signal) };
   }
 
@@ -47,6 +48,9 @@ export class FootprintSteps {
   private async take(lease: Lease, footprint: Footprint, step: Exclude<Step, 'ready'>): Promise<void> {
     await lease.check();
     const { fence } = lease;
+    // Made again, it would be an instance without its data that looks like a good one.
+    if (isFilled(footprint) && (step === 'volume' || step === 'database'))
+      throw new Obstacle('DATA_LOST', `its ${step} is gone, which held what a backup has`);
     switch (step) {
       case 'secret':
         return await this.cluster.createSecret(footprint, fence);
@@ -55,8 +59,10 @@ export class FootprintSteps {
       case 'role':
         return await this.shards.ensureRole(footprint, await this.cluster.passwordOf(footprint), fence);
       case 'database':
+        if (isToBeFilled(footprint)) return await this.shards.makeEmpty(footprint, fence);
         return await this.shards.copyTemplate(footprint, fence);
       case 'tenant':
+        if (isFilled(footprint)) return await this.shards.giveAddress(footprint, fence);
         return await this.shards.personalise(footprint, fence);
       case 'workload':
         return await this.cluster.applyWorkload(footprint, fence);

@@ -12,6 +12,12 @@ export abstract class Footprints {
   /** The newest one of the instance, locked. */
   abstract lockOfInstance(tx: Transaction, instanceId: string): Promise<Footprint | undefined>;
   abstract save(tx: Transaction, footprint: Footprint): Promise<void>;
+  /** Whether something is left of another footprint of the instance. */
+  abstract hasOthers(instanceId: string, footprintId: string): Promise<boolean>;
+  /** Whether it is known that the instance lives in this one, with this Secret, and in no other. */
+  abstract isKnownToLiveIn(tx: Transaction, instanceId: string, footprintId: string, secret: string): Promise<boolean>;
+  /** Those of the instance beside this one, locked. */
+  abstract lockOthers(tx: Transaction, instanceId: string, footprintId: string): Promise<Footprint[]>;
 }
 
 export type OnCluster = Pick<Observed, 'secret' | 'volumeClaim' | 'deployment' | 'routed'>;
@@ -34,6 +40,7 @@ export abstract class Cluster {
   abstract passwordOf(footprint: Footprint): Promise<string>;
   abstract applyVolume(footprint: Footprint, fence: Fence): Promise<void>;
   abstract applyWorkload(footprint: Footprint, fence: Fence): Promise<void>;
+  /** Looks also for the Secrets that lifecycle may have made. */
   abstract remains(footprint: Footprint): Promise<Remains['cluster']>;
   /** Takes the workload down; the pod ends in its own time. */
   abstract removeWorkload(footprint: Footprint, fence: Fence): Promise<void>;
@@ -46,7 +53,11 @@ export abstract class TenantShards {
   abstract observe(footprint: Footprint): Promise<OnShard>;
   abstract ensureRole(footprint: Footprint, password: string, fence: Fence): Promise<void>;
   abstract copyTemplate(footprint: Footprint, fence: Fence): Promise<void>;
+  /** One with nothing in it, which the tenant cannot enter. */
+  abstract makeEmpty(footprint: Footprint, fence: Fence): Promise<void>;
   abstract personalise(footprint: Footprint, fence: Fence): Promise<void>;
+  /** Its address, and nothing else: what it holds came from a backup, with its names and passwords. */
+  abstract giveAddress(footprint: Footprint, fence: Fence): Promise<void>;
   /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
   abstract remains(footprint: Footprint): Promise<Remains['shard']>;

@@ -5,12 +5,13 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun, inSpan } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type Condition, type Footprint, isSpare, orderOf } from '../domain/footprint.js';
+import { type Condition, type Footprint, isSpare, isToBeFilled, orderOf } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { FootprintSteps } from './footprint-steps.js';
 import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
+import { ReconcileEmpty } from './reconcile-empty.js';
 import { ReconcileSpare } from './reconcile-spare.js';
 import { RemoveFootprint } from './remove-footprint.js';
 
@@ -32,6 +33,7 @@ export class ReconcileFootprint {
     private readonly shards: TenantShards,
     private readonly making: FootprintSteps,
     private readonly spare: ReconcileSpare,
+    private readonly empty: ReconcileEmpty,
     private readonly outbox: Outbox,
     private readonly removal: RemoveFootprint,
     private readonly settings: ProvisionerSettings,
@@ -60,6 +62,7 @@ export class ReconcileFootprint {
         return 'done';
       }
       if (isSpare(footprint)) return await this.spare.reconcile(lease, footprint);
+      if (isToBeFilled(footprint)) return await this.empty.reconcile(lease, footprint);
       this.cluster.watch(footprint.placed.namespace);
 
       const looked = footprint;
@@ -125,6 +128,7 @@ export class ReconcileFootprint {
   private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<void> {
     const footprint = await this.footprints.get(lease.key);
     if (footprint?.state !== 'making' || isSpare(footprint)) return;
+    if (isToBeFilled(footprint)) return await this.empty.noteObstacle(lease, footprint, new Obstacle(reason, message));
     if (hidesTheWorld(reason) && footprint.seenAt)
       await this.keep(lease, footprint, (current) => ({ ...current, ...unseen(current) }));
     const step = steps.find((one) => footprint.timings[one] === undefined) ?? 'ready';

@@ -4,7 +4,7 @@ import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type Footprint, isSpare, type SparePlaced } from '../domain/footprint.js';
+import { type Beside, besideOf, type Footprint, isSpare } from '../domain/footprint.js';
 import { afterStep, nextAction, type Observed } from '../domain/next-action.js';
 import { FootprintSteps } from './footprint-steps.js';
 import { Cluster, Footprints, ProvisionerSettings } from './ports.js';
@@ -59,12 +59,12 @@ export class ReconcileSpare {
       const current = await this.footprints.lock(ctx, footprintId);
       if (!current || !isSpare(current) || current.state !== 'making') return { again: 0 };
       await this.footprints.save(ctx, { ...current, state: 'spare' });
-      await this.tell(ctx, current.placed as SparePlaced);
+      await this.tell(ctx, besideOf(current));
       return 'done';
     });
   }
 
-  private async tell(ctx: PublishContext, placed: SparePlaced): Promise<void> {
+  private async tell(ctx: PublishContext, placed: Beside): Promise<void> {
     const { database, role, secret, object } = footprintNames(this.settings.meshName, placed.footprintId);
     await ctx.publish(FootprintReady, { ...placed, database, role, secret, volumeClaim: object });
   }

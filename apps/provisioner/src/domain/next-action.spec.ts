@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { afterStep, nextAction, type Observed } from './next-action.js';
+import { type Action, afterStep, nextAction, type Observed } from './next-action.js';
 
 const nothing: Observed = {
   secret: 'absent',
@@ -47,17 +47,32 @@ test.each<[string, Observed, string]>([
   ['a workload whose site nobody asked', { ...everything, site: 'unasked' }, 'nothing to do'],
   ['a simulated workload', { ...everything, site: 'simulated' }, 'nothing to do'],
   ['everything', everything, 'nothing to do'],
+  ['a database that a backup fills', { ...everything, database: 'filled' }, 'wait DatabaseNotFilled'],
 ])('seeing %s', (_, observed, expected) => {
-  const action = nextAction(observed);
-  const said = !action
-    ? 'nothing to do'
-    : action.kind === 'act'
-      ? `act ${action.step}`
-      : action.kind === 'wait'
-        ? `wait ${action.reason}`
-        : `fail ${action.code}`;
-  expect(said).toBe(expected);
+  expect(told(nextAction(observed))).toBe(expected);
 });
+
+test.each<[string, Observed, string]>([
+  ['no database', { ...everything, database: 'absent' }, 'act database'],
+  ['a database that was begun', { ...everything, database: 'copying' }, 'act database'],
+  ['an empty database', { ...everything, database: 'empty', deployment: 'absent' }, 'nothing to do'],
+  ['a volume that waits for a pod', { ...everything, database: 'empty', volumeClaim: 'pending' }, 'nothing to do'],
+  [
+    'a claim that goes away',
+    { ...everything, database: 'empty', volumeClaim: 'terminating' },
+    'wait VolumeTerminating',
+  ],
+  ['a database that was filled meanwhile', { ...everything, database: 'filled' }, 'nothing to do'],
+  ["somebody else's database", { ...nothing, database: 'foreign' }, 'fail FOREIGN_DATABASE'],
+])('to be filled, seeing %s', (_, observed, expected) => {
+  expect(told(nextAction(observed, 'empty'))).toBe(expected);
+});
+
+function told(action: Action | undefined): string {
+  if (!action) return 'nothing to do';
+  if (action.kind === 'act') return `act ${action.step}`;
+  return action.kind === 'wait' ? `wait ${action.reason}` : `fail ${action.code}`;
+}
 
 test('a run of steps needs one look: each is next after the one before it, until others have to do something', () => {
   const taken: string[] = [];

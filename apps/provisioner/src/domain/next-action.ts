@@ -3,8 +3,11 @@ export interface Observed {
   readonly secret: 'absent' | 'present';
   readonly volumeClaim: 'absent' | 'pending' | 'bound' | 'terminating';
   readonly role: 'absent' | 'ours' | 'foreign';
-  /** `owned`: copied, and everything in it is the tenant's; `personal`: it carries the customer's names too. */
-  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal';
+  /**
+   * `owned`: everything in it is the tenant's; `personal`: it carries the customer's names too. `empty`, `filling`,
+   * `filled`: a backup's, who opens it to the tenant in the end.
+   */
+  readonly database: 'absent' | 'foreign' | 'copying' | 'owned' | 'personal' | 'empty' | 'filling' | 'filled';
   readonly deployment: 'absent' | 'terminating' | Workload;
   readonly routed: boolean;
   /** Asked only of a workload that is ready. `simulated`: nobody could answer there. */
@@ -41,8 +44,11 @@ export interface Wait {
   readonly soon?: true;
 }
 
-/** `instance`: a customer's, at its host. `spare`: running on a copy of its template, nobody's, and not to be reached. */
-export type Goal = 'instance' | 'spare';
+/**
+ * `instance`: a customer's, at its host. `spare`: running on a copy of its template, nobody's, and not to be reached.
+ * `empty`: for somebody else to fill, with nothing that runs.
+ */
+export type Goal = 'instance' | 'spare' | 'empty';
 
 /**
  * The next step towards a running footprint; undefined: it stands. The Secret comes first, because the password lives
@@ -56,9 +62,13 @@ export function nextAction(observed: Observed, goal: Goal = 'instance'): Action 
   if (observed.volumeClaim === 'absent') return { kind: 'act', step: 'volume' };
   if (observed.role === 'absent') return { kind: 'act', step: 'role' };
   if (observed.database === 'absent' || observed.database === 'copying') return { kind: 'act', step: 'database' };
-  if (observed.database === 'owned' && goal === 'instance') return { kind: 'act', step: 'tenant' };
   if (observed.volumeClaim === 'terminating')
     return wait('volume', 'VolumeTerminating', 'a volume claim of this name is going away');
+  // Its volume is bound where it is filled: some classes wait for the pod that does that.
+  if (goal === 'empty') return undefined;
+  if (observed.database !== 'owned' && observed.database !== 'personal')
+    return wait('database', 'DatabaseNotFilled', 'the backup service has not opened the database to its instance');
+  if (observed.database === 'owned' && goal === 'instance') return { kind: 'act', step: 'tenant' };
   if (observed.volumeClaim === 'pending')
     return wait('volume', 'VolumePending', 'the storage class has not bound the volume yet');
   if (observed.deployment === 'terminating')
@@ -81,7 +91,7 @@ export function nextAction(observed: Observed, goal: Goal = 'instance'): Action 
  * What is known after a step of ours that succeeded, until somebody looks again. Enough to go on with the next step; what
  * others do (bind a volume, start a pod) is never in it, so it is no reason to wait or to be done.
  */
-export function afterStep(observed: Observed, step: Exclude<Step, 'ready'>): Observed {
+export function afterStep(observed: Observed, step: Exclude<Step, 'ready'>, goal: Goal = 'instance'): Observed {
   switch (step) {
     case 'secret':
       return { ...observed, secret: 'present' };
@@ -90,7 +100,7 @@ export function afterStep(observed: Observed, step: Exclude<Step, 'ready'>): Obs
     case 'role':
       return { ...observed, role: 'ours' };
     case 'database':
-      return { ...observed, database: 'owned' };
+      return { ...observed, database: goal === 'empty' ? 'empty' : 'owned' };
     case 'tenant':
       return { ...observed, database: 'personal' };
     case 'workload':

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EntitySchema } from 'typeorm';
+import { EntitySchema, Not } from 'typeorm';
 import { Database, type Transaction } from '#persistence/index.js';
 import { Footprints } from '../application/ports.js';
 import type { Footprint } from '../domain/footprint.js';
@@ -16,6 +16,8 @@ export const FootprintEntity = new EntitySchema<Footprint>({
     timings: { type: 'jsonb' },
     condition: { type: 'jsonb', nullable: true },
     approval: { type: 'jsonb', nullable: true },
+    residence: { type: 'jsonb', nullable: true },
+    snapshotsGone: { name: 'snapshots_gone', type: 'text', nullable: true },
     startedAt: { name: 'started_at', type: 'timestamptz' },
     spentMs: { name: 'spent_ms', type: 'int' },
     seenAt: { name: 'seen_at', type: 'timestamptz', nullable: true },
@@ -49,6 +51,33 @@ export class FootprintRepository extends Footprints {
       lock: { mode: 'pessimistic_write' },
     });
     return found ?? undefined;
+  }
+
+  async hasOthers(instanceId: string, footprintId: string): Promise<boolean> {
+    return await this.database.dataSource.manager.existsBy(FootprintEntity, {
+      instanceId,
+      footprintId: Not(footprintId),
+      state: Not('removed'),
+    });
+  }
+
+  async isKnownToLiveIn(tx: Transaction, instanceId: string, footprintId: string, secret: string): Promise<boolean> {
+    const [row] = await tx.queryPrepared<{ known: boolean }>(
+      `SELECT count(*) FILTER (WHERE residence->>'live' = 'true') = 1
+         AND count(*) FILTER (WHERE footprint_id = $2 AND residence = jsonb_build_object('live', true, 'secret', $3::text)) = 1
+         AS known
+       FROM footprint WHERE instance_id = $1`,
+      [instanceId, footprintId, secret],
+    );
+    return row!.known;
+  }
+
+  async lockOthers(tx: Transaction, instanceId: string, footprintId: string): Promise<Footprint[]> {
+    return await tx.manager.find(FootprintEntity, {
+      where: { instanceId, footprintId: Not(footprintId) },
+      order: { footprintId: 'ASC' },
+      lock: { mode: 'pessimistic_write' },
+    });
   }
 
   async save(tx: Transaction, footprint: Footprint): Promise<void> {

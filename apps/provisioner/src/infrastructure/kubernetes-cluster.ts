@@ -116,7 +116,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const apply = (manifest: object) => this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
     const standing = () => Promise.all([serviceManifest(spec), deploymentManifest(spec)].map(apply));
     const route = async () => tenant && (await apply(ingressRouteManifest(spec, tenant.host)));
-    if (tenant && orderOf(footprint).claim === 'spare') {
+    if (tenant && orderOf(footprint).claim !== 'new') {
       // The route comes last: it is by the route that a claimed spare is known as done.
       await askingCluster(Promise.all([standing(), this.labelClaimed(spec, tenant, fence)]));
       await askingCluster(route());
@@ -229,6 +229,12 @@ function isBinding(claim: (V1PersistentVolumeClaim & KubernetesObject) | undefin
   return Date.now() - new Date(claim!.metadata!.creationTimestamp!).getTime() < volumeIsMadeWithinMs;
 }
 
-function secretsOf({ approval }: Footprint, { secret }: FootprintNames): string[] {
-  return [...new Set([secret, ...(approval?.secrets ?? [])])];
+/**
+ * Those that an approval names. A removal names none: then those that lifecycle keeps, which are the last two, and any that
+ * it has made since it told us of one.
+ */
+function secretsOf({ approval, residence }: Footprint, { object, secret }: FootprintNames): string[] {
+  const last = Number(residence?.secret?.slice(`${object}-v`.length) ?? 1);
+  const near = [-1, 0, 1, 2].map((more) => `${object}-v${Math.max(1, last + more)}`);
+  return [...new Set([secret, ...(approval?.secrets ?? []), ...(residence ? near : [])])];
 }

@@ -7,10 +7,12 @@ import {
   dropTenant,
   ensureTenantRole,
   listTemplates,
+  makeEmptyDatabase,
   observeTenant,
   personalise,
   remainsOfTenant,
   type Shard,
+  settleFilled,
   type Template,
   type Tenant,
   uuidOf,
@@ -60,6 +62,15 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
   async copyTemplate(footprint: Footprint, fence: Fence): Promise<void> {
     const { database } = footprint.placed.template;
     await this.on(footprint, (shard) => cloneTemplate(shard, this.tenantOf(footprint), database, fence));
+  }
+
+  async makeEmpty(footprint: Footprint, fence: Fence): Promise<void> {
+    await this.on(footprint, (shard) => makeEmptyDatabase(shard, this.tenantOf(footprint), fence));
+  }
+
+  async giveAddress(footprint: Footprint, fence: Fence): Promise<void> {
+    const url = this.settings.urlOf(orderOf(footprint).host);
+    await this.on(footprint, (shard) => settleFilled(shard, this.tenantOf(footprint), url, fence));
   }
 
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {

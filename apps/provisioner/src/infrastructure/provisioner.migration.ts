@@ -66,9 +66,29 @@ export class Provisioner1764000000040 implements MigrationInterface {
   }
 }
 
+/** Footprints that are filled from backups and switched to, and purges that wait for snapshots. */
+export class Provisioner1764000000060 implements MigrationInterface {
+  readonly name = 'Provisioner1764000000060';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE footprint ADD residence jsonb, ADD snapshots_gone text, DROP CONSTRAINT footprint_state_check,
+        ADD CONSTRAINT footprint_state_check
+          CHECK (state IN ('making', 'spare', 'standing', 'ready', 'failed', 'removing', 'removed'))`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE footprint DROP residence, DROP snapshots_gone, DROP CONSTRAINT footprint_state_check,
+        ADD CONSTRAINT footprint_state_check
+          CHECK (state IN ('making', 'spare', 'ready', 'failed', 'removing', 'removed'))`);
+  }
+}
+
 /** In this order. */
 export const provisionerMigrations = [
   Provisioner1764000000030,
   Provisioner1764000000031,
   Provisioner1764000000040,
+  Provisioner1764000000060,
 ] as const;

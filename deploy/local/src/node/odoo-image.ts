@@ -1,25 +1,13 @@
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { type CacheEntry, ensureCached } from '../build-cache.js';
 import type { LocalConfig } from '../config.js';
 import { run } from '../run.js';
 import type { State } from '../state.js';
 import type { Progress } from '../terminal.js';
+import { copyLibraries, copyProgram, layOutRoot, podUser } from './image-root.js';
 import { addLayer, type ImageConfig, packLayer, writeImage } from './oci-image.js';
 
-/** The user of the pods; Odoo does not start without a line in passwd for it. */
-const user = 10001;
 const standIn = 'registry.local/odoo-stand-in:18.0';
 const places = { sources: '/opt/local', packages: '/opt/python', templates: '/opt/template' };
 
@@ -31,7 +19,7 @@ const config: ImageConfig = {
     `PYTHONPATH=${places.sources}/odoo-stand-in:${places.packages}`,
     'ODOO_RC=/etc/odoo/odoo.conf',
   ],
-  User: String(user),
+  User: String(podUser),
 };
 
 /** Grows when this file makes something else of the same inputs. */
@@ -59,16 +47,8 @@ export function standInImage(local: LocalConfig): CacheEntry {
       progress('packages');
       await installPackages(local, folder, requirements, join(root, places.packages));
       await copyLibraries(root, filesBelow(join(root, places.packages)));
-      mkdirSync(join(root, 'etc/odoo'), { recursive: true });
-      writeFileSync(
-        join(root, 'etc/passwd'),
-        `root:x:0:0:root:/:/bin/sh\nodoo:x:${user}:${user}:Odoo:/var/lib/odoo:/bin/sh\n`,
-      );
-      writeFileSync(join(root, 'etc/group'), `root:x:0:\nodoo:x:${user}:\n`);
-      writeFileSync(join(root, 'etc/nsswitch.conf'), 'passwd: files\ngroup: files\nhosts: files dns\n');
-      for (const path of ['tmp', 'var/lib/odoo', 'proc', 'sys', 'dev', places.templates])
-        mkdirSync(join(root, path), { recursive: true });
-      chmodSync(join(root, 'tmp'), 0o1777);
+      layOutRoot(root);
+      for (const path of ['etc/odoo', places.templates]) mkdirSync(join(root, path), { recursive: true });
 
       const home = join(root, places.sources);
       cpSync(join(sources, 'template'), join(home, 'template'), { recursive: true });
@@ -173,30 +153,6 @@ async function copyPython(root: string): Promise<void> {
   });
   await copyProgram(root, python);
   await copyLibraries(root, filesBelow(join(root, library)));
-}
-
-async function copyProgram(root: string, program: string): Promise<void> {
-  const real = realpathSync(program);
-  const to = join(root, 'usr/bin', basename(real));
-  mkdirSync(dirname(to), { recursive: true });
-  copyFileSync(real, to);
-  if (basename(real) !== basename(program)) symlinkSync(basename(real), join(root, 'usr/bin', basename(program)));
-  if (!existsSync(join(root, 'bin'))) symlinkSync('usr/bin', join(root, 'bin'));
-  await copyLibraries(root, [real]);
-}
-
-/** The shared libraries that ldd(1) names for these files, where it finds them. */
-async function copyLibraries(root: string, files: readonly string[]): Promise<void> {
-  for (const file of files.filter((one) => /\.so(\.|$)|\/bin\//.test(one))) {
-    const named = (await run('ldd', [file]).catch(() => '')).matchAll(/(\/\S+) \(0x/g);
-    for (const [, library] of named) {
-      if (library!.startsWith(root)) continue;
-      const to = join(root, library!);
-      if (existsSync(to)) continue;
-      mkdirSync(dirname(to), { recursive: true });
-      copyFileSync(realpathSync(library!), to);
-    }
-  }
 }
 
 function filesBelow(folder: string): string[] {

@@ -9,6 +9,7 @@ import type { Progress } from '../terminal.js';
 import { expectAlive } from '../wait.js';
 import { startKubelet, startKubeProxy } from './agents.js';
 import { type ImageFile, importImage, startContainerRuntime } from './container-runtime.js';
+import { provideFilesWorker } from './files-image.js';
 import { startNames } from './names.js';
 import { killPods } from './namespaces.js';
 import { packLayer, writeImage } from './oci-image.js';
@@ -49,6 +50,7 @@ export async function startRealNode(
   progress('container runtime');
   await startContainerRuntime(state, await sandboxImage(state, await built(pause(config))));
   await importImage(state, await provideOdoo(config, state, progress));
+  await importImage(state, await provideFilesWorker(config, state, progress));
   const api = await ClusterApi.open(kubeconfig);
   try {
     progress('kubelet');

@@ -3,11 +3,12 @@ import { FootprintPlaced, type PayloadOf } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
+import type { Purpose } from '../domain/footprint.js';
 import { Footprints } from './ports.js';
 
-/** The planner wants a running spare: make it, after everything that somebody waits for. */
+/** A footprint is to be made that is no instance's: a running spare, or one that somebody fills. */
 @Injectable()
-export class MakeSpareHandler extends MessageHandler<typeof FootprintPlaced> {
+export class MakeFootprintHandler extends MessageHandler<typeof FootprintPlaced> {
   constructor(
     private readonly footprints: Footprints,
     private readonly jobs: JobQueue,
@@ -16,7 +17,7 @@ export class MakeSpareHandler extends MessageHandler<typeof FootprintPlaced> {
   }
 
   async handle(placed: PayloadOf<typeof FootprintPlaced>, ctx: ConsumeContext): Promise<void> {
-    const { footprintId } = placed;
+    const { footprintId, purpose } = placed;
     if (await this.footprints.lock(ctx, footprintId)) return;
     const { traceparent, correlationId } = ctx.message;
     const now = new Date();
@@ -29,11 +30,19 @@ export class MakeSpareHandler extends MessageHandler<typeof FootprintPlaced> {
       timings: {},
       condition: null,
       approval: null,
+      residence: null,
+      snapshotsGone: null,
       startedAt: now,
       ...timeSpentAtFirst(now),
       traceparent: traceparent ?? null,
       correlationId,
     });
-    await this.jobs.ask(ctx, { kind: 'footprint', key: footprintId, priority: 'bulk', traceparent });
+    const priority = nobodyWaitsFor(purpose) ? 'bulk' : 'interactive';
+    await this.jobs.ask(ctx, { kind: 'footprint', key: footprintId, priority, traceparent });
   }
+}
+
+/** These are made after everything that a customer waits for. */
+function nobodyWaitsFor(purpose: Purpose): boolean {
+  return purpose === 'spare' || purpose === 'proof';
 }

@@ -1,0 +1,515 @@
+import type { Readable } from 'node:stream';
+import { Injectable } from '@nestjs/common';
+import {
+  BackupFailed,
+  BackupVerified,
+  FootprintRemovalRequested,
+  FootprintRequested,
+  InstanceQuiesceRequested,
+  InstanceReleaseRequested,
+  newId,
+  RestoreCompleted,
+  RestoreFailed,
+  RestoreProgressed,
+} from '#contracts/index.js';
+import { hidesTheWorld, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
+import { Outbox, type PublishContext } from '#messaging/index.js';
+import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
+import type { Lease, Outcome } from '#persistence/index.js';
+import type { Backup, Verified } from '../domain/backup.js';
+import { Hopeless } from '../domain/hopeless.js';
+import type { MadeFootprint, Refusal } from '../domain/instance.js';
+import { isProvedBad } from '../domain/proof.js';
+import {
+  contentsOf,
+  isNeutral,
+  type Progress,
+  type Restore,
+  type Stage,
+  stageOf,
+  stagesOf,
+} from '../domain/restore.js';
+import { BackupMetrics } from './backup-metrics.js';
+import { BeginBackup } from './begin-backup.js';
+import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
+import { ReadBackup } from './read-backup.js';
+
+/** Answers hurry us, and the watch; this is for what nobody tells. */
+const lookAgainMs = 10_000;
+/** Another request for a footprint, after there was no room. */
+const askRoomAgainMs = 30_000;
+
+type Step =
+  | { readonly kind: 'done'; readonly progress?: Progress }
+  | { readonly kind: 'waits'; readonly reason: string; readonly message: string };
+
+const done: Step = { kind: 'done' };
+
+/**
+ * Brings what a backup has into a footprint made for it, compares it, and lets the instance live there; or only sees that
+ * it can be done. Nothing of the instance is touched before that footprint is good; what fails leaves it as it was.
+ */
+@Injectable()
+export class ReconcileRestore {
+  constructor(
+    private readonly restores: Restores,
+    private readonly backups: Backups,
+    private readonly instances: Instances,
+    private readonly begin: BeginBackup,
+    private readonly read: ReadBackup,
+    private readonly files: CellFiles,
+    private readonly targets: TenantTargets,
+    private readonly outbox: Outbox,
+    private readonly settings: BackupSettings,
+    private readonly metrics: BackupMetrics,
+  ) {}
+
+  async reconcile(lease: Lease): Promise<Outcome> {
+    try {
+      return await this.goOn(lease);
+    } catch (error) {
+      const restore = await this.restores.get(lease.key);
+      if (restore?.status === 'active' && error instanceof Hopeless) {
+        await this.turnBack(lease, restore, { code: error.code, fault: 'platform', message: error.message });
+        return { again: 0 };
+      }
+      if (restore?.status === 'active' && error instanceof Obstacle && (await this.noteObstacle(lease, restore, error)))
+        return { again: 0 };
+      throw error;
+    }
+  }
+
+  private async goOn(lease: Lease): Promise<Outcome> {
+    while (!lease.signal.aborted) {
+      const restore = await this.restores.get(lease.key);
+      if (!restore || restore.status === 'ended') return 'done';
+      const { failure } = restore.progress;
+      if (restore.status === 'active' && failure) {
+        await this.turnBack(lease, restore, failure);
+        continue;
+      }
+      const step = restore.status === 'undoing' ? await this.undo(lease, restore) : await this.take(lease, restore);
+      if (step.kind === 'waits') {
+        if (await this.waited(lease, restore, step)) continue;
+        forgetThisRun();
+        return { again: lookAgainMs };
+      }
+      if (restore.status === 'undoing') await this.giveUp(lease, restore);
+      else await this.advance(lease, restore, step.progress);
+    }
+    return { again: 0 };
+  }
+
+  private async take(lease: Lease, restore: Restore): Promise<Step> {
+    const stage = stageOf(restore);
+    switch (stage) {
+      case 'footprint':
+        return await this.haveFootprint(lease, restore);
+      case 'database':
+        return await this.fillDatabase(lease, restore);
+      case 'files':
+        return await this.fillVolume(lease, restore);
+      case 'load':
+        return await this.load(lease, restore);
+      case 'quiesce':
+        return await this.quiesce(lease, restore);
+      case 'safety':
+        return await this.backUpFirst(lease, restore);
+      case 'release':
+        return await this.release(lease, restore);
+      case 'clear':
+        return await this.clear(lease, restore);
+      case undefined:
+        throw new Error(`restore ${restore.restoreId} has no stage ${restore.stage}`);
+    }
+  }
+
+  /** Made by others, near the instance. */
+  private async haveFootprint(lease: Lease, restore: Restore): Promise<Step> {
+    const { footprintId, instanceId, mode, progress } = restore;
+    if (progress.footprint) return done;
+    const again = (progress.noRoomAt ?? 0) + askRoomAgainMs;
+    if (!progress.footprintAsked && Date.now() < again)
+      return { kind: 'waits', reason: 'NoRoom', message: 'there is no room for it beside the instance just now' };
+    if (!progress.footprintAsked) {
+      const { source } = await this.backup(contentsOf(restore).database);
+      const purpose = mode === 'proof' || mode === 'clone' ? mode : 'restore';
+      const asked = { footprintId, purpose, instanceId, template: source.template } as const;
+      await this.note(lease, restore, async (ctx) => ({
+        footprintAsked: await ctx.publish(FootprintRequested, asked),
+      }));
+    }
+    return { kind: 'waits', reason: 'FootprintAsked', message: 'a footprint is made to be filled' };
+  }
+
+  /** As the manifest says, or not at all. */
+  private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
+    const footprint = restore.progress.footprint!;
+    const backup = await this.backup(contentsOf(restore).database);
+    const manifest = await this.read.manifest(backup);
+    const { key, fingerprint } = manifest.database;
+    await this.act(lease, restore, 'fill: database', async () => {
+      const dump = await this.read.checked(key, manifest.database, lease.signal);
+      await this.targets.fill(footprint, dump.content, lease.fence, lease.signal).catch(async (error) => {
+        // What was sent to it may be something else than what was dumped: that is why, whatever PostgreSQL says of it.
+        const again = await this.read.checked(key, manifest.database, lease.signal);
+        await Promise.all([again.ended, drained(again.content)]);
+        throw error;
+      });
+      await dump.ended;
+    });
+    const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
+    const differences = await this.act(lease, restore, 'compare: database', () =>
+      this.targets.differences(footprint, expected, lease.signal),
+    );
+    if (differences.length > 0)
+      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
+    const missing = await this.act(lease, restore, 'compare: files', () =>
+      this.missingFiles(restore, footprint, lease.signal),
+    );
+    if (missing.length > 0)
+      throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
+    if (isNeutral(restore))
+      await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
+    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
+    return { kind: 'done', progress: { rows: manifest.database.rows } };
+  }
+
+  private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, restoreId } = restore;
+    const footprint = progress.footprint!;
+    const indexes: string[] = [];
+    let prefix: string | undefined;
+    for (const backupId of contentsOf(restore).files) {
+      const { files } = await this.read.manifest(await this.backup(backupId));
+      if (files) indexes.push(files.index);
+      prefix ??= files?.prefix;
+    }
+    if (prefix === undefined) return { kind: 'done', progress: { files: 0, filesSeen: 'simulated' } };
+    this.files.watch(footprint.namespace);
+    const from = { folder: footprint.database, files: prefix, indexes };
+    const job = await this.files.fill(footprint, restoreId, from, lease.fence);
+    if (job.state === 'failed') throw new Hopeless(job.code, job.message);
+    if (job.state === 'runs') return { kind: 'waits', reason: 'FilesAreFilled', message: job.message };
+    const brought = job.state === 'done' ? job.files : 0;
+    return { kind: 'done', progress: { files: brought, filesSeen: job.state === 'done' ? 'read' : 'simulated' } };
+  }
+
+  private async load(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, restoreId, startedAt } = restore;
+    const footprint = progress.footprint!;
+    this.files.watch(footprint.namespace);
+    const { image } = footprint.template;
+    const job = await this.files.load(footprint, restoreId, image, footprint.secret, lease.fence);
+    if (job.state === 'failed') throw new Hopeless(job.code, job.message);
+    if (job.state === 'runs') return { kind: 'waits', reason: 'OdooLoads', message: job.message };
+    return { kind: 'done', progress: { rtoMs: Date.now() - startedAt.getTime() } };
+  }
+
+  private async quiesce(lease: Lease, restore: Restore): Promise<Step> {
+    const { instanceId, progress, reason } = restore;
+    if (progress.token) return done;
+    if (!progress.quiesceAsked) {
+      const deadline = new Date(Date.now() + this.settings.quiesceMs).toISOString();
+      const asked = { instanceId, purpose: 'restore', deadline, requestedBy: 'backup', reason };
+      await this.note(lease, restore, async (ctx) => ({
+        quiesceAsked: await ctx.publish(InstanceQuiesceRequested, asked),
+      }));
+    }
+    return { kind: 'waits', reason: 'QuiesceAsked', message: 'the instance is brought to a stop' };
+  }
+
+  /** As it is, so that whoever regrets the restore has lost nothing. */
+  private async backUpFirst(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, instanceId, traceparent, correlationId } = restore;
+    this.expectHold(restore);
+    if (!progress.safetyBackupId) {
+      await this.note(lease, restore, async (ctx) => {
+        const instance = (await this.instances.lock(ctx, instanceId))!;
+        const backupId = newId();
+        const cause = { traceparent, correlationId, requestId: null };
+        await this.begin.of(ctx, instance, { backupId, why: 'safety', token: progress.token!, cause });
+        return { safetyBackupId: backupId };
+      });
+      return { kind: 'waits', reason: 'SafetyBackup', message: 'it is backed up as it is' };
+    }
+    const safety = await this.backup(progress.safetyBackupId);
+    if (safety.state === 'completed') return done;
+    if (safety.state === 'failed')
+      throw new Hopeless('NO_SAFETY_BACKUP', `it could not be backed up as it is: ${safety.fault?.message}`);
+    return { kind: 'waits', reason: 'SafetyBackup', message: 'it is backed up as it is' };
+  }
+
+  private async release(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, instanceId, footprintId, reason } = restore;
+    this.expectHold(restore);
+    if (progress.released === 'switched') return done;
+    if (!progress.releaseAsked) {
+      const asked = { instanceId, token: progress.token!, footprintId, requestedBy: 'backup', reason };
+      await this.note(lease, restore, async (ctx) => ({
+        releaseAsked: await ctx.publish(InstanceReleaseRequested, asked),
+      }));
+    }
+    return { kind: 'waits', reason: 'ReleaseAsked', message: 'the instance is brought to what was restored' };
+  }
+
+  private expectHold({ progress }: Restore): void {
+    if (progress.released === 'as before')
+      throw new Hopeless(
+        'DEADLINE_PASSED',
+        'the instance did not stand still for long enough, and runs again as it was',
+      );
+  }
+
+  /** What stands there only for this is removed: Jobs first, because they use it. */
+  private async clear(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, restoreId, footprintId } = restore;
+    const { footprint } = progress;
+    if (footprint && !(await this.files.tidy(footprint, restoreId, lease.fence)))
+      return { kind: 'waits', reason: 'JobsEnd', message: 'what has filled it is being removed' };
+    if (footprint === null || !progress.footprintAsked) return done;
+    if (!progress.removalAsked)
+      await this.note(lease, restore, async (ctx) => ({
+        removalAsked: await ctx.publish(FootprintRemovalRequested, {
+          footprintId,
+          reason: 'it is not needed any more',
+        }),
+      }));
+    return done;
+  }
+
+  /** The instance first: nothing of what was done for it may keep it from running. */
+  private async undo(lease: Lease, restore: Restore): Promise<Step> {
+    const { progress, instanceId, reason } = restore;
+    if (progress.token && !progress.released) {
+      if (!progress.letGoAsked) {
+        const asked = { instanceId, token: progress.token, requestedBy: 'backup', reason };
+        await this.note(lease, restore, async (ctx) => ({
+          letGoAsked: await ctx.publish(InstanceReleaseRequested, asked),
+        }));
+      }
+      return { kind: 'waits', reason: 'LetGo', message: 'the instance is let go as it was' };
+    }
+    // Lifecycle's last word counts: what it lives in is not removed.
+    if (progress.released === 'switched') return done;
+    return await this.clear(lease, restore);
+  }
+
+  private async advance(lease: Lease, restore: Restore, more: Progress = {}): Promise<void> {
+    const stage = restore.stage + 1;
+    const steps = stagesOf(restore);
+    if (stage < steps.length)
+      return await this.change(lease, restore, async (ctx, current) => {
+        const progress = { ...current.progress, ...more };
+        await this.restores.save(ctx, {
+          ...current,
+          stage,
+          progress,
+          condition: null,
+          ...timeSpentAtFirst(new Date()),
+        });
+        await this.tellProgress(ctx, current, steps[stage]!);
+      });
+    if (restore.mode !== 'proof' && restore.progress.footprint)
+      await this.files.tidy(restore.progress.footprint, restore.restoreId, lease.fence);
+    await this.change(lease, restore, async (ctx, current, backup) => {
+      const ended: Restore = {
+        ...current,
+        status: 'ended',
+        progress: { ...current.progress, ...more },
+        condition: null,
+      };
+      await this.restores.save(ctx, ended);
+      ctx.afterCommit(() => this.count(ended));
+      if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
+      else await this.tellCompleted(ctx, ended);
+    });
+  }
+
+  private async tellProof(ctx: PublishContext, { progress }: Restore, backup: Backup): Promise<void> {
+    const { rows = 0, files = 0, rtoMs = 0, filesSeen = 'simulated' } = progress;
+    const at = new Date().toISOString();
+    const verified: Verified = { depth: 'full', offSite: true, rows, files, rtoMs, at, filesSeen };
+    await this.backups.save(ctx, { ...backup, verified, fault: null });
+    const { backupId, instanceId, footprintId, why } = backup;
+    await ctx.publish(BackupVerified, {
+      ...{ backupId, instanceId, footprintId, why, depth: 'full', offSite: true, rtoMs, rows, files, filesSeen },
+      verifiedAt: at,
+    });
+  }
+
+  private async tellCompleted(ctx: PublishContext, restore: Restore): Promise<void> {
+    const { restoreId, instanceId, backupId, mode, to, footprintId, startedAt, progress } = restore;
+    const { rows = 0, files = 0, safetyBackupId } = progress;
+    if (mode === 'proof') return;
+    await ctx.publish(RestoreCompleted, {
+      ...{ restoreId, instanceId, backupId, mode, footprintId, rows, files },
+      ...(to && { to }),
+      ...(safetyBackupId && { safetyBackupId }),
+      durationMs: Date.now() - startedAt.getTime(),
+    });
+  }
+
+  private async tellProgress(ctx: PublishContext, restore: Restore, step: Stage): Promise<void> {
+    const { restoreId, instanceId, backupId, mode } = restore;
+    if (mode === 'proof') return;
+    await ctx.publish(RestoreProgressed, {
+      ...{ restoreId, instanceId, backupId, mode, step, steps: [...stagesOf(restore)] },
+      message: words[step],
+    });
+  }
+
+  private async turnBack(lease: Lease, restore: Restore, failure: Refusal): Promise<void> {
+    await this.change(lease, restore, async (ctx, current) => {
+      const progress = { ...current.progress, failure };
+      const first = timeSpentAtFirst(new Date());
+      await this.restores.save(ctx, { ...current, status: 'undoing', progress, condition: null, ...first });
+    });
+  }
+
+  private async giveUp(lease: Lease, restore: Restore): Promise<void> {
+    await this.change(lease, restore, async (ctx, current, backup) => {
+      const failure = current.progress.failure!;
+      ctx.afterCommit(() => this.count(current));
+      await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
+      const { restoreId, instanceId, backupId, mode } = current;
+      if (mode !== 'proof')
+        return void (await ctx.publish(RestoreFailed, { restoreId, instanceId, backupId, mode, ...failure }));
+      const { footprintId, why } = backup;
+      const { code, message } = failure;
+      // One that could not be restored now may be good all the same.
+      if (isProvedBad(code)) await this.backups.save(ctx, { ...backup, fault: { code, message } });
+      await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
+    });
+  }
+
+  private count({ mode, startedAt, progress: { failure } }: Restore): void {
+    if (mode !== 'proof') this.metrics.restoreEnded(mode, failure ? 'failed' : 'completed', startedAt);
+    else if (!failure) this.metrics.proofEnded('full', 'verified', startedAt);
+    else this.metrics.proofEnded('full', isProvedBad(failure.code) ? 'bad' : 'failed', startedAt);
+  }
+
+  /** @returns whether it is given up: then something has changed. */
+  private async waited(
+    lease: Lease,
+    restore: Restore,
+    { reason, message }: Extract<Step, { kind: 'waits' }>,
+  ): Promise<boolean> {
+    const limitMs = this.settings.deadlines.restore;
+    const spent = seen(restore, new Date(), limitMs);
+    if (restore.status === 'active' && spent.spentMs > limitMs) {
+      await this.turnBack(lease, restore, {
+        code: 'NOT_DONE_IN_TIME',
+        fault: 'platform',
+        message: `not done in time: ${message}`,
+      });
+      return true;
+    }
+    await this.change(
+      lease,
+      restore,
+      async (ctx, current) => {
+        await this.restores.save(ctx, { ...current, condition: { reason, message }, ...spent });
+      },
+      'note',
+    );
+    return false;
+  }
+
+  private async noteObstacle(lease: Lease, restore: Restore, { reason, message }: Obstacle): Promise<boolean> {
+    const limitMs = this.settings.deadlines.restore;
+    const spent = hidesTheWorld(reason) ? unseen(restore) : seen(restore, new Date(), limitMs);
+    if (spent.spentMs > limitMs) {
+      await this.turnBack(lease, restore, { code: reason, fault: 'platform', message });
+      return true;
+    }
+    await this.change(
+      lease,
+      restore,
+      async (ctx, current) => {
+        await this.restores.save(ctx, { ...current, condition: { reason, message }, ...spent });
+      },
+      'note',
+    );
+    return false;
+  }
+
+  private async note(lease: Lease, restore: Restore, ask: (ctx: PublishContext) => Promise<Progress>): Promise<void> {
+    await this.change(lease, restore, async (ctx, current) => {
+      await this.restores.save(ctx, { ...current, progress: { ...current.progress, ...(await ask(ctx)) } });
+    });
+  }
+
+  /** Only while the lease is held, and the restore is where it was when it was looked at. Its backup is locked before it. */
+  private async change(
+    lease: Lease,
+    { restoreId, backupId, status, stage, traceparent, correlationId, requestId }: Restore,
+    work: (ctx: PublishContext, current: Restore, backup: Backup) => Promise<void>,
+    what: 'progress' | 'note' = 'progress',
+  ): Promise<void> {
+    const cause = {
+      traceparent: traceparent ?? undefined,
+      correlationId,
+      ...(requestId && { causationId: requestId }),
+    };
+    await this.outbox.transaction(cause, async (ctx) => {
+      await lease.hold(ctx, what);
+      const backup = await this.backups.lock(ctx, backupId);
+      const current = await this.restores.lock(ctx, restoreId);
+      if (backup && current?.status === status && current.stage === stage) await work(ctx, current, backup);
+    });
+  }
+
+  private async backup(backupId: string): Promise<Backup> {
+    const backup = await this.backups.get(backupId);
+    if (!backup) throw new Hopeless('UNKNOWN_BACKUP', `there is no backup ${backupId}`);
+    return backup;
+  }
+
+  /** A few of the files that the restored database names, and that none of the indexes has. */
+  private async missingFiles(restore: Restore, footprint: MadeFootprint, signal: AbortSignal): Promise<string[]> {
+    const there = new Set<string>();
+    for (const backupId of contentsOf(restore).files) {
+      const { files } = await this.read.manifest(await this.backup(backupId));
+      // On a simulated node there are none.
+      if (!files) return [];
+      for await (const name of this.read.names(files.index)) there.add(name);
+    }
+    const missing: string[] = [];
+    const note = (name: string) => {
+      if (!there.has(name) && missing.length < 5) missing.push(name);
+    };
+    await this.targets.namedFiles(footprint, note, signal);
+    return missing;
+  }
+
+  private async act<T>(
+    lease: Lease,
+    { instanceId, correlationId, traceparent }: Restore,
+    name: string,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const parent = about({ instanceId, operationId: correlationId }, contextOf(traceparent ?? undefined));
+    const result = await inSpan(name, { attributes: { 'mesh.attempt': lease.attempt }, parent }, async () => {
+      await lease.check();
+      return await work();
+    });
+    await flushSpans();
+    return result;
+  }
+}
+
+async function drained(content: Readable): Promise<void> {
+  for await (const _ of content);
+}
+
+const words: Readonly<Record<Stage, string>> = {
+  footprint: 'a footprint is made to be filled',
+  database: 'the database is being filled and compared',
+  files: 'the files are being brought',
+  load: 'Odoo opens it',
+  quiesce: 'the instance is brought to a stop',
+  safety: 'it is backed up as it is',
+  release: 'the instance is brought to what was restored',
+  clear: 'what was made for it is removed',
+};

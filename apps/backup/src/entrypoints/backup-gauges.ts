@@ -1,0 +1,82 @@
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { restoreModes } from '#contracts/index.js';
+import { Log } from '#observability/index.js';
+import { planNames } from '#odoo/index.js';
+import { Figures } from '#persistence/index.js';
+import { type BackupFigures, Figured } from '../application/ports.js';
+import { backupStates } from '../domain/backup.js';
+
+const none = { instances: 0, late: 0, unproved: 0, oldestUnsaved: 0 };
+
+/** What is saved and what is not, by plan; which instances these are the API says. */
+@Injectable()
+export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly figures: Figures<BackupFigures>;
+
+  constructor(figured: Figured, log: Log) {
+    this.figures = new Figures(
+      'backups',
+      () => figured.figures(),
+      (what, error) => log.warn(what, { error }),
+    );
+    const perPlan = (name: string, description: string, read: (one: typeof none) => number) =>
+      this.figures.gauge(name, description, ({ plans }) =>
+        [...new Set([...planNames(), ...plans.map(({ plan }) => plan)])].map((name) => [
+          read(plans.find(({ plan }) => plan === name) ?? none),
+          { plan: name },
+        ]),
+      );
+    perPlan('mesh.backup.instances', 'Instances that are to be backed up.', (one) => one.instances);
+    perPlan(
+      'mesh.backup.instances.late',
+      'Of these, those with work that no good backup has for longer than their plan promises.',
+      (one) => one.late,
+    );
+    perPlan(
+      'mesh.backup.instances.unproved',
+      'Of these, those without a backup that was restored as a proof within twice the time that their plan promises.',
+      (one) => one.unproved,
+    );
+    perPlan(
+      'mesh.backup.unsaved.oldest.seconds',
+      'How old the oldest work is that no good backup has.',
+      (one) => one.oldestUnsaved,
+    );
+    const { figures } = this;
+    figures.gauge('mesh.backups', 'Backups by how far they are.', ({ states }) =>
+      backupStates.map((state) => [states.get(state) ?? 0, { state }]),
+    );
+    figures.gauge('mesh.backups.held', 'Complete backups that somebody keeps.', ({ held }) => held);
+    figures.gauge(
+      'mesh.backups.bad',
+      'Backups of the last day of which a proof has found that they are bad.',
+      ({ bad }) => bad,
+    );
+    figures.gauge(
+      'mesh.backups.waiting.oldest.seconds',
+      'How long the oldest backup has waited for its turn.',
+      ({ oldest }) => oldest.waiting,
+    );
+    figures.gauge(
+      'mesh.backups.expiring.oldest.seconds',
+      'How long the oldest backup whose time is over has not gone.',
+      ({ oldest }) => oldest.expiring,
+    );
+    figures.gauge('mesh.restores.running', 'Restores and proofs that have not come to an end.', ({ restores }) =>
+      [...restoreModes, 'proof'].map((mode) => [restores.get(mode) ?? 0, { mode }]),
+    );
+    figures.gauge(
+      'mesh.restores.oldest.seconds',
+      'How long ago the oldest restore was asked for that has not come to an end.',
+      ({ oldest }) => oldest.restore,
+    );
+  }
+
+  onApplicationBootstrap(): void {
+    this.figures.start();
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.figures.stop();
+  }
+}

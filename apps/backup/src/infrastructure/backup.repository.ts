@@ -1,0 +1,90 @@
+import { Injectable } from '@nestjs/common';
+import { EntitySchema, In } from 'typeorm';
+import { Database, type Transaction } from '#persistence/index.js';
+import { Backups } from '../application/ports.js';
+import type { Backup } from '../domain/backup.js';
+
+export const BackupEntity = new EntitySchema<Backup>({
+  name: 'Backup',
+  tableName: 'backup',
+  columns: {
+    backupId: { name: 'backup_id', type: 'uuid', primary: true },
+    instanceId: { name: 'instance_id', type: 'uuid' },
+    customerId: { name: 'customer_id', type: 'text' },
+    footprintId: { name: 'footprint_id', type: 'uuid' },
+    why: { type: 'text' },
+    token: { type: 'text', nullable: true },
+    state: { type: 'text' },
+    source: { type: 'jsonb' },
+    dumped: { type: 'jsonb', nullable: true },
+    saved: { type: 'jsonb', nullable: true },
+    manifest: { type: 'text', nullable: true },
+    verified: { type: 'jsonb', nullable: true },
+    fault: { type: 'jsonb', nullable: true },
+    held: { type: 'text', nullable: true },
+    requestedAt: { name: 'requested_at', type: 'timestamptz' },
+    takenAt: { name: 'taken_at', type: 'timestamptz', nullable: true },
+    expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
+    condition: { type: 'jsonb', nullable: true },
+    spentMs: { name: 'spent_ms', type: 'int' },
+    seenAt: { name: 'seen_at', type: 'timestamptz', nullable: true },
+    traceparent: { type: 'text', nullable: true },
+    correlationId: { name: 'correlation_id', type: 'text' },
+    requestId: { name: 'request_id', type: 'text', nullable: true },
+  },
+});
+
+/** Until the transaction ends nobody else begins a backup, or to look through contents. */
+export const oneAtATime = `SELECT pg_advisory_xact_lock(hashtext('backup: places at once'))`;
+
+@Injectable()
+export class BackupRepository extends Backups {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async get(backupId: string): Promise<Backup | undefined> {
+    return (await this.database.dataSource.manager.findOneBy(BackupEntity, { backupId })) ?? undefined;
+  }
+
+  async lock(tx: Transaction, backupId: string): Promise<Backup | undefined> {
+    const found = await tx.manager.findOne(BackupEntity, { where: { backupId }, lock: { mode: 'pessimistic_write' } });
+    return found ?? undefined;
+  }
+
+  async save(tx: Transaction, backup: Backup): Promise<void> {
+    await tx.manager.upsert(BackupEntity, backup, ['backupId']);
+  }
+
+  async hasRoom(
+    tx: Transaction,
+    { source, instanceId }: Backup,
+    most: { readonly perCell: number; readonly perShard: number },
+  ): Promise<boolean> {
+    await tx.query(oneAtATime);
+    const [row] = await tx.query<{ onShard: number; inCell: number; swept: boolean }>(
+      `SELECT EXISTS (SELECT 1 FROM sweep WHERE instance_id = $3) AS swept,
+         count(*) FILTER (WHERE source->>'databaseShard' = $1)::int AS "onShard",
+         count(*) FILTER (WHERE source->>'cell' = $2)::int AS "inCell"
+       FROM backup WHERE state IN ('dumping', 'saving')`,
+      [source.databaseShard, source.cell, instanceId],
+    );
+    return !row!.swept && row!.onShard < most.perShard && row!.inCell < most.perCell;
+  }
+
+  async nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined> {
+    const [row] = await tx.query<{ backupId: string }>(
+      `SELECT backup_id AS "backupId" FROM backup
+       WHERE state = 'waiting' AND source->>'databaseShard' = $1 ORDER BY requested_at LIMIT 1`,
+      [databaseShard],
+    );
+    return row?.backupId;
+  }
+
+  async openOf(tx: Transaction, instanceId: string): Promise<Backup[]> {
+    return await tx.manager.find(BackupEntity, {
+      where: { instanceId, state: In(['waiting', 'dumping', 'saving']) },
+      order: { requestedAt: 'ASC' },
+    });
+  }
+}

@@ -1,0 +1,79 @@
+import { Injectable } from '@nestjs/common';
+import { EntitySchema, Not } from 'typeorm';
+import { Database, type Transaction } from '#persistence/index.js';
+import { Restores } from '../application/ports.js';
+import type { Restore } from '../domain/restore.js';
+
+export const RestoreEntity = new EntitySchema<Restore>({
+  name: 'Restore',
+  tableName: 'restore',
+  columns: {
+    restoreId: { name: 'restore_id', type: 'uuid', primary: true },
+    instanceId: { name: 'instance_id', type: 'uuid' },
+    backupId: { name: 'backup_id', type: 'uuid' },
+    mode: { type: 'text' },
+    to: { type: 'jsonb', nullable: true },
+    requestedBy: { name: 'requested_by', type: 'text' },
+    reason: { type: 'text' },
+    status: { type: 'text' },
+    stage: { type: 'int' },
+    footprintId: { name: 'footprint_id', type: 'uuid' },
+    progress: { type: 'jsonb' },
+    startedAt: { name: 'started_at', type: 'timestamptz' },
+    condition: { type: 'jsonb', nullable: true },
+    spentMs: { name: 'spent_ms', type: 'int' },
+    seenAt: { name: 'seen_at', type: 'timestamptz', nullable: true },
+    traceparent: { type: 'text', nullable: true },
+    correlationId: { name: 'correlation_id', type: 'text' },
+    requestId: { name: 'request_id', type: 'text', nullable: true },
+  },
+});
+
+@Injectable()
+export class RestoreRepository extends Restores {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  async get(restoreId: string): Promise<Restore | undefined> {
+    return (await this.database.dataSource.manager.findOneBy(RestoreEntity, { restoreId })) ?? undefined;
+  }
+
+  async lock(tx: Transaction, restoreId: string): Promise<Restore | undefined> {
+    const found = await tx.manager.findOne(RestoreEntity, {
+      where: { restoreId },
+      lock: { mode: 'pessimistic_write' },
+    });
+    return found ?? undefined;
+  }
+
+  async save(tx: Transaction, restore: Restore): Promise<void> {
+    await tx.manager.upsert(RestoreEntity, restore, ['restoreId']);
+  }
+
+  async lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]> {
+    return await tx.manager.find(RestoreEntity, {
+      where: { instanceId, status: Not('ended') },
+      order: { restoreId: 'ASC' },
+      lock: { mode: 'pessimistic_write' },
+    });
+  }
+
+  async lockOfFootprint(tx: Transaction, footprintId: string): Promise<Restore | undefined> {
+    const found = await tx.manager.findOne(RestoreEntity, {
+      where: { footprintId },
+      lock: { mode: 'pessimistic_write' },
+    });
+    return found ?? undefined;
+  }
+
+  async lockWaitingFor(tx: Transaction, safetyBackupId: string): Promise<Restore[]> {
+    const rows = await tx.query<{ restoreId: string }>(
+      `SELECT restore_id AS "restoreId" FROM restore WHERE status <> 'ended' AND progress->>'safetyBackupId' = $1
+       ORDER BY restore_id`,
+      [safetyBackupId],
+    );
+    const found = await Promise.all(rows.map(({ restoreId }) => this.lock(tx, restoreId)));
+    return found.filter((one) => one !== undefined);
+  }
+}

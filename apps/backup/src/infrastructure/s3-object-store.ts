@@ -1,0 +1,320 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetBucketVersioningCommand,
+  GetObjectCommand,
+  GetObjectLegalHoldCommand,
+  GetObjectRetentionCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  type ObjectIdentifier,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  PutObjectRetentionCommand,
+} from '@aws-sdk/client-s3';
+import type { StorageSettings } from '#object-storage/index.js';
+import {
+  type Fence,
+  ObjectLocked,
+  ObjectMissing,
+  ObjectStore,
+  ObjectStoreError,
+  type PutOptions,
+  type Stored,
+} from '../application/ports.js';
+import { S3Requests } from './s3-requests.js';
+import { upload } from './s3-upload.js';
+
+const lockModes = { governance: 'GOVERNANCE', compliance: 'COMPLIANCE' } as const;
+/** S3 takes no more in one request. */
+const mostRemoved = 1000;
+/** Requests at once, where each is about one object. */
+const askedAtOnce = 16;
+/** How many connections in a row may break without one byte before the reading of an object is given up. */
+const fruitless = 3;
+
+interface Opened {
+  readonly body: Readable;
+  /** Of the whole object. */
+  readonly bytes: number;
+  readonly etag: string | undefined;
+}
+
+/** A bucket of a store that speaks S3. It has to be there; nothing here makes one. `close` ends its connections. */
+export class S3ObjectStore extends ObjectStore {
+  private readonly requests: S3Requests;
+  private readonly Bucket: string;
+
+  constructor(private readonly settings: StorageSettings) {
+    super();
+    this.requests = new S3Requests(settings);
+    this.Bucket = settings.bucket;
+  }
+
+  async put(key: string, content: Readable, options: PutOptions): Promise<Stored> {
+    return await upload(this.requests, { Key: key, ...this.about(options) }, content, options);
+  }
+
+  async putSmall(key: string, content: string | Buffer, options: PutOptions): Promise<Stored> {
+    const { fence, signal } = options;
+    const Body = Buffer.from(content);
+    const command = new PutObjectCommand({ Bucket: this.Bucket, Key: key, Body, ...this.about(options) });
+    await this.requests.send(command, { to: `write ${key}`, fence, signal });
+    return { bytes: Body.length, sha256: createHash('sha256').update(Body).digest('hex') };
+  }
+
+  async get(key: string, signal?: AbortSignal): Promise<Readable> {
+    const opened = await this.open(key, signal);
+    const reading = { current: opened.body };
+    const stream = Readable.from(this.content(key, opened, reading, signal), { objectMode: false });
+    // Whoever never began to read has not begun the generator either.
+    stream.once('close', () => reading.current.destroy());
+    return stream;
+  }
+
+  async head(key: string): Promise<{ readonly bytes: number } | undefined> {
+    const { Bucket } = this;
+    const to = `look for ${key}`;
+    try {
+      const command = new HeadObjectCommand({ Bucket, Key: key });
+      const { ContentLength } = await this.requests.send(command, { to, expected: ['NotFound'] });
+      return { bytes: Number(ContentLength) };
+    } catch (error) {
+      if (!isNamed(error, 'NotFound')) throw error;
+    }
+    // The answer has no body: it would be the same where there is no such bucket.
+    await this.requests.send(new HeadBucketCommand({ Bucket }), { to, expected: ['NotFound'] }).catch((error) => {
+      if (!isNamed(error, 'NotFound')) throw error;
+      throw new ObjectStoreError(
+        `cannot ${to}: the bucket ${Bucket} is not there; make it, or correct MESH_S3_BUCKET`,
+        false,
+      );
+    });
+    return undefined;
+  }
+
+  async *list(prefix: string): AsyncGenerator<{ readonly key: string; readonly bytes: number }> {
+    const { Bucket } = this;
+    let ContinuationToken: string | undefined;
+    do {
+      const command = new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken });
+      const page = await this.requests.send(command, { to: `list ${prefix}` });
+      for (const { Key, Size } of page.Contents ?? []) yield { key: String(Key), bytes: Number(Size) };
+      ContinuationToken = page.IsTruncated ? page.NextContinuationToken : undefined;
+    } while (ContinuationToken !== undefined);
+  }
+
+  async remove(keys: readonly string[], fence?: Fence): Promise<void> {
+    if (keys.length === 0) return;
+    const { Bucket } = this;
+    const to = `remove ${keys.length === 1 ? keys[0] : `${keys.length} objects`}`;
+    const { Status } = await this.requests.send(new GetBucketVersioningCommand({ Bucket }), { to });
+    const locked: ObjectLocked[] = [];
+    for (const some of slices(keys, mostRemoved)) {
+      // Without a version's name it would be hidden, and still there.
+      const found = Status ? await this.versionsOf(some) : some.map((Key) => ({ Key }));
+      for (const batch of slices(found, mostRemoved)) locked.push(...(await this.removeBatch(batch, to, fence)));
+    }
+    // One that is held keeps no other.
+    if (locked[0]) throw locked[0];
+  }
+
+  async removeUnfinished(prefix: string, fence?: Fence): Promise<number> {
+    const { Bucket } = this;
+    const to = `remove what was left unfinished below ${prefix}`;
+    let removed = 0;
+    for (;;) {
+      // Always from the beginning: what was there is gone.
+      const command = new ListMultipartUploadsCommand({ Bucket, Prefix: prefix });
+      const { Uploads = [], IsTruncated } = await this.requests.send(command, { to });
+      for (const { Key, UploadId } of Uploads) {
+        const abort = new AbortMultipartUploadCommand({ Bucket, Key, UploadId });
+        await this.requests.send(abort, { to, fence, expected: ['NoSuchUpload'] }).catch((error) => {
+          if (!isNamed(error, 'NoSuchUpload')) throw error;
+        });
+        removed += 1;
+      }
+      if (!IsTruncated || Uploads.length === 0) return removed;
+    }
+  }
+
+  async lockUntil(key: string, until: Date, fence?: Fence): Promise<void> {
+    const { objectLock } = this.settings;
+    if (objectLock === 'none') return;
+    const to = `lock ${key}`;
+    const target = { Bucket: this.Bucket, Key: key };
+    const Retention = { Mode: lockModes[objectLock], RetainUntilDate: until };
+    const command = new PutObjectRetentionCommand({ ...target, Retention });
+    await this.requests.send(command, { to, fence, expected: ['NoSuchKey', 'AccessDenied'] }).catch(async (error) => {
+      if (isNamed(error, 'NoSuchKey')) throw new ObjectMissing(key);
+      if (!isNamed(error, 'AccessDenied')) throw error;
+      // A store refuses a lock that ends earlier than the one that stands, which is more than was asked for.
+      const held = await this.heldUntil(target);
+      if (held instanceof Date && held >= until) return;
+      throw new ObjectStoreError(
+        `cannot ${to}: the object store refused it (${error.message}); see that the keys may use object lock in the bucket ${this.Bucket}`,
+        false,
+        { cause: error },
+      );
+    });
+  }
+
+  close(): void {
+    this.requests.close();
+  }
+
+  private about({ contentType, lockedUntil }: PutOptions): Partial<PutObjectCommandInput> {
+    const { encryption, objectLock } = this.settings;
+    return {
+      ContentType: contentType ?? 'application/octet-stream',
+      ...(encryption !== 'none' && { ServerSideEncryption: encryption }),
+      ...(objectLock !== 'none' &&
+        lockedUntil && { ObjectLockMode: lockModes[objectLock], ObjectLockRetainUntilDate: lockedUntil }),
+    };
+  }
+
+  /** From a byte on, and only while it is the object that it was. */
+  private async open(
+    key: string,
+    signal?: AbortSignal,
+    from?: { at: number; etag: string | undefined },
+  ): Promise<Opened> {
+    const rest = from && { Range: `bytes=${from.at}-`, IfMatch: from.etag };
+    const command = new GetObjectCommand({ Bucket: this.Bucket, Key: key, ...rest });
+    const answer = await this.requests
+      .send(command, { to: `read ${key}`, signal, expected: ['NoSuchKey'] })
+      .catch((error) => {
+        throw isNamed(error, 'NoSuchKey') ? new ObjectMissing(key) : error;
+      });
+    // In Node it is one; the SDK's type thinks of browsers too.
+    const body = answer.Body as unknown as Readable;
+    body.on('error', () => {}); // it is told to whoever reads it; without a reader it would end the process
+    return { body, bytes: Number(answer.ContentLength), etag: answer.ETag };
+  }
+
+  private async *content(
+    key: string,
+    { bytes, etag }: Opened,
+    reading: { current: Readable },
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Buffer> {
+    let at = 0;
+    let broken = 0;
+    while (at < bytes) {
+      let trouble: unknown = 'it ended too early';
+      const chunks = reading.current[Symbol.asyncIterator]();
+      for (;;) {
+        const next = await this.within(chunks.next(), reading.current).catch((error) => {
+          trouble = error;
+          return undefined;
+        });
+        if (!next || next.done) break;
+        at += next.value.length;
+        broken = 0;
+        yield next.value;
+      }
+      if (at >= bytes) break;
+      reading.current.destroy();
+      signal?.throwIfAborted();
+      broken += 1;
+      if (broken > fruitless)
+        throw new ObjectStoreError(`${key} broke off after ${at} of ${bytes} bytes: ${trouble}`, true);
+      reading.current = (await this.open(key, signal, { at, etag })).body;
+    }
+    if (at > bytes) throw new ObjectStoreError(`${key} has ${bytes} bytes, and ${at} came`, false);
+  }
+
+  /** A connection that stands still while we wait for it is broken; while its reader is busy it may take its time. */
+  private async within<T>(chunk: Promise<T>, body: Readable): Promise<T> {
+    const silent = () => body.destroy(new Error('the connection stands still'));
+    const timer = setTimeout(silent, this.settings.deadlineMs / 2);
+    try {
+      return await chunk;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Of each of them all, and the marks of earlier removals. */
+  private async versionsOf(keys: readonly string[]): Promise<ObjectIdentifier[]> {
+    const found: ObjectIdentifier[] = [];
+    for (const some of slices(keys, askedAtOnce))
+      found.push(...(await Promise.all(some.map((key) => this.versionsOfOne(key)))).flat());
+    return found;
+  }
+
+  private async versionsOfOne(key: string): Promise<ObjectIdentifier[]> {
+    const { Bucket } = this;
+    const found: ObjectIdentifier[] = [];
+    let from: { KeyMarker: string | undefined; VersionIdMarker: string | undefined } | undefined;
+    for (;;) {
+      const command = new ListObjectVersionsCommand({ Bucket, Prefix: key, ...from });
+      const page = await this.requests.send(command, { to: `remove ${key}` });
+      const { Versions = [], DeleteMarkers = [] } = page;
+      const here = [...Versions, ...DeleteMarkers].filter(({ Key }) => Key === key);
+      found.push(...here.map(({ Key, VersionId }) => ({ Key, VersionId })));
+      // Its own name is the first of those that begin with it.
+      if (!page.IsTruncated || page.NextKeyMarker !== key) return found;
+      from = { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker };
+    }
+  }
+
+  /** @returns those that the store holds. */
+  private async removeBatch(
+    Objects: ObjectIdentifier[],
+    to: string,
+    fence: Fence | undefined,
+  ): Promise<ObjectLocked[]> {
+    const { Bucket } = this;
+    const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } });
+    const { Errors = [] } = await this.requests.send(command, { to, fence });
+    const locked: ObjectLocked[] = [];
+    for (const { Key = '', VersionId, Code = '', Message } of Errors) {
+      if (Code === 'NoSuchKey' || Code === 'NoSuchVersion') continue;
+      // Stores say the same of what is locked and of what we may not do.
+      const held = Code === 'AccessDenied' && (await this.heldUntil({ Bucket, Key, VersionId }));
+      if (held) {
+        locked.push(new ObjectLocked(Key, held instanceof Date ? held : undefined));
+        continue;
+      }
+      const again = ['InternalError', 'SlowDown', 'ServiceUnavailable'].includes(Code);
+      const next = again ? '' : `; see that the keys may remove versions in the bucket ${Bucket}`;
+      throw new ObjectStoreError(`cannot remove ${Key}: ${Code} ${Message}${next}`, again);
+    }
+    return locked;
+  }
+
+  /** Until when the store holds a version; false: it does not. */
+  private async heldUntil(target: {
+    readonly Bucket: string;
+    readonly Key: string;
+    readonly VersionId?: string | undefined;
+  }): Promise<Date | 'legal hold' | false> {
+    const how = {
+      to: `see what holds ${target.Key}`,
+      expected: ['NoSuchObjectLockConfiguration', 'NoSuchKey', 'NoSuchVersion', 'InvalidRequest', 'MethodNotAllowed'],
+    };
+    const asked = async <T>(answer: Promise<T>): Promise<T | undefined> =>
+      answer.catch((error) => {
+        if (!isNamed(error, ...how.expected)) throw error;
+        return undefined;
+      });
+    const hold = await asked(this.requests.send(new GetObjectLegalHoldCommand(target), how));
+    if (hold?.LegalHold?.Status === 'ON') return 'legal hold';
+    const retention = await asked(this.requests.send(new GetObjectRetentionCommand(target), how));
+    return retention?.Retention?.RetainUntilDate ?? false;
+  }
+}
+
+function isNamed(error: unknown, ...names: readonly string[]): error is Error {
+  return error instanceof Error && names.includes(error.name);
+}
+
+function* slices<T>(list: readonly T[], length: number): Generator<T[]> {
+  for (let at = 0; at < list.length; at += length) yield list.slice(at, at + length);
+}
