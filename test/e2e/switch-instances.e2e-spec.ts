@@ -4,15 +4,14 @@ import type { V1Deployment } from '@kubernetes/client-node';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { waitFor } from '#testing/wait-for.js';
-import { FootprintsByHand } from './footprints-by-hand.js';
+import { FootprintsBeside } from './footprints-beside.js';
 import { Lifecycle } from './lifecycle.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
-let footprints: FootprintsByHand;
+let footprints: FootprintsBeside;
 const made: Ready[] = [];
-let all: readonly Ready[];
 /** What lifecycle asks of the provisioner, as it is sent. */
 // biome-ignore lint/suspicious/noExplicitAny: as a stranger reads it
 const removals: any[] = [];
@@ -23,12 +22,14 @@ type Place = { readonly namespace: string; readonly volumeClaim: string };
 
 beforeAll(async () => {
   mesh = await TestMesh.start({
+    // Spoken for here.
+    start: ['api-gateway', 'capacity-planner', 'provisioner', 'lifecycle'],
     jobLease: '3s',
     placesPerCell: 5,
     lifecycle: { MESH_START_DEADLINE: '6s', MESH_STOP_DEADLINE: '30s' },
   });
   lifecycle = new Lifecycle(mesh);
-  footprints = new FootprintsByHand(mesh);
+  footprints = new FootprintsBeside(mesh);
   const channel = await mesh.asAdministrator();
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.bindQueue(queue, 'mesh.events', 'footprint.removal-requested.v1');
@@ -36,7 +37,6 @@ beforeAll(async () => {
     noAck: true,
   });
   for (let at = 0; at < 10; at++) made.push(await lifecycle.running(`switch-${at}`, { plan: 'starter' }));
-  all = [...made];
 });
 afterAll(async () => {
   await footprints?.close();
@@ -45,8 +45,6 @@ afterAll(async () => {
 
 /** One that no other test has. */
 const taken = () => made.pop()!;
-/** A cell in which it is not. */
-const elsewhere = (ready: Ready) => all.find(({ cell }) => cell !== ready.cell)!;
 
 const inAnHour = () => new Date(Date.now() + 3_600_000).toISOString();
 const quiesced = ({ instanceId }: Ready) =>
@@ -68,6 +66,19 @@ async function deploymentOf({ namespace, volumeClaim: name }: Place) {
     secret: volumes?.find((one) => one.secret)?.secret?.secretName,
     labels: found?.metadata?.labels,
   };
+}
+
+/** On cluster and shard, by its names. */
+async function whatIsLeftOf({ footprintId, namespace, role }: Place & { footprintId: string; role: string }) {
+  const kinds = ['Secret', 'Deployment', 'Service', 'IngressRoute', 'PersistentVolumeClaim', 'Job', 'Pod'];
+  const selector = `mesh.odoo/footprint=${footprintId}`;
+  const found = await Promise.all(kinds.map((kind) => mesh.cluster.list(kind, namespace, selector)));
+  const onShard = await mesh.sql<{ what: string }>(
+    `SELECT datname AS what FROM pg_database WHERE starts_with(datname, $1)
+     UNION ALL SELECT 'role' FROM pg_roles WHERE rolname = $1`,
+    [role],
+  );
+  return [...found.flat().map(({ metadata }) => metadata!.name), ...onShard.map(({ what }) => what)];
 }
 
 /** Where every route of every cell leads this host. */
@@ -104,7 +115,7 @@ test('released onto another footprint an instance lives there, in another cell; 
   const ready = taken();
   const { instanceId } = ready;
   expect((await askedOfApi(instanceId)).body).toMatchObject({ code: 'nothing-before' });
-  const there = await footprints.make(ready, elsewhere(ready));
+  const there = await footprints.makeElsewhere(ready);
   const { token } = await quiesced(ready);
   let watching = true;
   const led: string[] = [];
@@ -186,19 +197,19 @@ describe('refused, with nothing touched', () => {
   test('is a footprint that is nobody’s, somebody else’s, of another Odoo, or gone; and the instance stands still for who asked', async () => {
     const [ready, other] = [taken(), made[0]!];
     const { instanceId } = ready;
-    const { version } = ready.template;
-    const foreign = await footprints.make(other, ready);
-    const newer = await footprints.make(ready, ready, { template: { ...ready.template, version: `1${version}` } });
-    const removed = await footprints.make(ready);
-    await footprints.sayRemoved(removed.footprintId);
+    const { template } = ready;
+    const foreign = await footprints.pretend(ready, { sourceInstanceId: other.instanceId });
+    const newer = await footprints.pretend(ready, { template: { ...template, version: `1${template.version}` } });
+    const { footprintId: removed } = await footprints.make(ready);
+    await footprints.remove(removed);
     const { token } = await quiesced(ready);
     const before = [await deploymentOf(ready), await routesTo(ready)];
     const refused = async (footprintId: string) =>
       (await lifecycle.do('release', instanceId, { token, footprintId })).code;
     expect(await refused(newId())).toBe('UNKNOWN_FOOTPRINT');
-    expect(await refused(foreign.footprintId)).toBe('OTHER_INSTANCE');
-    expect(await refused(newer.footprintId)).toBe('OTHER_VERSION');
-    expect(await refused(removed.footprintId)).toBe('FOOTPRINT_REMOVED');
+    expect(await refused(foreign)).toBe('OTHER_INSTANCE');
+    expect(await refused(newer)).toBe('OTHER_VERSION');
+    expect(await refused(removed)).toBe('FOOTPRINT_REMOVED');
     expect(await refused(ready.footprintId)).toBe('IS_LIVE');
     expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'maintenance', footprintId: ready.footprintId });
     expect([await deploymentOf(ready), await routesTo(ready)]).toEqual(before);
@@ -222,7 +233,7 @@ test('what stands still is switched and stands still, and is started there', asy
   const ready = taken();
   const { instanceId } = ready;
   await lifecycle.do('stop', instanceId);
-  const there = await footprints.make(ready, elsewhere(ready));
+  const there = await footprints.makeElsewhere(ready);
   expect(await switchedTo(ready, there.footprintId)).toMatchObject({ fact: 'released', verified: 'not-started' });
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'stopped', footprintId: there.footprintId });
   expect((await deploymentOf(there)).replicas).toBeUndefined();
@@ -234,7 +245,7 @@ test('what stands still is switched and stands still, and is started there', asy
 test('where the new footprint does not become Ready the instance lives in the old one again, by itself', async () => {
   const ready = taken();
   const { instanceId } = ready;
-  const there = await footprints.make(ready, elsewhere(ready), { plan: { ...ready.plan, name: 'business' } });
+  const there = await footprints.makeElsewhere(ready, { plan: { ...ready.plan, name: 'business' } });
   expect(there.namespace).not.toBe(ready.namespace);
   const closed = { kind: 'ResourceQuota', name: 'closed', namespace: there.namespace };
   await mesh.cluster.create(
@@ -265,7 +276,7 @@ test('where the new footprint does not become Ready the instance lives in the ol
 test('killed again and again, a switch and a switch back come to their ends, once', async () => {
   const ready = taken();
   const { instanceId } = ready;
-  const there = await footprints.make(ready, elsewhere(ready));
+  const there = await footprints.makeElsewhere(ready);
   const { token } = await quiesced(ready);
   const stageOf = async (operation: string) => {
     const [row] = await mesh.sql<{ stage: number; status: string }>(
@@ -304,14 +315,14 @@ test('the old footprint is asked to be removed when its time is over, by all tha
   const { instanceId, footprintId } = ready;
   const there = await footprints.make(ready);
   await switchedTo(ready, there.footprintId);
-  const { database } = ready;
   const asked = () => removals.filter((one) => one.footprintId === footprintId);
   await mesh.explained(waitFor('the removal to be asked for', () => asked()[0]));
-  // After a quiesce it has another Secret than the first.
-  expect(asked()[0]).toMatchObject({ database, secrets: [ready.secret.replace(/1$/, '2'), ready.secret] });
+  // Since it was quiesced it has another Secret than the first.
+  expect(asked()[0].secrets).toContain(ready.secret.replace(/1$/, '2'));
   await waitFor('it to be called previous no more', () => !lifecycle.stateOf(instanceId).previousFootprintId);
   expect(await lifecycle.do('switch-back', instanceId, { footprintId })).toMatchObject({ code: 'NOT_KEPT' });
-  await footprints.sayRemoved(footprintId);
+  await footprints.removed(footprintId);
+  expect(await whatIsLeftOf(ready)).toEqual([]);
   await waitFor('it to be forgotten', async () => {
     const [row] = await mesh.sql<{ former: unknown[] }>(
       'SELECT former_footprints AS former FROM lifecycle.instance WHERE instance_id = $1',
@@ -329,19 +340,24 @@ test('an instance is not destroyed before its old footprint is gone, and what is
   const ready = taken();
   const { instanceId } = ready;
   const { footprintId: old } = lifecycle.stateOf(instanceId);
-  const there = await footprints.make(ready, elsewhere(ready));
+  const there = await footprints.makeElsewhere(ready);
   await switchedTo(ready, there.footprintId);
   const { finalBackupId } = await lifecycle.do('termination', instanceId, { at: new Date().toISOString() });
   expect(removals.filter((one) => one.footprintId === old)).toEqual([]);
   await lifecycle.verifyBackup(instanceId, finalBackupId);
   const approvals = () => mesh.said('instance.purge-approved.v1', instanceId);
-  await mesh.explained(waitFor('the removal to be asked for', () => removals.find((one) => one.footprintId === old)));
-  expect(approvals()).toEqual([]);
-  await footprints.sayRemoved(old);
   await mesh.explained(waitFor('the approval', () => approvals()[0]));
+  const { heard } = mesh;
+  const at = (is: (one: (typeof heard)[number]) => boolean) => heard.findIndex(is);
+  const gone = at(({ key, envelope }) => key === 'footprint.removed.v1' && envelope.data.footprintId === old);
+  expect(gone).toBeGreaterThan(-1);
+  expect(gone).toBeLessThan(heard.indexOf(approvals()[0]!));
   expect(approvals()[0]!.envelope.data).toMatchObject({
     ...{ footprintId: there.footprintId, database: there.database, cell: there.cell, backupId: finalBackupId },
   });
+  const end = () => mesh.said('instance.terminated.v1', instanceId)[0];
+  await mesh.explained(waitFor('the end', end, { timeoutMs: 60_000 }));
+  expect([await whatIsLeftOf(there), await whatIsLeftOf(ready)]).toEqual([[], []]);
 });
 
 test('a backup that is refused is as little there as one that failed', async () => {

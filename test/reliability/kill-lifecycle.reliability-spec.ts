@@ -4,7 +4,7 @@ import type { KubernetesObject } from '#kubernetes/index.js';
 import { completed, frame, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm } from '../e2e/config.js';
-import { FootprintsByHand } from '../e2e/footprints-by-hand.js';
+import { FootprintsBeside } from '../e2e/footprints-beside.js';
 import { Lifecycle } from '../e2e/lifecycle.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 import { type Footprint, logsIn, passwordIn, worldOf, worldWhen } from './fixtures/lifecycle-world.js';
@@ -14,7 +14,7 @@ import { ServiceProxies } from './fixtures/service-proxies.js';
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
 let proxies: ServiceProxies;
-let footprints: FootprintsByHand;
+let footprints: FootprintsBeside;
 /** One for each point, by its name. */
 const made = new Map<string, Ready>();
 
@@ -119,7 +119,7 @@ async function running(slug: string): Promise<Ready> {
 beforeAll(async () => {
   mesh = await TestMesh.start({ jobLease: '2s', start: ['api-gateway', 'capacity-planner', 'provisioner'] });
   lifecycle = new Lifecycle(mesh);
-  footprints = new FootprintsByHand(mesh);
+  footprints = new FootprintsBeside(mesh);
   proxies = await ServiceProxies.before(mesh, 'lifecycle');
   await mesh.services.start('lifecycle');
   const names = [...taken.map(([operation, name]) => `${operation} ${name}`), ...overtakings.map(([, half]) => half)];

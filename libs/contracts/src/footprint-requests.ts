@@ -28,9 +28,7 @@ export const FootprintRemovalRequested = request('footprint.removal-requested.v1
   data: z.object({
     footprintId,
     reason: text(500),
-    /** Of one that an instance lived in: the last of its databases; absent: the first one. */
-    database: word(63).optional(),
-    /** The same of its Secrets, of which there may be more than one. */
+    /** Of which there may be more than one, where an instance lived or an upgrade was rehearsed; absent: the first one. */
     secrets: z.array(word(253)).max(16).optional(),
   }),
 });

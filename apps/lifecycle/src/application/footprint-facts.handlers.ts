@@ -37,7 +37,7 @@ export class HearOfNoFootprintHandler extends MessageHandler<typeof FootprintRem
   }
 
   async handle({ footprintId, purpose }: PayloadOf<typeof FootprintRemoved>, ctx: ConsumeContext): Promise<void> {
-    if (purposes.has(purpose)) await this.footprints.noteRemoved(ctx, footprintId);
+    if (purpose === 'instance' || purposes.has(purpose)) await this.footprints.noteRemoved(ctx, footprintId);
     const instance = await this.instances.lockFormerDweller(ctx, footprintId);
     if (!instance) return;
     const formerFootprints = instance.formerFootprints.filter(({ live }) => live.footprintId !== footprintId);

@@ -70,7 +70,7 @@ export class SeeToDates {
     return next;
   }
 
-  /** What is there of it only lifecycle knows; the provisioner removes it, and says when nothing is left. */
+  /** Its databases bear its mark, and its Secrets only lifecycle knows; the provisioner removes it, and says when nothing is left. */
   private async untilRemoved(
     lease: Lease,
     instance: Instance,
@@ -84,7 +84,7 @@ export class SeeToDates {
     await lease.check();
     if (kept) await this.shards.dropDatabase({ ...instance, live }, kept.database, lease.fence);
     await this.asInstance(lease, instance.instanceId, async (ctx, current) => {
-      const { footprintId, database } = live;
+      const { footprintId } = live;
       const one = current.formerFootprints.find((former) => former.live.footprintId === footprintId);
       if (!one || one.removal === 'asked') return;
       const changed = {
@@ -96,7 +96,7 @@ export class SeeToDates {
       await this.instances.save(ctx, changed);
       const reason = 'its instance lives in another one, and the time in which it could be had back is over';
       const secrets = this.secretsOf(one.live);
-      await ctx.publish(FootprintRemovalRequested, { footprintId, reason, database, secrets });
+      await ctx.publish(FootprintRemovalRequested, { footprintId, reason, secrets });
       await this.end.tellState(ctx, changed);
     });
     return 'look again';
