@@ -129,8 +129,15 @@ export interface BackupFigures {
 
 /** Who looks at the same moment for long keeps a shard from cleaning up. */
 export abstract class ShardSnapshots {
-  /** For how many seconds the oldest one has been looked at, by shard; 0: none is. Throws when one cannot be asked. */
-  abstract oldest(): Promise<ReadonlyMap<string, number>>;
+  /** By shard. Throws when one cannot be asked. */
+  abstract oldest(): Promise<ReadonlyMap<string, HeldBack>>;
+}
+
+/** Since the oldest moment that somebody still looks at; 0: nobody does. */
+export interface HeldBack {
+  /** 0 also where nobody can tell, as of a replication slot. */
+  readonly seconds: number;
+  readonly transactions: number;
 }
 
 export abstract class Figured {

@@ -3,7 +3,7 @@ import { restoreModes } from '#contracts/index.js';
 import { Log } from '#observability/index.js';
 import { planNames } from '#odoo/index.js';
 import { Figures } from '#persistence/index.js';
-import { type BackupFigures, Figured, ShardSnapshots } from '../application/ports.js';
+import { type BackupFigures, Figured, type HeldBack, ShardSnapshots } from '../application/ports.js';
 import { backupStates } from '../domain/backup.js';
 
 const none = { instances: 0, late: 0, unproved: 0, oldestUnsaved: 0 };
@@ -12,7 +12,7 @@ const none = { instances: 0, late: 0, unproved: 0, oldestUnsaved: 0 };
 @Injectable()
 export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly figures: Figures<BackupFigures>;
-  private readonly snapshots: Figures<ReadonlyMap<string, number>>;
+  private readonly snapshots: Figures<ReadonlyMap<string, HeldBack>>;
 
   constructor(figured: Figured, snapshots: ShardSnapshots, log: Log) {
     const onTrouble = (what: string, error: unknown) => log.warn(what, { error });
@@ -21,7 +21,12 @@ export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
     this.snapshots.gauge(
       'mesh.shard.snapshot.oldest.seconds',
       'For how long the oldest transaction on a shard has looked at the same moment.',
-      (seen) => [...seen].map(([shard, seconds]) => [seconds, { shard }]),
+      (seen) => [...seen].map(([shard, { seconds }]) => [seconds, { shard }]),
+    );
+    this.snapshots.gauge(
+      'mesh.shard.snapshot.oldest.transactions',
+      'How many transactions have begun on the shard since that moment.',
+      (seen) => [...seen].map(([shard, { transactions }]) => [transactions, { shard }]),
     );
     const perPlan = (name: string, description: string, read: (one: typeof none) => number) =>
       this.figures.gauge(name, description, ({ plans }) =>
