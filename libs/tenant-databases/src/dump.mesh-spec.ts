@@ -185,20 +185,6 @@ test('a dump whose session is ended does not succeed, and its program ends with 
   await waitFor('the program to be gone', () => runningPrograms().length === 0);
 });
 
-test('a dump that is over, and not yet read, ends with the signal too', async () => {
-  const tenant = await newTenant();
-  await asTenant(tenant, 'TRUNCATE note; INSERT INTO note (text) SELECT md5(n::text) FROM generate_series(1, 2000) n');
-  const stop = new AbortController();
-  await hold(tenant, async ({ snapshot }) => {
-    const { done } = dump(tenant, { snapshot, signal: stop.signal }, 1);
-    // What it writes fits into the pipe.
-    expect(runningPrograms()).toHaveLength(1);
-    await waitFor('its end', () => runningPrograms().length === 0);
-    stop.abort(new Error('told to stop'));
-    await expect(done).rejects.toThrow('told to stop');
-  });
-});
-
 test('work that does not notice that its session was ended has not succeeded either', async () => {
   const tenant = await newTenant();
   const held = hold(tenant, async ({ signal }) => {
