@@ -5,6 +5,7 @@ import { Client } from 'pg';
 import { createTestShard, type TestShard } from '#testing/test-shard.js';
 import { waitFor } from '#testing/wait-for.js';
 import { dumpDatabase } from './dump.js';
+import { differencesOf } from './fingerprint.js';
 import { findPostgresPrograms, type PostgresPrograms } from './programs.js';
 import { readDatabase } from './reading.js';
 import { type HeldSnapshot, holdSnapshot } from './snapshot.js';
@@ -106,6 +107,32 @@ test('what is committed after the snapshot is neither in its fingerprint, nor in
   expect(seen.held.databaseBytes).toBeGreaterThan(7_000_000);
   expect(seen.held.serverMajor).toBeLessThanOrEqual(programs.major);
   expect(await readersIn(tenant)).toEqual([]);
+});
+
+test('one other value, one row more and a table more are found and named', async () => {
+  const tenant = await newTenant();
+  const look = () => readDatabase(server.readerUrl, tenant.name, (reading) => reading.fingerprint(), { longestMs });
+  await asTenant(tenant, `CREATE TABLE odd (tags text[], n int); INSERT INTO odd VALUES ('{a}', 1), ('{b}', 2)`);
+  const before = await look();
+  expect(differencesOf(before, await look())).toEqual([]);
+  await asTenant(
+    tenant,
+    `UPDATE odd SET tags = '{c}' WHERE n = 2; UPDATE note SET text = 'another' WHERE id = 7;
+     INSERT INTO ir_module_module VALUES ('one', 'more'); CREATE TABLE more (n int); DROP TABLE ir_attachment`,
+  );
+  expect(differencesOf(before, await look())).toEqual([
+    'table ir_attachment is missing',
+    'table ir_module_module has 4 rows in place of 3',
+    'table more is one too many',
+    'table note has other values in its 5000 rows',
+    'table odd has other values in its 2 rows',
+  ]);
+});
+
+test('a role that is there already gets the new password', async () => {
+  const tenant = await newTenant();
+  await ensureTenantRole(server.shard, tenant, { password: 'another-password', connectionLimit: 5 });
+  await expect(asTenant(tenant, 'SELECT 1')).rejects.toThrow(/password authentication failed/);
 });
 
 test('the installed modules say which Odoo it is', async () => {

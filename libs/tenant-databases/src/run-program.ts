@@ -42,6 +42,10 @@ export function runProgram(
     words = (words + text).slice(-keptOfErrors);
   });
   const kill = () => {
+    // Also of one that has ended: what is unread of its output would keep it from counting as over.
+    child.stdout.destroy();
+    // The number of one that has ended may be somebody else's by now.
+    if (child.exitCode !== null || child.signalCode !== null) return;
     try {
       if (child.pid) process.kill(-child.pid, 'SIGKILL');
     } catch {
