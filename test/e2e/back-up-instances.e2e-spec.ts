@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
+import { programs } from '#local/mesh-install.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Backups } from './backups.js';
 import { Lifecycle } from './lifecycle.js';
@@ -10,7 +11,7 @@ let lifecycle: Lifecycle;
 let backups: Backups;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ jobLease: '3s', backup: { MESH_BACKUPS_PER_SHARD: '2' } });
+  mesh = await TestMesh.start({ start: programs, jobLease: '3s', backup: { MESH_BACKUPS_PER_SHARD: '2' } });
   lifecycle = new Lifecycle(mesh);
   backups = new Backups(mesh);
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
+import { programs } from '#local/mesh-install.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Lifecycle } from './lifecycle.js';
 import { TestMesh } from './test-mesh.js';
@@ -8,7 +9,7 @@ let mesh: TestMesh;
 let lifecycle: Lifecycle;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ jobLease: '3s' });
+  mesh = await TestMesh.start({ start: programs, jobLease: '3s' });
   lifecycle = new Lifecycle(mesh);
 });
 afterAll(() => mesh?.stop());
@@ -31,21 +32,14 @@ test('what is terminated stands still, has its date, and is destroyed after it w
   const ready = await running('ends');
   const scheduled = await lifecycle.do('termination', ready.instanceId, { at: new Date().toISOString() });
   expect(scheduled).toMatchObject({ fact: 'termination-scheduled' });
-  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'terminating', reason: 'waits-for-final-backup' });
-
-  // Its date has passed; without the proof it stays.
-  await lifecycle.verifyBackup(ready.instanceId, scheduled.finalBackupId, { depth: 'light' });
-  await lifecycle.verifyBackup(ready.instanceId, scheduled.finalBackupId, { offSite: false });
-  await lifecycle.verifyBackup(ready.instanceId, newId());
-  const handled = await running('handled');
-  expect(handled).toBeDefined();
-  expect([approvals(ready), await isWhole(ready)]).toEqual([[], true]);
-
-  await lifecycle.verifyBackup(ready.instanceId, scheduled.finalBackupId);
   await terminated(ready);
   expect(await isWhole(ready)).toBe(false);
   expect(approvals(ready)).toHaveLength(1);
+  // Of all that was said of that backup, its proof came before the approval.
   expect(approvals(ready)[0]!.envelope.data).toMatchObject({ backupId: scheduled.finalBackupId });
+  const [proof] = mesh.said('backup.verified.v1', ready.instanceId);
+  expect(proof!.envelope.data).toMatchObject({ backupId: scheduled.finalBackupId, depth: 'full', offSite: true });
+  expect(mesh.heard.indexOf(proof!)).toBeLessThan(mesh.heard.indexOf(approvals(ready)[0]!));
   await lifecycle.state(ready.instanceId, 'terminated');
   const states = mesh.said('instance.state-changed.v1', ready.instanceId).map(({ envelope }) => envelope.data.state);
   expect([...new Set(states)]).toEqual(['provisioning', 'running', 'terminating', 'purging', 'terminated']);
@@ -55,7 +49,13 @@ test('before its date nothing is destroyed, and it can be had back', async () =>
   const ready = await running('kept');
   const { purgeNotBefore, finalBackupId } = await lifecycle.do('termination', ready.instanceId);
   expect(Math.round((Date.parse(purgeNotBefore) - Date.now()) / 86_400_000)).toBe(14);
-  await lifecycle.verifyBackup(ready.instanceId, finalBackupId);
+  await mesh.explained(
+    waitFor('its proof', () =>
+      mesh
+        .said('backup.verified.v1', ready.instanceId)
+        .some(({ envelope }) => envelope.data.backupId === finalBackupId),
+    ),
+  );
   expect(await lifecycle.do('start', ready.instanceId)).toMatchObject({ code: 'IS_TERMINATING' });
   expect(await lifecycle.do('termination-cancel', ready.instanceId)).toMatchObject({ fact: 'termination-cancelled' });
   expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', reason: 'termination-cancelled' });

@@ -275,7 +275,8 @@ describe('beside an instance', () => {
     const { uuid, ready } = await becomeInstance(clone, to);
     const { footprintId, database, role, secret } = clone;
     const place = { footprintId, database, role, secret, host: 'clone.localhost', plan: source.plan };
-    expect(ready).toMatchObject({ ...to, slug: undefined, claim: 'footprint', uuid, ...place });
+    const { instanceId, customerId } = to;
+    expect(ready).toMatchObject({ instanceId, customerId, claim: 'footprint', uuid, ...place });
     expect(await reserved()).toEqual(before);
     const parameters = await mesh.sql<{ key: string; value: string }>(
       `SELECT key, value FROM ir_config_parameter WHERE key LIKE 'web.base.url%' ORDER BY key`,
@@ -353,10 +354,10 @@ describe('an instance that is switched', () => {
       const text = await mesh.sql(`SELECT 1 FROM provisioner.inbox WHERE message_id = $1`, [early]);
       return text.length === 0 && mesh.services.logOf('provisioner').includes('it is not known here where instance');
     });
+    expect(await answerTo(await remove(old))).toMatchObject({ code: 'IN_USE' });
     await switchTo(ready, next);
     expect(await answerTo(await remove(next.footprintId))).toMatchObject({ code: 'IN_USE' });
     expect(await answerTo(await remove(next.footprintId, 'lifecycle'))).toMatchObject({ code: 'IN_USE' });
-    expect(await answerTo(await remove(old))).toMatchObject({ code: 'IN_USE' });
     const removal = await answerTo(early);
     expect(removal).toMatchObject({ key: 'footprint.removed.v1', footprintId: old, purpose: 'instance' });
     expect(mesh.said('instance.terminated.v1', instanceId)).toEqual([]);

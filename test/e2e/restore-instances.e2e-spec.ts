@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Deployment } from '@kubernetes/client-node';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
+import { programs } from '#local/mesh-install.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Backups } from './backups.js';
 import { Lifecycle } from './lifecycle.js';
@@ -12,7 +13,7 @@ let lifecycle: Lifecycle;
 let backups: Backups;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ jobLease: '3s' });
+  mesh = await TestMesh.start({ start: programs, jobLease: '3s' });
   lifecycle = new Lifecycle(mesh);
   backups = new Backups(mesh);
 });

@@ -18,6 +18,7 @@ let all: readonly Ready[];
 const removals: any[] = [];
 
 type Ready = Awaited<ReturnType<Lifecycle['running']>>;
+const to = 'registry.local/odoo:18.0-2';
 type Place = { readonly namespace: string; readonly volumeClaim: string };
 
 beforeAll(async () => {
@@ -34,7 +35,7 @@ beforeAll(async () => {
   await channel.consume(queue, (one) => one && removals.push(JSON.parse(one.content.toString()).data), {
     noAck: true,
   });
-  for (let at = 0; at < 8; at++) made.push(await lifecycle.running(`switch-${at}`, { plan: 'starter' }));
+  for (let at = 0; at < 10; at++) made.push(await lifecycle.running(`switch-${at}`, { plan: 'starter' }));
   all = [...made];
 });
 afterAll(async () => {
@@ -341,4 +342,23 @@ test('an instance is not destroyed before its old footprint is gone, and what is
   expect(approvals()[0]!.envelope.data).toMatchObject({
     ...{ footprintId: there.footprintId, database: there.database, cell: there.cell, backupId: finalBackupId },
   });
+});
+
+test('a backup that is refused is as little there as one that failed', async () => {
+  const ready = taken();
+  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
+  await lifecycle.refuseBackup(ready.instanceId, await lifecycle.backupAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgrade-failed', code: 'BACKUP_REFUSED' });
+});
+
+test('without its clone a rehearsal ends, and nothing is touched', async () => {
+  const ready = taken();
+  const { instanceId } = ready;
+  const operation = await lifecycle.ask('upgrade', instanceId, { to, rehearse: true });
+  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
+  await lifecycle.failClone(instanceId, await lifecycle.cloneAskedFor(operation));
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    ...{ fact: 'upgrade-failed', code: 'CLONE_FAILED', rolledBack: true },
+  });
+  expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', image: ready.template.image });
 });

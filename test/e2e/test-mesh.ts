@@ -51,13 +51,15 @@ export interface TestMeshOptions {
   readonly lifecycle?: MeshPlan['lifecycle'];
   readonly backup?: MeshPlan['backup'];
   readonly callsPerMinute?: number;
-  /** Those that start at once; by default all. */
+  /** Those that start at once; by default all but backup, in whose name the test then speaks: `programs` are all. */
   readonly start?: readonly Program[];
   /** Its spans go to the stack's Jaeger. */
   readonly traced?: boolean;
   /** Whether it is said in the backup service's name that no snapshot is left for a purge; by default where it does not run. */
   readonly snapshotsAnswered?: boolean;
 }
+
+export const withoutBackup: readonly Program[] = programs.filter((one) => one !== 'backup');
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -81,7 +83,7 @@ export class TestMesh {
   ) {}
 
   static async start({
-    start = programs,
+    start = withoutBackup,
     traced = false,
     snapshotsAnswered = !(start as readonly string[]).includes('backup'),
     backup = {},

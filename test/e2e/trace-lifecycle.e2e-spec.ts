@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { programs } from '#local/mesh-install.js';
 import { readTrace, type TraceSpan } from '#local/trace.js';
 import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from './config.js';
@@ -10,7 +11,7 @@ let lifecycle: Lifecycle;
 let ready: Awaited<ReturnType<TestMesh['ready']>>;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ traced: true });
+  mesh = await TestMesh.start({ start: programs, traced: true });
   lifecycle = new Lifecycle(mesh);
   const request = mesh.request('traced', { plan: 'starter' });
   await mesh.publish(request);
@@ -69,7 +70,6 @@ test.each<[string, object, string, readonly string[]]>([
   const { status, body: accepted } = await mesh.api(`${path}/actions/${action}`, { method: 'POST', body });
   expect(status).toBe(202);
   const { operationId } = accepted;
-  if (action === 'upgrade') await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operationId));
   await lifecycle.answerTo(operationId);
 
   const operation = await waitFor('the operation to be done', async () => {

@@ -1,23 +1,20 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Deployment } from '@kubernetes/client-node';
 import type { KubernetesObject } from '#kubernetes/index.js';
+import { programs } from '#local/mesh-install.js';
 import { waitFor } from '#testing/wait-for.js';
-import { FootprintsByHand } from './footprints-by-hand.js';
 import { Lifecycle } from './lifecycle.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
 let lifecycle: Lifecycle;
-let footprints: FootprintsByHand;
 const to = 'registry.local/odoo:18.0-2';
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ jobLease: '3s', lifecycle: { MESH_KEEP_OLD: '3s' } });
+  mesh = await TestMesh.start({ start: programs, jobLease: '3s', lifecycle: { MESH_KEEP_OLD: '3s' } });
   lifecycle = new Lifecycle(mesh);
-  footprints = new FootprintsByHand(mesh);
 });
 afterAll(async () => {
-  await footprints?.close();
   await mesh?.stop();
 });
 
@@ -49,17 +46,19 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
   const ready = await running('upgrade');
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
   const backupId = await lifecycle.backupAskedFor(operation);
-  // Until the backup is there it runs, and nothing is touched.
-  expect(await deploymentOf(ready)).toMatchObject({ image: ready.template.image, replicas: 1 });
-  expect(await databasesOf(ready)).toEqual([ready.database]);
-
-  await lifecycle.completeBackup(ready, backupId);
   expect(await lifecycle.answerTo(operation)).toMatchObject({
     fact: 'upgraded',
     image: to,
     previousImage: ready.template.image,
     warnings: ['a simulated node ran nothing'],
   });
+  // Nothing was touched before the backup was there.
+  const [made] = mesh.said('backup.completed.v1', ready.instanceId);
+  expect(made!.envelope.data).toMatchObject({ backupId, why: 'pre-upgrade' });
+  const maintenance = mesh
+    .said('instance.state-changed.v1', ready.instanceId)
+    .find(({ envelope }) => envelope.data.state === 'maintenance');
+  expect(mesh.heard.indexOf(made!)).toBeLessThan(mesh.heard.indexOf(maintenance!));
   const state = lifecycle.stateOf(ready.instanceId);
   expect(state).toMatchObject({ state: 'running', image: to, database: `${ready.database}_1` });
   expect(await deploymentOf(ready)).toEqual({ image: to, secret: state.secret, replicas: 1 });
@@ -72,8 +71,7 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
   expect(await databasesOf(ready)).toEqual([`${ready.database}_1`]);
 
   // And to its end.
-  const { finalBackupId } = await lifecycle.do('termination', ready.instanceId, { at: new Date().toISOString() });
-  await lifecycle.verifyBackup(ready.instanceId, finalBackupId);
+  await lifecycle.do('termination', ready.instanceId, { at: new Date().toISOString() });
   await mesh.explained(
     waitFor('the end', () => mesh.said('instance.terminated.v1', ready.instanceId)[0], { timeoutMs: 60_000 }),
   );
@@ -86,12 +84,13 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
 
 test('without its backup an upgrade touches nothing', async () => {
   const ready = await running('no-backup');
+  // What is no Odoo's cannot be backed up.
+  await mesh.sql('ALTER TABLE ir_attachment RENAME TO attachment', [], ready.database);
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
-  await lifecycle.failBackup(ready.instanceId, await lifecycle.backupAskedFor(operation));
   expect(await lifecycle.answerTo(operation)).toMatchObject({
     fact: 'upgrade-failed',
     code: 'BACKUP_FAILED',
-    fault: 'provider',
+    fault: 'platform',
     rolledBack: true,
   });
   expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', image: ready.template.image });
@@ -99,50 +98,29 @@ test('without its backup an upgrade touches nothing', async () => {
   expect(await databasesOf(ready)).toEqual([ready.database]);
 });
 
-test('a backup that is refused is as little there as one that failed', async () => {
-  const ready = await running('refused-backup');
-  const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
-  await lifecycle.refuseBackup(ready.instanceId, await lifecycle.backupAskedFor(operation));
-  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgrade-failed', code: 'BACKUP_REFUSED' });
-});
-
 test('rehearsed, an upgrade is tried in a clone of the backup, which is removed; the instance runs on untouched', async () => {
   const ready = await running('rehearsed');
   const { instanceId } = ready;
   const before = await deploymentOf(ready);
   const operation = await lifecycle.ask('upgrade', instanceId, { to, rehearse: true });
-  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
-  const restoreId = await lifecycle.cloneAskedFor(operation);
-  const clone = await footprints.make(ready, ready, { purpose: 'clone' });
-  await lifecycle.completeClone(instanceId, restoreId, clone.footprintId);
   expect(await lifecycle.answerTo(operation)).toMatchObject({
     ...{ fact: 'upgraded', rehearsed: true, image: to, previousImage: ready.template.image },
     warnings: ['a simulated node ran nothing'],
   });
-  expect(await databasesOf({ ...ready, role: clone.role })).toEqual([clone.database, `${clone.database}_1`]);
   expect([await deploymentOf(ready), await databasesOf(ready)]).toEqual([before, [ready.database]]);
-  expect(await jobsOf({ ...ready, ...clone })).toEqual([]);
   const states = mesh.said('instance.state-changed.v1', instanceId).map(({ envelope }) => envelope.data);
   expect([...new Set(states.map(({ state }) => state))]).toEqual(['provisioning', 'running']);
   expect(states.at(-1).previousFootprintId).toBeUndefined();
-  // It is not forgotten, whoever has to be asked for how long.
-  const formers = async () =>
-    await mesh.sql('SELECT former_footprints AS former FROM lifecycle.instance WHERE instance_id = $1', [instanceId]);
-  const asked = { live: expect.objectContaining({ footprintId: clone.footprintId }), removal: 'asked' };
-  await waitFor('its removal to be asked for', async () => JSON.stringify(await formers()).includes('"asked"'));
-  expect(await formers()).toEqual([{ former: [expect.objectContaining(asked)] }]);
-});
-
-test('without its clone a rehearsal ends, and nothing is touched', async () => {
-  const ready = await running('no-clone');
-  const { instanceId } = ready;
-  const operation = await lifecycle.ask('upgrade', instanceId, { to, rehearse: true });
-  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
-  await lifecycle.failClone(instanceId, await lifecycle.cloneAskedFor(operation));
-  expect(await lifecycle.answerTo(operation)).toMatchObject({
-    ...{ fact: 'upgrade-failed', code: 'CLONE_FAILED', rolledBack: true },
-  });
-  expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', image: ready.template.image });
+  const [cloned] = mesh.said('restore.completed.v1', instanceId);
+  const { footprintId } = cloned!.envelope.data;
+  await mesh.explained(
+    waitFor('the clone to be removed', () =>
+      mesh.heard.some(
+        ({ key, envelope }) => key === 'footprint.removed.v1' && envelope.data.footprintId === footprintId,
+      ),
+    ),
+  );
+  expect(await jobsOf({ ...ready, footprintId })).toEqual([]);
 });
 
 test.each([
@@ -157,7 +135,6 @@ test('what stands still is upgraded and stands still', async () => {
   const ready = await running('stands');
   await lifecycle.do('stop', ready.instanceId);
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
-  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
   expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'upgraded' });
   expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'stopped', image: to });
   await lifecycle.do('start', ready.instanceId);
@@ -167,7 +144,6 @@ test('what stands still is upgraded and stands still', async () => {
 test('killed again and again, an upgrade comes to its end, once', async () => {
   const ready = await running('killed');
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
-  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
   const stageOf = async () => {
     const [row] = await mesh.sql<{ stage: number; status: string }>(
       'SELECT stage, status FROM lifecycle.operation WHERE operation_id = $1',

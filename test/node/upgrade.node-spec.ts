@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Client } from 'pg';
+import { programs } from '#local/mesh-install.js';
 import { hashPassword } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from '../e2e/config.js';
@@ -21,7 +22,10 @@ let withoutImage: ReturnType<typeof upgrade>;
 
 beforeAll(async () => {
   adminPasswordHash = await hashPassword(password);
-  mesh = await TestMesh.start({ lifecycle: { MESH_START_DEADLINE: '20s', MESH_UPDATE_DEADLINE: '45s' } });
+  mesh = await TestMesh.start({
+    start: programs,
+    lifecycle: { MESH_START_DEADLINE: '20s', MESH_UPDATE_DEADLINE: '45s' },
+  });
   lifecycle = new Lifecycle(mesh);
   const slugs = ['upgraded', 'not-update', 'not-view', 'not-login', 'no-image', 'fenced'];
   const made = await LivingInstance.make(mesh, ...slugs.map((slug) => ({ slug, adminPasswordHash })));
@@ -41,7 +45,6 @@ type Living = LivingInstance;
 /** The same image: what an upgrade does with it is what it does with another one. */
 async function upgrade({ ready }: Living, change: Record<string, unknown> = {}) {
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to: ready.template.image, ...change });
-  await lifecycle.completeBackup(ready, await lifecycle.backupAskedFor(operation));
   return await lifecycle.answerTo(operation, 170_000);
 }
 

@@ -3,7 +3,6 @@ import { checkDatabaseName } from './copies.js';
 import { TenantDatabaseError } from './errors.js';
 import { databaseState, findIn, foreign, isFinished, type Tenant } from './found.js';
 import type { Fence, Session, Shard } from './shard.js';
-import { markDatabase } from './tenant.js';
 
 /**
  * The address by which the Odoo on this database calls itself, in its mails for instance; one that runs takes it up with
@@ -40,34 +39,8 @@ export async function setBaseUrl(
   );
 }
 
-/**
- * The last that is done to a database that was filled from a backup and opened to its tenant, before an Odoo begins on it:
- * it calls itself by its address and by nobody else's. Names, passwords and identity stay as they are. Safe to repeat,
- * after any statement. Throws as `setBaseUrl`.
- */
-export async function settleFilled(shard: Shard, tenant: Tenant, url: string, fence?: Fence): Promise<void> {
-  await shard.exclusively(
-    tenant.name,
-    async (session) => {
-      const state = databaseState(shard, tenant, await findIn(session, tenant));
-      if (state === 'foreign') throw foreign('database', tenant);
-      if (!isFinished(state))
-        throw new TenantDatabaseError('DATABASE_MISSING', `there is no finished database ${tenant.name}`, false);
-      const settled = {
-        'web.base.url': url,
-        // Else the first log-in of an administrator writes whatever host was used.
-        'web.base.url.freeze': 'True',
-        'mesh.footprint': tenant.footprintId,
-      };
-      await shard.inside(tenant.name, (client) => writeParameters(client, settled), fence);
-      await markDatabase(session, shard, tenant, 'personal');
-    },
-    fence,
-  );
-}
-
 /** Each is a transaction of its own. */
-async function writeParameters(client: Session, values: Readonly<Record<string, string>>): Promise<void> {
+export async function writeParameters(client: Session, values: Readonly<Record<string, string>>): Promise<void> {
   for (const [key, value] of Object.entries(values))
     await client.query(
       `INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)

@@ -1,11 +1,13 @@
 import { isDatabaseOf } from '#odoo/index.js';
 import { dropDatabase } from './copies.js';
 import { TenantDatabaseError } from './errors.js';
+import { dropFiller, fillerOf } from './filler.js';
 import { databaseState, type Found, findIn, findOn, foreign, roleState, type Tenant } from './found.js';
 import { checkTenantName, quoteName } from './identifiers.js';
 import type { Fence, Session, Shard } from './shard.js';
 
 export interface TenantRemains {
+  /** Its own, or the one that filled its database. */
   readonly role: boolean;
   /** Of the tenant's databases those that are there: its own, copies of it. */
   readonly databases: readonly string[];
@@ -17,7 +19,8 @@ export async function remainsOfTenant(
   tenant: Tenant,
   named: readonly string[] = [],
 ): Promise<TenantRemains> {
-  const role = roleState(shard, tenant, await findOn(shard, tenant)) === 'ours';
+  const isThere = async (name: string) => roleState(shard, tenant, await findOn(shard, { ...tenant, name })) === 'ours';
+  const role = (await isThere(tenant.name)) || (await isThere(fillerOf(tenant)));
   const there = await databasesOf((sql, parameters) => shard.query<FoundDatabase>(sql, parameters), shard, tenant);
   return { role, databases: there.filter(({ name, ours }) => ours || named.includes(name)).map(({ name }) => name) };
 }
@@ -45,6 +48,7 @@ export async function dropTenant(
       const strange = there.find(({ name, ours }) => !ours && named.includes(name));
       if (strange) throw foreign('database', tenant, strange.name);
       for (const { name, ours } of there) if (ours) await dropDatabase(session, name);
+      await dropFiller(session, shard, tenant);
       if (found.role_there) await dropRole(session, shard, tenant, fence);
     },
     fence,

@@ -117,7 +117,7 @@ export async function uuidOf(shard: Shard, tenant: Tenant): Promise<string> {
   return await shard.inside(tenant.name, (client) => readUuid(client, tenant));
 }
 
-async function readUuid(client: Session, tenant: Tenant): Promise<string> {
+export async function readUuid(client: Session, tenant: Tenant): Promise<string> {
   const { rows } = await client.query(`SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'`);
   if (rows.length === 0) throw new Error(`${tenant.name} has no database.uuid`);
   return rows[0].value;

@@ -47,6 +47,8 @@ export async function prepareShard({
       await client.query(`ALTER ROLE ${quoteName(mesh)} SET createrole_self_grant = 'set, inherit'`);
     // Ends the connections of tenants whose database is dropped.
     await client.query(`GRANT pg_signal_backend TO ${quoteName(mesh)}`);
+    // Who holds vacuum back, and since when, is seen of every session.
+    await client.query(`GRANT pg_read_all_stats TO ${quoteName(mesh)}`);
   } finally {
     await client.end();
   }

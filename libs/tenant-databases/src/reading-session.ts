@@ -94,6 +94,9 @@ function settings(longestMs: number): string {
     bytea_output: 'hex',
     xmlbinary: 'base64',
     lc_monetary: 'C',
+    // A backup is in nobody's way, and compiling costs more than it saves where tables are many and small.
+    jit: 'off',
+    max_parallel_workers_per_gather: 0,
   };
   return Object.entries(all)
     .map(([name, value]) => `-c ${name}=${value}`)

@@ -52,6 +52,15 @@ export class Shard {
     return { host: hostname, port: Number(port || 5432) };
   }
 
+  /** For a role of which one knows the password. */
+  urlOf(database: string, role: string, password: string): string {
+    const url = new URL(this.url);
+    url.pathname = `/${encodeURIComponent(database)}`;
+    url.username = encodeURIComponent(role);
+    url.password = encodeURIComponent(password);
+    return url.toString();
+  }
+
   get tenantGroup(): string {
     return `${this.meshName.replaceAll('-', '_')}_tenant`;
   }
@@ -81,11 +90,9 @@ export class Shard {
     try {
       if (fence) await this.takeOver(session, tenant, fence);
       else await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [tenant]);
-      try {
-        return await work(behind(fence, session));
-      } finally {
-        await session.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [tenant]);
-      }
+      const result = await work(behind(fence, session));
+      await session.query('SELECT pg_advisory_unlock(hashtextextended($1, 0))', [tenant]);
+      return result;
     } catch (error) {
       // Whatever went wrong: a session that may still hold the lock does not go back into the pool.
       broken = error as Error;
@@ -114,10 +121,16 @@ export class Shard {
     return { session, giveBack: () => session.end() };
   }
 
-  /** A connection into one tenant database, for as long as `work` takes. */
-  async inside<T>(database: string, work: (client: Session) => Promise<T>, fence?: Fence): Promise<T> {
+  /** A connection into one tenant database, for as long as `work` takes. `as`: not as the mesh's role. */
+  async inside<T>(
+    database: string,
+    work: (client: Session) => Promise<T>,
+    fence?: Fence,
+    as?: { readonly role: string; readonly password: string },
+  ): Promise<T> {
     const url = new URL(this.url);
     url.pathname = `/${encodeURIComponent(database)}`;
+    if (as) [url.username, url.password] = [encodeURIComponent(as.role), encodeURIComponent(as.password)];
     const client = new Client({
       connectionString: url.toString(),
       connectionTimeoutMillis: 5_000,

@@ -41,7 +41,8 @@ export async function ensureTenantRole(
     async (session) => {
       const found = await findIn(session, tenant);
       if (roleState(shard, tenant, found) === 'foreign') throw foreign('role', tenant);
-      const attributes = `LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
+      // Neither superuser nor replication is what a new role is, and to say so of one that is there takes a superuser.
+      const attributes = `LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT ${Math.trunc(connectionLimit)} PASSWORD ${quoteText(scramVerifier(password))}`;
       // One transaction: a role without our mark would be taken for a stranger's.
       await session.query('BEGIN');
       await session.query(`${found.role_there ? 'ALTER' : 'CREATE'} ROLE ${role} ${attributes}`);

@@ -71,7 +71,7 @@ export async function fillFiles(
 }
 
 /** Its lines, in their order, checked. */
-export async function* readIndex(store: ObjectStore, key: string, signal: AbortSignal): AsyncGenerator<StoredFile> {
+export async function* readIndex(store: ObjectStore, key: string, signal?: AbortSignal): AsyncGenerator<StoredFile> {
   const source = await store.get(key, signal);
   const text = pipeline(source, createGunzip(), () => {}); // an error of either is the text's, for whoever reads that
   try {

@@ -181,15 +181,24 @@ export abstract class TenantSources {
 
 /** Databases of footprints that were made to be filled. */
 export abstract class TenantTargets {
-  /** From the beginning, whatever was in it; throws when the dump is not whole, or the database is somebody's. */
-  abstract fill(footprint: MadeFootprint, dump: Readable, fence: Fence, signal: AbortSignal): Promise<void>;
+  /**
+   * From the beginning, whatever was in it. Hopeless when the dump is not whole or has another SHA-256, CORRUPTED then,
+   * and where the database is somebody's.
+   */
+  abstract fill(
+    footprint: MadeFootprint,
+    dump: Readable,
+    sha256: string,
+    fence: Fence,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** What is not as it is to be, in words for a person; nothing: it is equal. */
   abstract differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]>;
   /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. */
   abstract namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void>;
   /** Another identity, and nothing that writes to or charges anybody; throws when something is left that could. */
   abstract neutralise(footprint: MadeFootprint, fence: Fence): Promise<void>;
-  /** Throws where a stream is no dump that can be restored; reads all of it. */
+  /** Hopeless where a stream is no dump that can be restored. Reads no more of it than that takes. */
   abstract list(dump: Readable, signal: AbortSignal): Promise<void>;
   /** Its tenant may come in; from here on it is as any other. */
   abstract open(footprint: MadeFootprint, fence: Fence): Promise<void>;

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { createInterface } from 'node:readline';
-import { type Readable, Transform } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import type { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import type { Backup } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { keysOf } from '../domain/keys.js';
+import { contentKey } from '../domain/stored-file.js';
+import { Corrupted, readIndex } from './fill-files.js';
 import { Manifest } from './manifest.js';
 import { BackupSettings, ObjectMissing, ObjectStore } from './ports.js';
 
@@ -38,44 +38,30 @@ export class ReadBackup {
     return content.toString();
   }
 
-  /** `ended` rejects when what has come through is not what was written; that is known when all has. */
-  async checked(
-    key: string,
-    { sha256, bytes }: Expected,
-    signal: AbortSignal,
-  ): Promise<{ readonly content: Readable; readonly ended: Promise<void> }> {
+  /** As it is in the store; whoever reads it compares. */
+  async content(key: string, signal: AbortSignal): Promise<Readable> {
+    return await this.get(key, signal);
+  }
+
+  /** All of it is read, and is what was written. */
+  async whole(key: string, { sha256, bytes }: Expected, signal: AbortSignal): Promise<void> {
     const hash = createHash('sha256');
     let size = 0;
-    const ended = Promise.withResolvers<void>();
-    // Who only looks at the beginning need not wait for the end.
-    ended.promise.catch(() => {});
-    const content = new Transform({
-      transform(chunk: Buffer, _, next) {
-        hash.update(chunk);
-        size += chunk.length;
-        next(null, chunk);
-      },
-      flush(next) {
-        const whole = size === bytes && hash.digest('hex') === sha256;
-        if (whole) ended.resolve();
-        else ended.reject(corrupted(key));
-        next();
-      },
-      destroy(error, next) {
-        if (error) ended.reject(error);
-        next(error);
-      },
-    });
-    const source = await this.get(key, signal);
-    source.on('error', (error) => content.destroy(error));
-    source.pipe(content);
-    return { content, ended: ended.promise };
+    for await (const chunk of await this.get(key, signal)) {
+      hash.update(chunk as Buffer);
+      size += (chunk as Buffer).length;
+    }
+    if (size !== bytes || hash.digest('hex') !== sha256) throw corrupted(key);
   }
 
   /** The names of an index, in their order. */
-  async *names(index: string): AsyncIterable<string> {
-    const lines = createInterface({ input: (await this.get(index)).pipe(createGunzip()) });
-    for await (const line of lines) yield (JSON.parse(line) as { name: string }).name;
+  async *names(index: string, signal?: AbortSignal): AsyncIterable<string> {
+    try {
+      for await (const { name } of readIndex(this.store, index, signal)) yield name;
+    } catch (error) {
+      if (error instanceof Corrupted) throw corrupted(index);
+      throw error instanceof ObjectMissing ? missing(index) : error;
+    }
   }
 
   /** All files are there, and some of them are what their name says. */
@@ -90,10 +76,10 @@ export class ReadBackup {
     // Another part of them each time.
     const first = Math.floor(Math.random() * every);
     let at = 0;
-    for await (const name of this.names(index)) {
-      if (!stored.has(`${prefix}${name}`))
-        throw new Hopeless('OBJECT_MISSING', `${prefix}${name} is not there any more`);
-      if (at++ % every === first) await this.file(`${prefix}${name}`, signal);
+    for await (const name of this.names(index, signal)) {
+      const key = contentKey(prefix, name);
+      if (!stored.has(key)) throw missing(key);
+      if (at++ % every === first) await this.file(key, signal);
     }
     if (at !== files) throw corrupted(index);
   }
@@ -109,7 +95,7 @@ export class ReadBackup {
     try {
       return await this.store.get(key, signal);
     } catch (error) {
-      if (error instanceof ObjectMissing) throw new Hopeless('OBJECT_MISSING', `${key} is not there any more`);
+      if (error instanceof ObjectMissing) throw missing(key);
       throw error;
     }
   }
@@ -117,4 +103,8 @@ export class ReadBackup {
 
 function corrupted(key: string): Hopeless {
   return new Hopeless('CORRUPTED', `${key} is not what was written`);
+}
+
+function missing(key: string): Hopeless {
+  return new Hopeless('OBJECT_MISSING', `${key} is not there any more`);
 }

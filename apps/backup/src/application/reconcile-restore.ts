@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import {
   BackupFailed,
@@ -151,14 +150,14 @@ export class ReconcileRestore {
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
     await this.act(lease, restore, 'fill: database', async () => {
-      const dump = await this.read.checked(key, manifest.database, lease.signal);
-      await this.targets.fill(footprint, dump.content, lease.fence, lease.signal).catch(async (error) => {
-        // What was sent to it may be something else than what was dumped: that is why, whatever PostgreSQL says of it.
-        const again = await this.read.checked(key, manifest.database, lease.signal);
-        await Promise.all([again.ended, drained(again.content)]);
-        throw error;
-      });
-      await dump.ended;
+      const dump = await this.read.content(key, lease.signal);
+      await this.targets
+        .fill(footprint, dump, manifest.database.sha256, lease.fence, lease.signal)
+        .catch(async (error) => {
+          // What was sent to it may be something else than what was dumped: that is why, whatever PostgreSQL says of it.
+          await this.read.whole(key, manifest.database, lease.signal);
+          throw error;
+        });
     });
     const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
     const differences = await this.act(lease, restore, 'compare: database', () =>
@@ -500,10 +499,6 @@ export class ReconcileRestore {
     await flushSpans();
     return result;
   }
-}
-
-async function drained(content: Readable): Promise<void> {
-  for await (const _ of content);
 }
 
 const words: Readonly<Record<Stage, string>> = {

@@ -1,6 +1,5 @@
 import type { Readable } from 'node:stream';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { newId } from '#contracts/index.js';
 import { Obstacle, reasonOfShard, Shards } from '#footprints/index.js';
 import { footprintNames } from '#odoo/index.js';
 import {
@@ -9,8 +8,12 @@ import {
   expectPrograms,
   findPostgresPrograms,
   holdSnapshot,
+  listDump,
+  neutraliseDatabase,
+  openRestored,
   type PostgresPrograms,
   readDatabase,
+  restoreTenantDatabase,
   type Shard,
   type Tenant,
   TenantDatabaseError,
@@ -95,6 +98,9 @@ const versionsOf = (modules: readonly { readonly name: string; readonly version:
   Object.fromEntries(modules.map(({ name, version }) => [name, version]));
 
 function explained(name: string, error: unknown): unknown {
+  // What has come out of the store is something else than what went in.
+  if (error instanceof TenantDatabaseError && error.code === 'DUMP_CHANGED')
+    return new Hopeless('CORRUPTED', error.message);
   if (error instanceof TenantDatabaseError && !error.retryable)
     return new Hopeless(error.code, `database shard ${name}: ${error.message}`);
   const reason = reasonOfShard(error);
@@ -147,8 +153,17 @@ export class PostgresTargets extends TenantTargets {
     super();
   }
 
-  async fill(_footprint: MadeFootprint, _dump: Readable, _fence: Fence, _signal: AbortSignal): Promise<void> {
-    throw new Obstacle('NOT_YET', 'not yet');
+  async fill(
+    footprint: MadeFootprint,
+    dump: Readable,
+    sha256: string,
+    fence: Fence,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const programs = await this.shards.programs();
+    await this.on(footprint, (shard) =>
+      restoreTenantDatabase(shard, this.tenantOf(footprint), dump, fence, { signal, programs, sha256 }),
+    );
   }
 
   async differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]> {
@@ -161,16 +176,21 @@ export class PostgresTargets extends TenantTargets {
     });
   }
 
-  async neutralise(_footprint: MadeFootprint, _fence: Fence): Promise<void> {
-    throw new Obstacle('NOT_YET', 'not yet');
+  async neutralise(footprint: MadeFootprint, fence: Fence): Promise<void> {
+    await this.on(footprint, (shard) => neutraliseDatabase(shard, this.tenantOf(footprint), {}, fence));
   }
 
-  async list(dump: Readable, _signal: AbortSignal): Promise<void> {
-    for await (const _ of dump);
+  async list(dump: Readable, signal: AbortSignal): Promise<void> {
+    try {
+      await listDump(dump, { programs: await this.shards.programs(), signal });
+    } catch (error) {
+      if (!(error instanceof TenantDatabaseError) || error.retryable) throw error;
+      throw new Hopeless(error.code, error.message);
+    }
   }
 
-  async open(_footprint: MadeFootprint, _fence: Fence): Promise<void> {
-    throw new Obstacle('NOT_YET', 'not yet');
+  async open(footprint: MadeFootprint, fence: Fence): Promise<void> {
+    await this.on(footprint, (shard) => openRestored(shard, this.tenantOf(footprint), fence));
   }
 
   private async read<T>(

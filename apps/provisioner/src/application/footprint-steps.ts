@@ -25,6 +25,12 @@ export class FootprintSteps {
     return { ...seen, site: await this.site.ask(footprint, signal) };
   }
 
+  /** The identity that its Odoo goes by. */
+  async uuidOf(footprint: Footprint): Promise<string> {
+    if (!isFilled(footprint)) return await this.shards.uuidOf(footprint);
+    return await this.shards.uuidOfFilled(footprint, await this.cluster.passwordOf(footprint));
+  }
+
   /**
    * In a span beside the run's, and told before the step is noted: whatever dies, a step that the timeline knows is in the
    * trace. @returns how long it took, in ms.
@@ -62,7 +68,8 @@ export class FootprintSteps {
         if (isToBeFilled(footprint)) return await this.shards.makeEmpty(footprint, fence);
         return await this.shards.copyTemplate(footprint, fence);
       case 'tenant':
-        if (isFilled(footprint)) return await this.shards.giveAddress(footprint, fence);
+        if (isFilled(footprint))
+          return await this.shards.giveAddress(footprint, await this.cluster.passwordOf(footprint), fence);
         return await this.shards.personalise(footprint, fence);
       case 'workload':
         return await this.cluster.applyWorkload(footprint, fence);

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InstanceStateChanged, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler, TerminalError } from '#messaging/index.js';
-import { becomesHomeOf, leftBehind } from '../domain/residence.js';
+import { becomesHome, leftBehind } from '../domain/residence.js';
 import { Footprints } from './ports.js';
 
 /**
@@ -15,16 +15,16 @@ export class NoteResidenceHandler extends MessageHandler<typeof InstanceStateCha
   }
 
   async handle(now: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, footprintId, secret, state } = now;
+    const { instanceId, footprintId, state } = now;
     // Nearly always it lives where it lived.
-    if (await this.footprints.isKnownToLiveIn(ctx, instanceId, footprintId, secret)) return;
+    if (await this.footprints.isKnown(ctx, now)) return;
     const footprint = await this.footprints.lock(ctx, footprintId);
     if (!footprint) {
       // That it was placed may come later than this. The first state is followed by others, which say the same.
       if (state === 'provisioning') return;
       throw new Error(`footprint ${footprintId} is not known here yet`);
     }
-    const home = becomesHomeOf(instanceId, secret, footprint);
+    const home = becomesHome(now, footprint);
     if (!home) throw new TerminalError(`instance ${instanceId} cannot live in ${footprintId}, which is another's`);
     await this.footprints.save(ctx, home);
     for (const other of await this.footprints.lockOthers(ctx, instanceId, footprintId))

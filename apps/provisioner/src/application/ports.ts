@@ -3,6 +3,7 @@ import type { Transaction } from '#persistence/index.js';
 import type { Footprint } from '../domain/footprint.js';
 import type { Observed } from '../domain/next-action.js';
 import type { Remains } from '../domain/next-removal.js';
+import type { Word } from '../domain/residence.js';
 
 /** What the provisioner keeps of each footprint. */
 export abstract class Footprints {
@@ -14,8 +15,8 @@ export abstract class Footprints {
   abstract save(tx: Transaction, footprint: Footprint): Promise<void>;
   /** Whether something is left of another footprint of the instance. */
   abstract hasOthers(instanceId: string, footprintId: string): Promise<boolean>;
-  /** Whether it is known that the instance lives in this one, with this Secret, and in no other. */
-  abstract isKnownToLiveIn(tx: Transaction, instanceId: string, footprintId: string, secret: string): Promise<boolean>;
+  /** Whether this word changes nothing: the instance lives there, with this Secret, and in no other. */
+  abstract isKnown(tx: Transaction, word: Word): Promise<boolean>;
   /** Those of the instance beside this one, locked. */
   abstract lockOthers(tx: Transaction, instanceId: string, footprintId: string): Promise<Footprint[]>;
 }
@@ -56,10 +57,15 @@ export abstract class TenantShards {
   /** One with nothing in it, which the tenant cannot enter. */
   abstract makeEmpty(footprint: Footprint, fence: Fence): Promise<void>;
   abstract personalise(footprint: Footprint, fence: Fence): Promise<void>;
-  /** Its address, and nothing else: what it holds came from a backup, with its names and passwords. */
-  abstract giveAddress(footprint: Footprint, fence: Fence): Promise<void>;
+  /**
+   * Its address, and nothing else: what it holds came from a backup, with its names and passwords. Written by a customer,
+   * too, so that it is only entered as its own role, whose password this is.
+   */
+  abstract giveAddress(footprint: Footprint, password: string, fence: Fence): Promise<void>;
   /** The identity Odoo goes by. */
   abstract uuidOf(footprint: Footprint): Promise<string>;
+  /** The same of what came from a backup. */
+  abstract uuidOfFilled(footprint: Footprint, password: string): Promise<string>;
   abstract remains(footprint: Footprint): Promise<Remains['shard']>;
   /** All databases of the footprint, and its role. Nothing is removed where an approval names what is not the footprint's. */
   abstract remove(footprint: Footprint, fence: Fence): Promise<void>;

@@ -8,7 +8,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { type Condition, type Footprint, isSpare, isToBeFilled, orderOf } from '../domain/footprint.js';
 import { type Action, afterStep, nextAction, type Observed, type Step, steps } from '../domain/next-action.js';
 import { FootprintSteps } from './footprint-steps.js';
-import { Cluster, Footprints, ProvisionerSettings, TenantShards } from './ports.js';
+import { Cluster, Footprints, ProvisionerSettings } from './ports.js';
 import { ProvisioningMetrics } from './provisioning-metrics.js';
 import { readyFact } from './ready-fact.js';
 import { ReconcileEmpty } from './reconcile-empty.js';
@@ -30,7 +30,6 @@ export class ReconcileFootprint {
   constructor(
     private readonly footprints: Footprints,
     private readonly cluster: Cluster,
-    private readonly shards: TenantShards,
     private readonly making: FootprintSteps,
     private readonly spare: ReconcileSpare,
     private readonly empty: ReconcileEmpty,
@@ -174,7 +173,7 @@ export class ReconcileFootprint {
 
   private async announceReady(lease: Lease, footprint: Footprint, answered: boolean): Promise<Outcome> {
     const timings = { ...footprint.timings, ready: Date.now() - footprint.startedAt.getTime() };
-    const uuid = await this.shards.uuidOf(footprint);
+    const uuid = await this.making.uuidOf(footprint);
     const names = footprintNames(this.settings.meshName, footprint.footprintId);
     const verified = answered ? 'http' : 'pod-condition';
     const seen = { uuid, verified, url: this.settings.urlOf(orderOf(footprint).host) } as const;

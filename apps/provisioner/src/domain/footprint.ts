@@ -49,6 +49,8 @@ export interface Residence {
   readonly live: boolean;
   /** The Secret that it lived with last. */
   readonly secret: string | null;
+  /** It was more than tried: somebody may have worked there. */
+  readonly settled: boolean;
 }
 
 /** Why this footprint may be destroyed. */

@@ -2,7 +2,6 @@ import { expect, test } from '@jest/globals';
 import type { Service } from '#contracts/index.js';
 import type { Footprint, Placed, Purpose } from './footprint.js';
 import { removalOn, snapshotsMayBe } from './removal-request.js';
-import { becomesHomeOf, leftBehind } from './residence.js';
 
 const made = (purpose: Purpose, change: Partial<Footprint> = {}) =>
   ({
@@ -17,8 +16,8 @@ const made = (purpose: Purpose, change: Partial<Footprint> = {}) =>
   }) as Footprint;
 const anInstances = (change: Partial<Footprint> = {}) =>
   made('restore', { instanceId: 'i', placed: { specification: {} } as Placed, state: 'ready', ...change });
-const lived = { residence: { live: false, secret: 's' } };
-const lives = { residence: { live: true, secret: 's' } };
+const lived = { residence: { live: false, secret: 's', settled: true } };
+const lives = { residence: { live: true, secret: 's', settled: true } };
 
 test.each<[string, Service | undefined, Footprint, string]>([
   ['the planner, a spare', 'capacity-planner', made('spare'), 'remove'],
@@ -41,24 +40,6 @@ test.each<[string, Service | undefined, Footprint, string]>([
 ])('asked by %s', (_, asker, footprint, expected) => {
   const verdict = removalOn(asker, footprint);
   expect(verdict.kind === 'refuse' ? `refuse ${verdict.code}` : verdict.kind).toBe(expected);
-});
-
-test('the footprint that an instance is switched to is its own from then on', () => {
-  const home = becomesHomeOf('i', 's2', made('restore'))!;
-  expect(home).toMatchObject({ instanceId: 'i', state: 'ready', residence: { live: true, secret: 's2' } });
-  expect(removalOn('backup', home)).toMatchObject({ code: 'IN_USE' });
-  expect(leftBehind(home)).toMatchObject({ instanceId: 'i', state: 'ready', residence: { live: false, secret: 's2' } });
-});
-
-test.each<[string, Footprint]>([
-  ['a spare', made('spare')],
-  [
-    'one that was made for another instance',
-    made('restore', { placed: { ...made('restore').placed, sourceInstanceId: 'j' } as Footprint['placed'] }),
-  ],
-  ['another instance’s', anInstances({ instanceId: 'j' })],
-])('no instance is switched to %s', (_, footprint) => {
-  expect(becomesHomeOf('i', 's', footprint)).toBeUndefined();
 });
 
 test.each([

@@ -3,6 +3,7 @@ import { EntitySchema, Not } from 'typeorm';
 import { Database, type Transaction } from '#persistence/index.js';
 import { Footprints } from '../application/ports.js';
 import type { Footprint } from '../domain/footprint.js';
+import type { Word } from '../domain/residence.js';
 
 export const FootprintEntity = new EntitySchema<Footprint>({
   name: 'Footprint',
@@ -61,13 +62,13 @@ export class FootprintRepository extends Footprints {
     });
   }
 
-  async isKnownToLiveIn(tx: Transaction, instanceId: string, footprintId: string, secret: string): Promise<boolean> {
+  async isKnown(tx: Transaction, { instanceId, footprintId, secret, state }: Word): Promise<boolean> {
     const [row] = await tx.queryPrepared<{ known: boolean }>(
       `SELECT count(*) FILTER (WHERE residence->>'live' = 'true') = 1
-         AND count(*) FILTER (WHERE footprint_id = $2 AND residence = jsonb_build_object('live', true, 'secret', $3::text)) = 1
-         AS known
+         AND count(*) FILTER (WHERE footprint_id = $2 AND residence->>'live' = 'true' AND residence->>'secret' = $3
+           AND (residence->>'settled' = 'true' OR $4)) = 1 AS known
        FROM footprint WHERE instance_id = $1`,
-      [instanceId, footprintId, secret],
+      [instanceId, footprintId, secret, state === 'maintenance'],
     );
     return row!.known;
   }

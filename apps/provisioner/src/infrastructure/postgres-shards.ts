@@ -16,6 +16,7 @@ import {
   type Template,
   type Tenant,
   uuidOf,
+  uuidOfFilled,
 } from '#tenant-databases/index.js';
 import { type Fence, type OnShard, ProvisionerSettings, TenantShards } from '../application/ports.js';
 import { type Footprint, orderOf, planOf } from '../domain/footprint.js';
@@ -68,9 +69,9 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
     await this.on(footprint, (shard) => makeEmptyDatabase(shard, this.tenantOf(footprint), fence));
   }
 
-  async giveAddress(footprint: Footprint, fence: Fence): Promise<void> {
+  async giveAddress(footprint: Footprint, password: string, fence: Fence): Promise<void> {
     const url = this.settings.urlOf(orderOf(footprint).host);
-    await this.on(footprint, (shard) => settleFilled(shard, this.tenantOf(footprint), url, fence));
+    await this.on(footprint, (shard) => settleFilled(shard, this.tenantOf(footprint), password, url, fence));
   }
 
   async personalise(footprint: Footprint, fence: Fence): Promise<void> {
@@ -86,6 +87,10 @@ export class PostgresShards extends TenantShards implements OnApplicationBootstr
     const known = this.uuids.get(footprint.footprintId);
     this.uuids.delete(footprint.footprintId);
     return known ?? (await this.on(footprint, (shard) => uuidOf(shard, this.tenantOf(footprint))));
+  }
+
+  async uuidOfFilled(footprint: Footprint, password: string): Promise<string> {
+    return await this.on(footprint, (shard) => uuidOfFilled(shard, this.tenantOf(footprint), password));
   }
 
   async remains(footprint: Footprint): Promise<Remains['shard']> {
