@@ -138,7 +138,20 @@ it('where pods run, one that succeeded without a word is no success', async () =
   const real = cellFiles(true);
   expect(await ended(() => real.save(site, id, '1', to, fence))).toMatchObject({
     state: 'failed',
-    code: 'FILES_RESULT_LOST',
+    code: 'FILES_NO_RESULT',
+  });
+  const uidOfJob = async () => (await cluster.admin.list('Job', site.namespace, backupSelector(id)))[0]?.metadata?.uid;
+  const before = await uidOfJob();
+  for (const { metadata } of await cluster.admin.list('Pod', site.namespace, backupSelector(id)))
+    await cluster.admin.delete(
+      { kind: 'Pod', name: metadata!.name!, namespace: site.namespace },
+      { uid: metadata!.uid! },
+    );
+  // Whose pod is gone has lost its word: it is done once more.
+  await waitFor('another Job', async () => {
+    await real.save(site, id, '1', to, fence);
+    const uid = await uidOfJob();
+    return uid !== undefined && uid !== before;
   });
   real.onApplicationShutdown();
   await tidied(id);

@@ -83,7 +83,7 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
     const work = this.workOn(site, backupId, attempt);
     const { claim, save } = backupNames(backupId, attempt);
     const job = await this.get<Job>('Job', work, save);
-    if (job) return await this.filesJobState(job);
+    if (job) return await this.filesJobState(job, fence);
     const copy = volumeState(await this.get<Claim>('PersistentVolumeClaim', work, claim));
     if (copy === 'absent') await this.createCopy(site, work, fence);
     if (copy !== 'bound') return { state: 'runs', message: 'the snapshot becomes a volume' };
@@ -93,7 +93,7 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
   async fill(site: Site, id: string, from: FilesToFill, fence: Fence): Promise<JobState> {
     const work = this.workOn(site, id);
     const job = await this.get<Job>('Job', work, backupNames(id).fill);
-    if (job) return await this.filesJobState(job);
+    if (job) return await this.filesJobState(job, fence);
     return await this.startFilesJob(work, 'fill', site.volumeClaim, from, fence);
   }
 
@@ -178,7 +178,7 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
     return { state: 'runs', message: 'a Job is to carry the files' };
   }
 
-  private async filesJobState(job: Job): Promise<JobState> {
+  private async filesJobState(job: Job, fence: Fence): Promise<JobState> {
     const outcome = outcomeOf(job);
     const pods = await this.podsOf(job);
     if (outcome === 'runs') return { state: 'runs', message: whatPodsDo(pods) };
@@ -187,8 +187,11 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
       const result = results.find((one) => one !== undefined && !('code' in one));
       if (result && !('code' in result)) return { state: 'done', files: result.files, bytes: result.bytes };
       if (!this.settings.nodesRun) return { state: 'simulated' };
-      // It may have done all of it: but how much that was nobody knows any more.
-      return { state: 'failed', code: 'FILES_RESULT_LOST', message: 'the Job succeeded, and its pod is gone' };
+      if (pods.length > 0)
+        return { state: 'failed', code: 'FILES_NO_RESULT', message: `${this.settings.filesImage} told no result` };
+      // Done, but how much that was went with the pod. Once more is little work.
+      await this.remove('Job', job, fence);
+      return { state: 'runs', message: 'what the Job told is lost with its pod; it comes again' };
     }
     if (outcome.reason === 'DeadlineExceeded')
       return { state: 'failed', code: 'FILES_TOO_LATE', message: outcome.message };
