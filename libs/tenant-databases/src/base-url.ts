@@ -9,6 +9,8 @@ import type { Fence, Session, Shard } from './shard.js';
  * its next request. Safe to repeat, after any statement. Throws FOREIGN_OBJECT for what is not this footprint's,
  * DATABASE_MISSING, BAD_NAME, NOT_ODOO for a database without Odoo's tables.
  * @param url `https://host`, without a path.
+ * @param password of the tenant's role, to write as it: where triggers of a customer's may run with whoever writes, and
+ *   nothing runs that has taken up all its connections.
  */
 export async function setBaseUrl(
   shard: Shard,
@@ -16,6 +18,7 @@ export async function setBaseUrl(
   database: string,
   url: string,
   fence?: Fence,
+  password?: string,
 ): Promise<void> {
   checkDatabaseName(tenant, database);
   await shard.exclusively(
@@ -33,6 +36,7 @@ export async function setBaseUrl(
           await writeParameters(client, { 'web.base.url': url });
         },
         fence,
+        password === undefined ? undefined : { role: tenant.name, password },
       );
     },
     fence,

@@ -151,6 +151,8 @@ export abstract class Restores {
   /** Those of an instance that have not ended, proofs too; locked. */
   abstract lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]>;
   abstract lockOfFootprint(tx: Transaction, footprintId: string): Promise<Restore | undefined>;
+  /** The clone that has ended and was to be this instance. */
+  abstract lockCloneFor(tx: Transaction, instanceId: string): Promise<Restore | undefined>;
   /** Those that wait for this backup; locked. */
   abstract lockWaitingFor(tx: Transaction, safetyBackupId: string): Promise<Restore[]>;
 }

@@ -2,9 +2,12 @@ import { Injectable } from '@nestjs/common';
 import {
   FootprintFailed,
   FootprintRefused,
+  FootprintRemovalRefused,
+  FootprintRemovalRequested,
   FootprintRemoved,
   InstanceOperationFailed,
   InstanceOperationRefused,
+  InstanceRefused,
   type PayloadOf,
 } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
@@ -95,6 +98,34 @@ export class HearOfRemovedFootprintHandler extends MessageHandler<typeof Footpri
 
   async handle({ footprintId }: PayloadOf<typeof FootprintRemoved>, ctx: ConsumeContext): Promise<void> {
     await this.note.toFootprint(ctx, footprintId, () => ({ footprint: null }));
+  }
+}
+
+/** Somebody lives in it: then it is nobody's to remove, and it was not ours any more. */
+@Injectable()
+export class LeaveFootprintHandler extends MessageHandler<typeof FootprintRemovalRefused> {
+  constructor(private readonly note: NoteAnswer) {
+    super();
+  }
+
+  async handle({ footprintId }: PayloadOf<typeof FootprintRemovalRefused>, ctx: ConsumeContext): Promise<void> {
+    await this.note.toFootprint(ctx, footprintId, () => ({ footprint: null }));
+  }
+}
+
+/** A clone that gets no name is nobody's: what was filled for it goes again. */
+@Injectable()
+export class DropCloneHandler extends MessageHandler<typeof InstanceRefused> {
+  constructor(private readonly restores: Restores) {
+    super();
+  }
+
+  async handle({ instanceId, message }: PayloadOf<typeof InstanceRefused>, ctx: ConsumeContext): Promise<void> {
+    const clone = await this.restores.lockCloneFor(ctx, instanceId);
+    if (!clone || clone.progress.removalAsked) return;
+    const reason = `no instance is made of it: ${message}`.slice(0, 500);
+    const removalAsked = await ctx.publish(FootprintRemovalRequested, { footprintId: clone.footprintId, reason });
+    await this.restores.save(ctx, { ...clone, progress: { ...clone.progress, removalAsked } });
   }
 }
 

@@ -79,6 +79,7 @@ export class Backup1764000000060 implements MigrationInterface {
         request_id text
       ) WITH (fillfactor = 70)`);
     await runner.query(`CREATE INDEX restore_open ON restore (instance_id) WHERE status <> 'ended'`);
+    await runner.query(`CREATE INDEX restore_clone ON restore (("to"->>'instanceId')) WHERE "to" IS NOT NULL`);
     // One that switches an instance at a time, whatever the program thinks.
     await runner.query(`
       CREATE UNIQUE INDEX restore_switches ON restore (instance_id)

@@ -67,6 +67,14 @@ export class RestoreRepository extends Restores {
     return found ?? undefined;
   }
 
+  async lockCloneFor(tx: Transaction, instanceId: string): Promise<Restore | undefined> {
+    const [row] = await tx.query<{ restoreId: string }>(
+      `SELECT restore_id AS "restoreId" FROM restore WHERE mode = 'clone' AND status = 'ended' AND "to"->>'instanceId' = $1`,
+      [instanceId],
+    );
+    return row && (await this.lock(tx, row.restoreId));
+  }
+
   async lockWaitingFor(tx: Transaction, safetyBackupId: string): Promise<Restore[]> {
     const rows = await tx.query<{ restoreId: string }>(
       `SELECT restore_id AS "restoreId" FROM restore WHERE status <> 'ended' AND progress->>'safetyBackupId' = $1

@@ -209,7 +209,10 @@ export class FootprintStages {
       await act('connections', () => this.shards.limitConnections(instance, databaseConnections, lease.fence));
       await act('volume', () => this.cluster.growVolume(instance, lease.fence));
       await act('objects', () => this.cluster.takeOver(instance, lease.fence));
-      await act('address', () => this.shards.setBaseUrl(instance, lease.fence));
+      // As its own role: what a customer has left in there runs with whoever writes.
+      await act('address', async () =>
+        this.shards.setBaseUrl(instance, lease.fence, await this.cluster.passwordOf(instance)),
+      );
     }
     const left = { ...instance, live: failure ? tried! : before! };
     try {

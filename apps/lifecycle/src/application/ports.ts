@@ -93,7 +93,7 @@ export abstract class TenantShards {
   /** Gone already is no error. Never the live one. */
   abstract dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void>;
   /** The live database's Odoo calls itself by the live host from its next look on. */
-  abstract setBaseUrl(instance: Instance, fence: Fence): Promise<void>;
+  abstract setBaseUrl(instance: Instance, fence: Fence, password?: string): Promise<void>;
   /** Where an Odoo reaches its database. */
   abstract addressOf(instance: Instance): { readonly host: string; readonly port: number };
 }

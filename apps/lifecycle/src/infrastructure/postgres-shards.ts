@@ -47,11 +47,11 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
     );
   }
 
-  async setBaseUrl(instance: Instance, fence: Fence): Promise<void> {
+  async setBaseUrl(instance: Instance, fence: Fence, password?: string): Promise<void> {
     const { database, host } = instance.live;
     const url = this.settings.urlOf(host);
     await this.shards.on(placeOf(instance).databaseShard, (shard) =>
-      setBaseUrl(shard, this.tenantOf(instance), database, url, fence),
+      setBaseUrl(shard, this.tenantOf(instance), database, url, fence, password),
     );
   }
 
