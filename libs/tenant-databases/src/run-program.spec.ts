@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { expect, test } from '@jest/globals';
 import { waitFor } from '#testing/wait-for.js';
 import { runProgram } from './run-program.js';
@@ -12,7 +13,9 @@ test('a program that is over, and whose output nobody has read, ends with the si
   const folder = mkdtempSync(join(tmpdir(), 'run-program-'));
   try {
     const stop = new AbortController();
-    const { ended } = shell('echo unread; : > "$FOLDER/over"', { FOLDER: folder }, stop.signal);
+    const { ended, stdout } = shell('head -c 100000 /dev/zero; : > "$FOLDER/over"', { FOLDER: folder }, stop.signal);
+    // A reader that has stopped, and does not say so.
+    stdout.pipe(new Writable({ highWaterMark: 1, write: () => {} }));
     await waitFor('its end', () => existsSync(join(folder, 'over')));
     stop.abort(new Error('told to stop'));
     await expect(ended).rejects.toThrow('told to stop');
