@@ -24,7 +24,8 @@ export class ReconcileProof {
 
   async reconcile(lease: Lease): Promise<Outcome> {
     const backup = await this.backups.get(lease.key);
-    if (backup?.state !== 'completed') return 'done';
+    // Once is enough; whoever hurries it again does so for something else of the same id.
+    if (backup?.state !== 'completed' || backup.verified || backup.fault) return 'done';
     const { backupId, instanceId, footprintId, why, traceparent, correlationId, requestId } = backup;
     const cause = {
       traceparent: traceparent ?? undefined,
