@@ -37,16 +37,17 @@ export class FootprintsBeside {
 
   /** The same in another cell than where the instance lives. */
   async makeElsewhere(of: Said, change: Record<string, unknown> = {}) {
-    const close = (places: string) =>
-      this.mesh.sql(`UPDATE capacity_planner.cell SET places = ${places} WHERE id = $1`, [of.cell]);
     const [before] = await this.mesh.sql<{ places: number }>('SELECT places FROM capacity_planner.cell WHERE id = $1', [
       of.cell,
     ]);
-    await close('reserved');
+    await this.mesh.sql(
+      'UPDATE capacity_planner.cell SET places = CASE WHEN id = $1 THEN reserved ELSE greatest(places, reserved + 5) END',
+      [of.cell],
+    );
     try {
       return await this.make(of, change);
     } finally {
-      await close(String(before!.places));
+      await this.mesh.sql('UPDATE capacity_planner.cell SET places = $2 WHERE id = $1', [of.cell, before!.places]);
     }
   }
 
