@@ -62,7 +62,10 @@ export async function inTransaction<T>(
     end.signal.throwIfAborted();
     return result;
   } catch (error) {
-    throw end.signal.aborted ? end.signal.reason : explained(error, database);
+    const reason = end.signal.aborted ? end.signal.reason : explained(error, database);
+    // What else was begun in it is of no use: a dump would go on for hours, and hold back the shard's vacuum.
+    end.abort(reason);
+    throw reason;
   } finally {
     clearInterval(say);
     clearTimeout(tooLong);
