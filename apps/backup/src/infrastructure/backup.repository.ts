@@ -75,7 +75,8 @@ export class BackupRepository extends Backups {
   async nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined> {
     const [row] = await tx.query<{ backupId: string }>(
       `SELECT backup_id AS "backupId" FROM backup
-       WHERE state = 'waiting' AND source->>'databaseShard' = $1 ORDER BY requested_at LIMIT 1`,
+       WHERE state = 'waiting' AND source->>'databaseShard' = $1
+       ORDER BY why = 'scheduled', requested_at LIMIT 1`,
       [databaseShard],
     );
     return row?.backupId;
