@@ -11,7 +11,11 @@ let lifecycle: Lifecycle;
 let backups: Backups;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ start: programs, jobLease: '3s', backup: { MESH_BACKUPS_PER_SHARD: '2' } });
+  mesh = await TestMesh.start({
+    start: programs,
+    jobLease: '3s',
+    backup: { MESH_BACKUPS_PER_SHARD: '2', MESH_S3_OBJECT_LOCK: 'governance' },
+  });
   lifecycle = new Lifecycle(mesh);
   backups = new Backups(mesh);
 });
@@ -48,6 +52,9 @@ test('a backup is a dump, what stood in it, and last of all the manifest that ti
     [database.key, database.fingerprint.key, `${prefix}manifest.json`].map((key) => key.slice(prefix.length)).sort(),
   );
   expect(await backups.unfinished()).toBe(0);
+  // Not even with the mesh's own key.
+  for (const key of [manifest.database.key, `${prefix}manifest.json`])
+    await expect(backups.destroy(key)).rejects.toThrow(/denied|lock/i);
 });
 
 test('told twice it is made once; another one of that id is refused', async () => {

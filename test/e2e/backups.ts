@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import {
+  DeleteObjectCommand,
   GetObjectCommand,
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
+  ListObjectVersionsCommand,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
@@ -153,6 +155,15 @@ export class Backups {
     const at = Math.floor(content.length / 2);
     content[at] = content[at]! ^ 0x01;
     await this.store.send(new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: content }));
+  }
+
+  /** For ever, not only as its last version. */
+  async destroy(key: string): Promise<void> {
+    const { Versions = [] } = await this.store.send(
+      new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: key }),
+    );
+    for (const { VersionId } of Versions)
+      await this.store.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key, VersionId }));
   }
 
   close(): void {

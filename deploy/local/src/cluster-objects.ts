@@ -30,14 +30,20 @@ export async function applyDefinitions(api: ClusterApi, files: readonly string[]
       if (!definitions.every((definition) => hasCondition(definition, 'Established'))) return false;
       // Established is said a moment before the server's storage for it stands.
       await Promise.all(definitions.flatMap(collections).map((collection) => api.get(`${collection}?limit=1`)));
-      return true;
+      // And described: kwok ends where it finds no description of what it is to watch.
+      const { paths } = await api.get<{ paths: Record<string, unknown> }>('/openapi/v3');
+      return definitions.flatMap(groupVersions).every((one) => `apis/${one}` in paths);
     },
     { withinMs: 60_000 },
   );
 }
 
-function collections({ spec: { group, names, versions } }: Definition): string[] {
-  return versions.filter(({ served }) => served).map(({ name }) => `/apis/${group}/${name}/${names.plural}`);
+function collections(definition: Definition): string[] {
+  return groupVersions(definition).map((one) => `/apis/${one}/${definition.spec.names.plural}`);
+}
+
+function groupVersions({ spec: { group, versions } }: Definition): string[] {
+  return versions.filter(({ served }) => served).map(({ name }) => `${group}/${name}`);
 }
 
 /** The class `mesh-local`: binds at once, retains, expands. */

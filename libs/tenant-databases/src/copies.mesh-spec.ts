@@ -110,6 +110,19 @@ test('while somebody is connected to what is to be copied it is busy, and there 
   expect(await databases(tenant)).toEqual(['']);
 });
 
+test('who only reads what is to be copied, for a dump, is thrown out', async () => {
+  const tenant = await newTenant();
+  const url = new URL(server.readerUrl);
+  url.pathname = `/${tenant.name}`;
+  const reader = new Client({ connectionString: url.toString() });
+  const ended = new Promise<void>((resolve) => reader.on('error', () => resolve()));
+  await reader.connect();
+  await reader.query('BEGIN');
+  await copyTenantDatabase(server.shard, tenant, { from: tenant.name, to: `${tenant.name}_1` });
+  await ended;
+  expect(await databases(tenant)).toEqual(['', '_1']);
+});
+
 test('a database is dropped alone, with whoever is connected, and once more without harm', async () => {
   const tenant = await newTenant();
   const { name } = tenant;

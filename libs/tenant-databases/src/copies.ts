@@ -11,8 +11,8 @@ const longestCopyMs = 3_600_000;
 /**
  * Copies one database of the tenant to another one, which is then the tenant's as the first is. The name `to` is for this
  * one copy: one that is finished, or in the middle, is not made anew, whatever has happened to `from` since. May be cut
- * off after any statement and run again. Throws FOREIGN_OBJECT for what is not this footprint's, SOURCE_BUSY (try again)
- * while somebody is connected to `from`, SOURCE_MISSING, TENANT_MISSING without the tenant's role, BAD_NAME.
+ * off after any statement and run again. Whoever only reads `from` is thrown out. Throws FOREIGN_OBJECT for what is not this
+ * footprint's, SOURCE_BUSY (try again) while somebody else is connected to `from`, SOURCE_MISSING, TENANT_MISSING without the tenant's role, BAD_NAME.
  */
 export async function copyTenantDatabase(
   shard: Shard,
@@ -49,6 +49,7 @@ async function createCopy(session: Session, shard: Shard, tenant: Tenant, from: 
   if (source === 'foreign') throw foreign('database', tenant, from);
   if (!isFinished(source))
     throw new TenantDatabaseError('SOURCE_MISSING', `there is no finished database ${from} on this shard`, false);
+  await endReaders(session, shard, from);
   try {
     await session.query(`CREATE DATABASE ${quoteName(to)} TEMPLATE ${quoteName(from)} ALLOW_CONNECTIONS false`);
   } catch (error) {
@@ -56,6 +57,15 @@ async function createCopy(session: Session, shard: Shard, tenant: Tenant, from: 
     if (code === '55006') throw new TenantDatabaseError('SOURCE_BUSY', message, true);
     throw error;
   }
+}
+
+/** A dump, for instance, which may take hours: it is made again, while an instance that stands still for a copy does not wait. */
+async function endReaders(session: Session, shard: Shard, database: string): Promise<void> {
+  await session.query(
+    `SELECT pg_terminate_backend(a.pid, 5000) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+     WHERE a.datname = $1 AND NOT r.rolsuper AND pg_has_role(r.oid, $2, 'MEMBER')`,
+    [database, shard.readerGroup],
+  );
 }
 
 /**

@@ -10,9 +10,19 @@ import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
+import { keptUntil, policyOf } from '../domain/policy.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { manifestOf } from './manifest.js';
-import { BackupSettings, Backups, CellFiles, Instances, ObjectStore, Restores, TenantSources } from './ports.js';
+import {
+  BackupSettings,
+  Backups,
+  CellFiles,
+  Instances,
+  ObjectLocked,
+  ObjectStore,
+  Restores,
+  TenantSources,
+} from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 
 /** Who waits for a place, or for an instance, is hurried when it may go on; this is for what nobody tells. */
@@ -20,6 +30,8 @@ const lookAgainMs = 15_000;
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
 const watchAgainMs = 5_000;
 const snapshotAgainMs = 250;
+/** What the store holds goes when its time has come. */
+const lockedAgainMs = 3_600_000;
 
 /**
  * Makes a backup: the database and the moment of the volume together, then the files, then the manifest, without which
@@ -183,6 +195,7 @@ export class ReconcileBackup {
     );
     const manifest = createHash('sha256').update(text).digest('hex');
     const { saved } = backup;
+    await this.lock(lease, backup, keys);
     await this.change(lease, backup, async (ctx, current) => {
       const completed: Backup = { ...current, saved, manifest, state: 'completed', condition: null };
       await this.backups.save(ctx, completed);
@@ -197,6 +210,13 @@ export class ReconcileBackup {
       const size = { databaseBytes: dumped!.bytes, filesBytes: saved!.bytes };
       ctx.afterCommit(() => this.metrics.backupCompleted(why, completed.requestedAt, size));
     });
+  }
+
+  /** What it consists of, as long as its plan says; contents that others share are not locked. */
+  private async lock(lease: Lease, backup: Backup, keys: Keys): Promise<void> {
+    const { plan } = (await this.instances.get(backup.instanceId))!;
+    const until = keptUntil(policyOf(plan.name), { why: backup.why, takenAt: backup.takenAt! });
+    for (const key of objectsOf(backup, keys)) await this.store.lockUntil(key, until, lease.fence);
   }
 
   private async fail(lease: Lease, backup: Backup, refusal: Refusal): Promise<void> {
@@ -221,17 +241,19 @@ export class ReconcileBackup {
 
   /** What was made on the way to it, and is not of it: Jobs and snapshot, and what attempts that died have sent. */
   private async tidy(lease: Lease, backup: Backup): Promise<Outcome> {
-    const { backupId, source, dumped, saved, state } = backup;
+    const { backupId, source, state } = backup;
     const keys = this.keys(backup);
     const gone = await this.files.tidy(source, backupId, lease.fence);
     await this.store.removeUnfinished(keys.backup, lease.fence);
-    const its =
-      state === 'completed'
-        ? [keys.manifest, dumped!.key, dumped!.fingerprint.key, ...(saved!.index ? [saved!.index] : [])]
-        : [];
+    const its = state === 'completed' ? objectsOf(backup, keys) : [];
     const others: string[] = [];
     for await (const { key } of this.store.list(keys.backup)) if (!its.includes(key)) others.push(key);
-    await this.store.remove(others, lease.fence);
+    try {
+      await this.store.remove(others, lease.fence);
+    } catch (error) {
+      if (error instanceof ObjectLocked) return { again: lockedAgainMs };
+      throw error;
+    }
     return gone ? 'done' : { again: watchAgainMs };
   }
 
@@ -314,4 +336,9 @@ export class ReconcileBackup {
     await flushSpans();
     return result;
   }
+}
+
+/** All that it consists of beside the contents that it shares. */
+function objectsOf({ dumped, saved }: Backup, keys: Keys): string[] {
+  return [keys.manifest, dumped!.key, dumped!.fingerprint.key, ...(saved!.index ? [saved!.index] : [])];
 }
