@@ -166,9 +166,13 @@ class Watched {
     let warm = false;
     return async (n: number): Promise<Measured> => {
       const ids = this.setting.tenants.slice(0, n).map(({ instanceId }) => instanceId);
-      if (!warm) await this.customer.proofs(await this.customer.backups(ids.slice(0, first), 'manual'), this.release);
-      warm = true;
       await this.hold();
+      if (!warm) {
+        await this.customer.proofs(await this.customer.backups(ids.slice(0, first), 'manual'), this.release);
+        await this.settled();
+        await this.hold();
+      }
+      warm = true;
       const [cpu, rssMiBBefore] = [this.cpuMs(), this.rssMiB()];
       let [done, rssMiBMiddle, rssMiBHighest] = [0, 0, 0];
       const watch = new Stopwatch();
