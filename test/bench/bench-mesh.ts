@@ -9,7 +9,7 @@ import type { StackEnv } from '#local/env-file.js';
 import { type InstalledMesh, installMesh, type MeshPlan, programs, uninstallMesh } from '#local/mesh-install.js';
 import { MeshServices, portNames } from '#local/mesh-services.js';
 import { State } from '#local/state.js';
-import { publishTemplate, Shard } from '#tenant-databases/index.js';
+import { backupRole, publishTemplate, Shard } from '#tenant-databases/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { inParallel } from './parallel.js';
 
@@ -46,6 +46,8 @@ export class BenchMesh {
     readonly installed: InstalledMesh,
     readonly services: MeshServices,
     readonly shardUrl: string,
+    /** As the role that reads every tenant. */
+    readonly shardReaderUrl: string,
     private readonly state: State,
     private readonly stack: StackEnv,
   ) {
@@ -56,8 +58,10 @@ export class BenchMesh {
   static async install(
     stack: StackEnv,
     profiles: string | undefined,
-    more: Pick<MeshPlan, 'spares'> = {},
+    more: Pick<MeshPlan, 'spares' | 'backup'> = {},
     template: 'of the size of an Odoo' | 'as small as it is' = 'of the size of an Odoo',
+    /** Whose the profiles are. */
+    bench = 'provision',
   ): Promise<BenchMesh> {
     const name = `b${randomBytes(3).toString('hex')}`;
     const { root } = readConfig();
@@ -71,18 +75,22 @@ export class BenchMesh {
       backup: { MESH_BACKUP_SCHEDULES: 'off' },
       ...more,
     });
-    const shardUrl = new URL(stack.MESH_POSTGRES_URL);
-    shardUrl.username = `${name}_shard`;
-    shardUrl.password = secret('shard');
+    const onShard = (role: string, password: string) => {
+      const url = new URL(stack.MESH_POSTGRES_URL);
+      [url.username, url.password] = [role, password];
+      return url.toString();
+    };
+    const shardUrl = onShard(`${name}_shard`, secret('shard'));
+    const readerUrl = onShard(backupRole(name), secret('shard backup'));
     const ports = Object.fromEntries(
       await Promise.all(portNames.map(async (port) => [port, await state.port(`bench-${port}`)])),
     );
     const services = new MeshServices(installed, state.processes, root, ports);
-    const mesh = new BenchMesh(name, installed, services, shardUrl.toString(), state, stack);
+    const mesh = new BenchMesh(name, installed, services, shardUrl, readerUrl, state, stack);
     // An instance that lives is of the template that the installation made, with its image.
     if (stack.MESH_NODES !== 'real' && template === 'of the size of an Odoo')
       await mesh.padTemplate(readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8'));
-    if (profiles) mesh.profileTo(profiles);
+    if (profiles) mesh.profileTo(profiles, bench);
     return mesh;
   }
 
@@ -161,10 +169,10 @@ export class BenchMesh {
     }
   }
 
-  private profileTo(folder: string): void {
+  private profileTo(folder: string, bench: string): void {
     mkdirSync(folder, { recursive: true });
     for (const service of programs) {
-      const options = `--cpu-prof --cpu-prof-dir=${folder} --cpu-prof-name=provision-${service}.cpuprofile`;
+      const options = `--cpu-prof --cpu-prof-dir=${folder} --cpu-prof-name=${bench}-${service}.cpuprofile`;
       appendFileSync(this.installed.environmentFile(service), `NODE_OPTIONS=${options}\n`);
     }
   }

@@ -45,8 +45,16 @@ export interface Bench<Setting = unknown> {
   /** It needs pods that run: only with `--real-node`. */
   readonly realNode?: true;
   readonly size: { readonly full: Size; readonly quick: Size };
-  /** What the contenders share, as JSON; their processes are given it. */
-  setUp(stack: StackEnv): Promise<{ readonly setting: Setting; tearDown(): Promise<void> }>;
+  /**
+   * What the contenders share, as JSON; their processes are given it.
+   * @param n of the round, for what has to be there for each of them.
+   * @param profiles as of a contender.
+   */
+  setUp(
+    stack: StackEnv,
+    n: number,
+    profiles: string | undefined,
+  ): Promise<{ readonly setting: Setting; tearDown(): Promise<void> }>;
   readonly contenders: Readonly<Record<string, Contender<Setting>>>;
   readonly comparisons: readonly Comparison[];
   /** What has to be known to read the figures. */
@@ -56,6 +64,8 @@ export interface Bench<Setting = unknown> {
 export interface Contender<Setting> {
   /** Of the bench's `n`, for one that is much slower than the others. Default 1. */
   readonly share?: number;
+  /** Where a round takes so long that fewer have to do. Those that are compared have the same number. */
+  readonly rounds?: number;
   /** @param profiles where other processes that it starts leave their CPU profiles, if anybody wants them. */
   start(setting: Setting, profiles: string | undefined): Promise<Running>;
 }

@@ -1,4 +1,5 @@
 import { api } from './api.bench.js';
+import { backup } from './backup.bench.js';
 import type { Bench } from './bench.js';
 import { consume } from './consume.bench.js';
 import { inbox } from './inbox.bench.js';
@@ -23,5 +24,6 @@ export const benches: readonly Bench[] = [
   provisionThousand,
   lifecycle,
   lifecycleThousand,
+  backup,
   living,
 ];

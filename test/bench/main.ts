@@ -101,7 +101,7 @@ async function run(bench: Bench, stack: StackEnv, options: Options): Promise<Res
   say(`   ${bench.says}`);
   say(`   N = ${n}, ${rounds} rounds, about ${minutes} min`);
   const start = Date.now();
-  const { setting, tearDown } = await bench.setUp(stack);
+  const { setting, tearDown } = await bench.setUp(stack, n, options.profiles);
   const processes = new Map<string, ContenderProcess>();
   const measured: Record<string, Measured[]> = {};
   try {
@@ -115,10 +115,11 @@ async function run(bench: Bench, stack: StackEnv, options: Options): Promise<Res
     for (let round = 1; round <= rounds; round++)
       for (const [name, contender] of processes) {
         throwIfInterrupted();
-        const share = bench.contenders[name]!.share ?? 1;
+        const { share = 1, rounds: its = rounds } = bench.contenders[name]!;
+        if (round > its) continue;
         const one = await contender.round(Math.ceil(n * share));
         measured[name]!.push(one);
-        say(`   ${round}/${rounds}  ${name.padEnd(22)} ${describe(one)}`);
+        say(`   ${round}/${its}  ${name.padEnd(22)} ${describe(one)}`);
       }
   } finally {
     await Promise.allSettled([...processes.values()].map((contender) => contender.stop()));

@@ -35,7 +35,9 @@ const Environment = z.object({
   MESH_FILES_IMAGE: z.string().min(1),
   /** `off`: none is begun by itself, for as long as an operator wants it so. What is late is told all the same. */
   MESH_BACKUP_SCHEDULES: z.enum(['on', 'off']).default('on'),
+  /** Backups under way, with their files. */
   MESH_BACKUPS_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(8),
+  /** Dumps at once. */
   MESH_BACKUPS_PER_SHARD: z.coerce.number().int().min(1).max(1_000).default(4),
   /** A backup that was looked at for so long, and is not completed, has failed. Time in which nobody could look is not counted. */
   MESH_BACKUP_DEADLINE: duration.default(6 * hour).pipe(upTo(7 * 24 * hour)),

@@ -310,6 +310,34 @@ test('while a backup is under way no content goes, and while they are looked thr
   expect(await hasRoom()).toBe(true);
 });
 
+test('a shard has a place for the next dump as soon as one is made, a cell when all of a backup is', async () => {
+  const most = { perCell: 3, perShard: 2 };
+  const of = await instance();
+  const made = async (state: Backup['state'], hoursAgo: number, change: Partial<Backup> = {}) =>
+    await complete(of, hoursAgo / 24, [], { state, takenAt: null, manifest: null, ...change });
+  const waiting = [await made('waiting', 3), await made('waiting', 2), await made('waiting', 1)];
+  const ids = waiting.map(({ backupId }) => backupId);
+  await made('waiting', 4, { condition: { reason: 'Quiesced', message: 'somebody works on it' } });
+  const room = () => database.transaction((tx) => backups.hasRoom(tx, waiting[0]!, most));
+  const next = () => backups.nextWaiting('local', most);
+  const underWay = [await made('dumping', 6), await made('dumping', 5)];
+  expect([await room(), await next()]).toEqual([false, []]);
+
+  const saving = { ...underWay[0]!, state: 'saving' as const };
+  await database.transaction((tx) => backups.save(tx, saving));
+  expect([await room(), await next()]).toEqual([true, ids.slice(0, 1)]);
+  await database.transaction((tx) => backups.save(tx, { ...underWay[1]!, state: 'saving' }));
+  expect([await room(), await next()]).toEqual([true, ids.slice(0, 2)]);
+  await made('saving', 5);
+  expect([await room(), await next()]).toEqual([false, []]);
+
+  const elsewhere = { ...waiting[2]!.source, cell: 'c1' };
+  await database.transaction((tx) => backups.save(tx, { ...waiting[2]!, source: elsewhere }));
+  expect(await next()).toEqual(ids.slice(2));
+  await database.transaction((tx) => backups.save(tx, { ...saving, state: 'completed' }));
+  expect([await room(), await next()]).toEqual([true, [ids[0], ids[1]]]);
+});
+
 test.each([
   ['is not there', undefined],
   ['ends too early', (whole: Buffer) => whole.subarray(0, whole.length - 12)],

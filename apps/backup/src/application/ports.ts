@@ -36,16 +36,19 @@ export abstract class Backups {
   abstract lock(tx: Transaction, backupId: string): Promise<Backup | undefined>;
   abstract save(tx: Transaction, backup: Backup): Promise<void>;
   /**
-   * Whether a cell and a shard bear one more, and nobody looks through the contents of its instance; then nobody else
-   * begins one there before the transaction ends.
+   * Whether a shard bears one more dump and a cell one more backup, and nobody looks through the contents of its instance;
+   * then nobody else begins one there before the transaction ends.
    */
   abstract hasRoom(
     tx: Transaction,
     backup: Backup,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<boolean>;
-  /** Of those that wait for their turn there, the oldest; before all others one that somebody waits for. */
-  abstract nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined>;
+  /** Of those that wait for a place there, the oldest whose cell has one, as many as the shard has; before all others those that somebody waits for. */
+  abstract nextWaiting(
+    databaseShard: string,
+    most: { readonly perCell: number; readonly perShard: number },
+  ): Promise<string[]>;
   /** Those of an instance that have not come to an end. */
   abstract openOf(tx: Transaction, instanceId: string): Promise<Backup[]>;
 }
@@ -217,7 +220,7 @@ export abstract class BackupSettings {
   abstract readonly meshName: string;
   /** Whether backups are begun that nobody asks for. */
   abstract readonly schedules: boolean;
-  /** How many backups are under way at once. */
+  /** How many backups are under way at once in a cell, and how many dumps on a shard. */
   abstract readonly most: { readonly perCell: number; readonly perShard: number };
   /** What is looked at for so long, and is not done, is given up. In ms. */
   abstract readonly deadlines: { readonly backup: number; readonly restore: number };

@@ -28,7 +28,7 @@ import { ProveBackup } from './prove-backup.js';
 import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Who waits for a place, or for an instance, is hurried when it may go on; this is for what nobody tells. */
-const lookAgainMs = 15_000;
+const lookAgainMs = 30_000;
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
 const watchAgainMs = 5_000;
 const snapshotAgainMs = 250;
@@ -178,6 +178,7 @@ export class ReconcileBackup {
       const takenAt = new Date(dumped.takenAt);
       await this.backups.save(ctx, { ...current, state: 'saving', dumped, takenAt, ...this.looked(current) });
     });
+    await this.hurryNext(source);
   }
 
   private async freeze(
@@ -232,10 +233,11 @@ export class ReconcileBackup {
         ...(expiresAt && { expiresAt: expiresAt.toISOString() }),
       });
       await this.prove.ask(ctx, completed);
-      await this.ended(ctx, completed);
+      await this.tellRestores(ctx, completed);
       const size = { databaseBytes: dumped!.bytes, filesBytes: saved!.bytes };
       ctx.afterCommit(() => this.metrics.backupCompleted(why, completed.requestedAt, size));
     });
+    await this.hurryNext(backup.source);
   }
 
   /** What it consists of, as long as its plan says; contents that others share are not locked. */
@@ -252,17 +254,22 @@ export class ReconcileBackup {
       await this.backups.save(ctx, { ...current, state: 'failed', fault: { code, message }, condition: null });
       const { backupId, instanceId, footprintId, why } = current;
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...refusal });
-      await this.ended(ctx, current);
+      await this.tellRestores(ctx, current);
       ctx.afterCommit(() => this.metrics.backupFailed(why, current.requestedAt));
     });
+    await this.hurryNext(backup.source);
   }
 
-  /** Whoever waited for its place, or for it, goes on. */
-  private async ended(ctx: PublishContext, { backupId, source }: Backup): Promise<void> {
-    const next = await this.backups.nextWaiting(ctx, source.databaseShard);
-    if (next) await this.jobs.ask(ctx, { kind: 'backup', key: next });
+  /** Those that waited for it go on. */
+  private async tellRestores(ctx: PublishContext, { backupId }: Backup): Promise<void> {
     for (const { restoreId } of await this.restores.lockWaitingFor(ctx, backupId))
       await this.jobs.ask(ctx, { kind: 'restore', key: restoreId });
+  }
+
+  /** After the commit: of two that free a place at the same time, the later one sees both. */
+  private async hurryNext({ databaseShard }: Backup['source']): Promise<void> {
+    for (const key of await this.backups.nextWaiting(databaseShard, this.settings.most))
+      await this.jobs.hurry('backup', key);
   }
 
   /** What was made on the way to it, and is not of it: Jobs and snapshot, and what attempts that died have sent. */

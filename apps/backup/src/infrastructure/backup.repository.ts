@@ -64,7 +64,7 @@ export class BackupRepository extends Backups {
     await tx.query(oneAtATime);
     const [row] = await tx.query<{ onShard: number; inCell: number; swept: boolean }>(
       `SELECT EXISTS (SELECT 1 FROM sweep WHERE instance_id = $3) AS swept,
-         count(*) FILTER (WHERE source->>'databaseShard' = $1)::int AS "onShard",
+         count(*) FILTER (WHERE source->>'databaseShard' = $1 AND state = 'dumping')::int AS "onShard",
          count(*) FILTER (WHERE source->>'cell' = $2)::int AS "inCell"
        FROM backup WHERE state IN ('dumping', 'saving')`,
       [source.databaseShard, source.cell, instanceId],
@@ -72,14 +72,24 @@ export class BackupRepository extends Backups {
     return !row!.swept && row!.onShard < most.perShard && row!.inCell < most.perCell;
   }
 
-  async nextWaiting(tx: Transaction, databaseShard: string): Promise<string | undefined> {
-    const [row] = await tx.query<{ backupId: string }>(
-      `SELECT backup_id AS "backupId" FROM backup
+  async nextWaiting(
+    databaseShard: string,
+    most: { readonly perCell: number; readonly perShard: number },
+  ): Promise<string[]> {
+    const rows = await this.database.query<{ backupId: string }>(
+      `WITH under_way AS MATERIALIZED (
+         SELECT source->>'databaseShard' AS shard, source->>'cell' AS cell, state FROM backup
+         WHERE state IN ('dumping', 'saving')
+       ), full_cells AS MATERIALIZED (SELECT cell FROM under_way GROUP BY cell HAVING count(*) >= $3)
+       SELECT backup_id AS "backupId" FROM backup
        WHERE state = 'waiting' AND source->>'databaseShard' = $1
-       ORDER BY why = 'scheduled', requested_at LIMIT 1`,
-      [databaseShard],
+         AND coalesce(condition->>'reason', 'NoPlace') = 'NoPlace'
+         AND NOT EXISTS (SELECT 1 FROM full_cells WHERE full_cells.cell = source->>'cell')
+       ORDER BY why = 'scheduled', requested_at
+       LIMIT greatest(0, $2 - (SELECT count(*) FROM under_way WHERE shard = $1 AND state = 'dumping'))`,
+      [databaseShard, most.perShard, most.perCell],
     );
-    return row?.backupId;
+    return rows.map(({ backupId }) => backupId);
   }
 
   async openOf(tx: Transaction, instanceId: string): Promise<Backup[]> {
