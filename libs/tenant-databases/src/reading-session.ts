@@ -62,10 +62,7 @@ export async function inTransaction<T>(
     end.signal.throwIfAborted();
     return result;
   } catch (error) {
-    const reason = end.signal.aborted ? end.signal.reason : explained(error, database);
-    // What else was begun in it is of no use: a dump would go on for hours, and hold back the shard's vacuum.
-    end.abort(reason);
-    throw reason;
+    throw end.signal.aborted ? end.signal.reason : explained(error, database);
   } finally {
     clearInterval(say);
     clearTimeout(tooLong);

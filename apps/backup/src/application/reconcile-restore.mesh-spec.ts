@@ -31,6 +31,7 @@ import { type BackupSettings, CellFiles, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
 import { ReconcileRestore } from './reconcile-restore.js';
+import { RequestRestoreHandler } from './request-restore.handler.js';
 import {
   DropCloneHandler,
   HearOfNoFootprintHandler,
@@ -342,6 +343,22 @@ test('a proof of a backup whose time was over while it waited asks for nothing',
   expect(await said('footprint.requested.v1')).toEqual([]);
   expect(await proofsOf(backup)).toEqual([]);
 });
+
+test.each(['in-place', 'files-only', 'database-only'] as const)(
+  'what a newer Odoo has written is not restored to an older one, %s',
+  async (mode) => {
+    const backup = await complete();
+    const { source, instanceId, backupId } = backup;
+    const newer = { ...source, template: { ...template, version: '19.0' } };
+    await database.transaction((tx) => backups.save(tx, { ...backup, source: newer }));
+    const begin = new BeginBackup(instances, backups, queue);
+    const handler = new RequestRestoreHandler(instances, backups, restores, begin, new BeginRestore(restores, queue));
+    const asked = { restoreId: newId(), instanceId, backupId, mode, requestedBy: 'spec', reason: 'a spec' };
+    await hear((ctx) => handler.handle(asked, ctx));
+    expect(await said('restore.refused.v1')).toMatchObject([{ code: 'NEWER_THAN_ODOO', fault: 'user' }]);
+    expect(await restores.get(asked.restoreId)).toBeUndefined();
+  },
+);
 
 test('a clone goes when it was refused its name, and not when somebody else was refused the same', async () => {
   const to = { instanceId: newId(), slug: 'copy', customerId: 'c-1' };
