@@ -67,7 +67,7 @@ export const backup = bench<Setting>({
     },
   ],
   notes: [
-    `Both sides back up the same instances, copies of a template of ${templateMiB} MiB with 16 tables and 17,000 rows, ${atOnce} at a time, with the same pg_dump (-Fc -Z1) into the same bucket.`,
+    `Both sides back up the same instances, copies of a template of ${templateMiB} MiB with 16 tables and 17,000 rows, ${atOnce} dumps at a time, with the same pg_dump (-Fc -Z1) into the same bucket.`,
     'The service: from the first request on the broker to the last BackupCompleted. Of each it also counts and sums all rows in the same snapshot, holds its files, takes and removes a VolumeSnapshot, a copy of the volume and a Job (simulated ones, which carry no files), writes a fingerprint and a manifest, and tells it. The bare script (bare-backup.ts) does nothing of that.',
     'Its proofs are held back while backups are measured, and then all begin at once. Light: every object read and summed, and pg_restore --list; of the bare script: the dump alone, read and summed, and the same list.',
     'Full proofs: a footprint is made, the dump restored, neutralised and compared row by row, and the footprint removed. Bare: CREATE DATABASE, pg_restore, DROP DATABASE, four at a time.',
@@ -77,7 +77,12 @@ export const backup = bench<Setting>({
 });
 
 async function setUp(stack: StackEnv, n: number, profiles: string | undefined) {
-  const settings = { MESH_BACKUP_SCHEDULES: 'off', MESH_BACKUPS_PER_SHARD: String(atOnce) };
+  const settings = {
+    MESH_BACKUP_SCHEDULES: 'off',
+    MESH_BACKUPS_PER_SHARD: String(atOnce),
+    // All of them are in one cell, where more may be under way than are being dumped.
+    MESH_BACKUPS_PER_CELL: String(8 * atOnce),
+  };
   const mesh = await BenchMesh.install(stack, profiles, { backup: settings }, undefined, 'backup');
   try {
     return { setting: await settingOf(stack, mesh, n), tearDown: () => mesh.remove() };
@@ -168,7 +173,8 @@ class Watched {
       const ids = this.setting.tenants.slice(0, n).map(({ instanceId }) => instanceId);
       await this.hold();
       if (!warm) {
-        await this.customer.proofs(await this.customer.backups(ids.slice(0, first), 'manual'), this.release);
+        const warming = await within(120_000, this.customer.backups(ids.slice(0, first), 'manual'));
+        await within(120_000, this.customer.proofs(warming, this.release));
         await this.settled();
         await this.hold();
       }

@@ -87,11 +87,14 @@ export class JobQueue {
     tx.afterCommit(() => this.onAsked());
   }
 
-  /** Makes a waiting job due now; does nothing when there is none. For watches: they say that it is worth a look. */
-  async hurry(kind: string, key: string): Promise<void> {
+  /**
+   * Makes a waiting job due now; does nothing when there is none. For watches: they say that it is worth a look.
+   * @param kind several, where a key can be of any of them.
+   */
+  async hurry(kind: string | readonly string[], key: string): Promise<void> {
     await this.database.query(
-      `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now()) WHERE kind = $1 AND key = $2`,
-      [kind, key],
+      `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now()) WHERE kind = ANY($1) AND key = $2`,
+      [typeof kind === 'string' ? [kind] : kind, key],
     );
     this.onAsked();
   }

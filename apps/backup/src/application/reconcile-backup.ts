@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { BackupCompleted, BackupFailed } from '#contracts/index.js';
-import { type Obstacle, seen, unseen } from '#footprints/index.js';
+import { isWorthKeeping, type Obstacle, seen, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
@@ -276,7 +276,8 @@ export class ReconcileBackup {
   private async tidy(lease: Lease, backup: Backup): Promise<Outcome> {
     const { backupId, source, state } = backup;
     const keys = this.keys(backup);
-    const gone = await this.files.tidy(source, backupId, lease.fence);
+    // Each change there leads to another look; the store is asked once, behind the last of them.
+    if (!(await this.files.tidy(source, backupId, lease.fence))) return { again: watchAgainMs };
     await this.store.removeUnfinished(keys.backup, lease.fence);
     const its = state === 'completed' ? objectsOf(backup, keys) : [];
     const others: string[] = [];
@@ -287,7 +288,7 @@ export class ReconcileBackup {
       if (error instanceof ObjectLocked) return { again: lockedAgainMs };
       throw error;
     }
-    return gone ? 'done' : { again: watchAgainMs };
+    return 'done';
   }
 
   private keys(backup: Backup): Keys {
@@ -303,6 +304,11 @@ export class ReconcileBackup {
     backup: Backup,
     condition: { readonly reason: string; readonly message: string },
   ): Promise<void> {
+    // Whatever happens in its cell leads to another look, and most of them see nothing new.
+    const { reason, message } = condition;
+    const isKept = backup.condition?.reason === reason && backup.condition.message === message;
+    const waits = backup.state === 'waiting';
+    if (isKept && (waits || !isWorthKeeping(backup, new Date(), this.settings.deadlines.backup))) return;
     await this.change(
       lease,
       backup,

@@ -11,7 +11,7 @@ import {
   RestoreFailed,
   RestoreProgressed,
 } from '#contracts/index.js';
-import { type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
+import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
@@ -434,6 +434,9 @@ export class ReconcileRestore {
       });
       return true;
     }
+    // Whatever happens in its cell leads to another look, and most of them see nothing new.
+    const isKept = restore.condition?.reason === reason && restore.condition.message === message;
+    if (isKept && !isWorthKeeping(restore, new Date(), limitMs)) return false;
     await this.change(
       lease,
       restore,

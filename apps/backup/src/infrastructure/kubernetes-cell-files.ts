@@ -110,17 +110,16 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
 
   async tidy({ namespace }: Pick<Site, 'namespace'>, id: string, fence: Fence): Promise<boolean> {
     const list = <T extends KubernetesObject>(kind: string) => this.list<T>(kind, namespace, backupSelector(id));
-    const [jobs, pods, claims, snapshots] = await Promise.all([
-      list<Job>('Job'),
-      list<Pod>('Pod'),
-      list<Claim>('PersistentVolumeClaim'),
-      list<Snapshot>('VolumeSnapshot'),
-    ]);
     // Each after what uses it: a volume that is mounted is not removed, and its snapshot may be what it consists of.
-    if (jobs.length > 0 || pods.length > 0) for (const job of jobs) await this.remove('Job', job, fence);
-    else if (claims.length > 0) for (const claim of claims) await this.removeCopy(claim, fence);
-    else for (const snapshot of snapshots) await this.remove('VolumeSnapshot', snapshot, fence);
-    return [...jobs, ...pods, ...claims, ...snapshots].length === 0;
+    const [jobs, pods] = await Promise.all([list<Job>('Job'), list<Pod>('Pod')]);
+    for (const job of jobs) await this.remove('Job', job, fence);
+    if (jobs.length > 0 || pods.length > 0) return false;
+    const claims = await list<Claim>('PersistentVolumeClaim');
+    for (const claim of claims) await this.removeCopy(claim, fence);
+    if (claims.length > 0) return false;
+    const snapshots = await list<Snapshot>('VolumeSnapshot');
+    for (const snapshot of snapshots) await this.remove('VolumeSnapshot', snapshot, fence);
+    return snapshots.length === 0;
   }
 
   async removeSnapshots(
@@ -267,10 +266,9 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
   }
 
   private hurry(id: string): void {
-    for (const kind of kindsOfJobs)
-      this.jobs
-        .hurry(kind, id)
-        .catch((error) => this.log.warn('a change was seen and could not be noted', { id, error }));
+    this.jobs
+      .hurry(kindsOfJobs, id)
+      .catch((error) => this.log.warn('a change was seen and could not be noted', { id, error }));
   }
 }
 
