@@ -266,7 +266,9 @@ async function installShard(plan: MeshPlan, secret: (of: string) => string): Pro
     backupPassword: secret('shard backup'),
   });
   if (plan.makeTemplates && stack.MESH_NODE_ADDRESS) return await makeByOdoo(plan, plan.makeTemplates.told, secret);
-  const sql = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
+  const shape = readFileSync(join(plan.root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
+  // Its image has no files (`odooImage`): a row that names one would be a file that is lost.
+  const sql = `${shape}\nDELETE FROM ir_attachment;\n`;
   const shard = new Shard('local', shardUrl(plan, secret), name);
   const templates = ['en_US', 'fr_FR'].map((language) => ({
     database: roleName(name, `tpl_18_apps_${language.toLowerCase()}`),
