@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
+import { programs } from '#local/mesh-install.js';
 import { waitFor } from '#testing/wait-for.js';
 import { TestMesh } from './test-mesh.js';
 
 let mesh: TestMesh;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start();
+  mesh = await TestMesh.start({ start: programs });
 });
 afterAll(() => mesh?.stop());
 

@@ -69,7 +69,7 @@ test('a vhost that is deleted in the middle of a crowd of provisionings and inst
 });
 
 test('a service that is born after many instances knows all of them', async () => {
-  const mesh = await start({ askAgain: '2s', start: ['capacity-planner', 'provisioner', 'lifecycle'] });
+  const mesh = await start({ askAgain: '2s', start: ['capacity-planner', 'provisioner', 'lifecycle', 'backup'] });
   const requests = Array.from({ length: longForm() ? 100 : 20 }, (_, i) => mesh.request(`early-${i}`));
   await Promise.all(requests.map((request) => mesh.publish(request)));
   await Promise.all(requests.map(({ data }) => mesh.ready(data.instanceId, 120_000)));

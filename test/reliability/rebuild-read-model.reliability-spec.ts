@@ -11,7 +11,7 @@ let proxies: ServiceProxies;
 const ids: string[] = [];
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ askAgain: '1s', start: ['capacity-planner', 'provisioner', 'lifecycle'] });
+  mesh = await TestMesh.start({ askAgain: '1s', start: ['capacity-planner', 'provisioner', 'lifecycle', 'backup'] });
   proxies = await ServiceProxies.before(mesh, 'api-gateway');
   await mesh.services.start('api-gateway');
   await Promise.all(Array.from({ length: 6 }, () => request()));

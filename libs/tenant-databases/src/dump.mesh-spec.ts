@@ -185,6 +185,17 @@ test('a dump whose session is ended does not succeed, and its program ends with 
   await waitFor('the program to be gone', () => runningPrograms().length === 0);
 });
 
+test('a dump beside which something else has failed does not go on', async () => {
+  const tenant = await newTenant();
+  const held = hold(tenant, async ({ snapshot, signal }) => {
+    // Read so slowly that it would not end by itself.
+    await dump(tenant, { snapshot, signal }, 0).content[Symbol.asyncIterator]().next();
+    throw new Error('no snapshot of the volume');
+  });
+  await expect(held).rejects.toThrow('no snapshot of the volume');
+  await waitFor('the program to be gone', () => runningPrograms().length === 0);
+});
+
 test('work that does not notice that its session was ended has not succeeded either', async () => {
   const tenant = await newTenant();
   const held = hold(tenant, async ({ signal }) => {

@@ -284,3 +284,13 @@ test('a dump lists what it holds, and what is none does not', async () => {
   for (const bytes of [Buffer.alloc(0), Buffer.from('no dump at all'), dumped.bytes.subarray(0, 300)])
     await expect(listDump(piecesOf(bytes), { programs })).rejects.toMatchObject({ code: 'DUMP_UNREADABLE' });
 });
+
+test('a listing that is broken off says nothing about the dump', async () => {
+  async function* broken() {
+    yield dumped.bytes.subarray(0, 300);
+    throw new Error('the store is gone');
+  }
+  await expect(listDump(Readable.from(broken()), { programs })).rejects.toThrow('the store is gone');
+  const killed = listDump(piecesOf(dumped.bytes), { programs: { ...programs, pgRestore: '/bin/false' } });
+  await expect(killed).rejects.toMatchObject({ code: 'DUMP_UNREADABLE', retryable: true });
+});

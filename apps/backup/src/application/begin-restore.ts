@@ -19,13 +19,14 @@ export class BeginRestore {
       readonly cause: Pick<Restore, 'traceparent' | 'correlationId' | 'requestId'>;
       /** From now on; absent: at once. */
       readonly inMs?: number;
+      readonly progress?: Restore['progress'];
     },
   ): Promise<void> {
-    const { cause, inMs = 0, ...what } = asked;
-    const now = new Date();
+    const { cause, inMs = 0, progress = {}, ...what } = asked;
+    const begins = new Date(Date.now() + inMs);
     await this.restores.save(tx, {
-      ...{ ...what, ...cause, status: 'active', stage: 0, footprintId: newId(), progress: {} },
-      ...{ startedAt: now, condition: null, ...timeSpentAtFirst(now) },
+      ...{ ...what, ...cause, status: 'active', stage: 0, footprintId: newId(), progress },
+      ...{ startedAt: begins, condition: null, ...timeSpentAtFirst(begins) },
     });
     const { restoreId: key, mode } = what;
     const priority = mode === 'proof' ? 'bulk' : 'interactive';

@@ -3,7 +3,7 @@ import { Outbox } from '#messaging/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
 import type { Backup } from '../domain/backup.js';
 import { policyOf } from '../domain/policy.js';
-import type { Restore } from '../domain/restore.js';
+import { needs, type Restore } from '../domain/restore.js';
 import { type Complete, expiring } from '../domain/retention.js';
 import { Backups, Expiries, Instances, Restores } from './ports.js';
 
@@ -74,6 +74,6 @@ function completeOf({ backupId, why, takenAt, verified, fault, held }: Backup, o
   return {
     ...{ backupId, why, takenAt: takenAt!, held: held !== null },
     proof: fault ? 'bad' : verified?.depth,
-    inUse: open.some((one) => one.backupId === backupId || one.progress.safetyBackupId === backupId),
+    inUse: open.some((one) => needs(one, backupId)),
   };
 }

@@ -83,7 +83,7 @@ beforeAll(async () => {
   restores = new RestoreRepository(database);
   expiries = new ExpiryRepository(database);
   const begin = new BeginBackup(instances, backups, queue);
-  const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox, settings);
+  const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox, settings, log);
   const expire = new ExpireBackups(expiries, instances, backups, restores, outbox, queue);
   const contents = new SweepContents(store, expiries, settings);
   const expired = new ReconcileExpired(expiries, backups, store, contents, outbox, settings, log);
@@ -213,6 +213,16 @@ test('what is due is begun once, however many look', async () => {
     `SELECT count(*)::int AS jobs FROM job WHERE kind = 'backup'`,
   );
   expect(jobs).toBe(1);
+});
+
+test('an instance that lives where nobody has told of keeps none from being backed up', async () => {
+  const elsewhere = { footprintId: newId(), database: 'db', volumeClaim: 'claim', image: 'odoo:18' };
+  const all: Instance[] = [];
+  for (const live of [elsewhere, undefined, elsewhere])
+    all.push(await instance({ since: weekOld, ...(live && { live }) }));
+  work(['schedule']);
+  await ask('schedule');
+  await waitFor('the backup of the one', async () => (await openOf(all[1]!)).length > 0);
 });
 
 test('an instance that nobody could back up for a week is counted as late', async () => {

@@ -44,7 +44,7 @@ export abstract class Backups {
     backup: Backup,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<boolean>;
-  /** Of those that wait for a place there, the oldest whose cell has one, as many as the shard has. */
+  /** Of those that wait for a place there, the oldest whose cell has one, as many as the shard has; before all others those that somebody waits for. */
   abstract nextWaiting(
     databaseShard: string,
     most: { readonly perCell: number; readonly perShard: number },
@@ -107,7 +107,7 @@ export abstract class Expiries {
    */
   abstract beginSweep(tx: Transaction, instanceId: string): Promise<boolean>;
   abstract endSweep(tx: Transaction, instanceId: string): Promise<void>;
-  /** What ended so long ago that nobody asks for it any more. @returns how many. */
+  /** Backups and restores that ended so long ago that nobody asks for them any more. @returns how many backups. */
   abstract forget(olderThanDays: number): Promise<number>;
 }
 
@@ -154,8 +154,8 @@ export abstract class Restores {
   /** Those of an instance that have not ended, proofs too; locked. */
   abstract lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]>;
   abstract lockOfFootprint(tx: Transaction, footprintId: string): Promise<Restore | undefined>;
-  /** The clone that has ended and was to be this instance. */
-  abstract lockCloneFor(tx: Transaction, instanceId: string): Promise<Restore | undefined>;
+  /** The clone that has ended and was to be this instance, by what began it: others may have wished for the same id. */
+  abstract lockCloneFor(tx: Transaction, instanceId: string, correlationId: string): Promise<Restore | undefined>;
   /** Those that wait for this backup; locked. */
   abstract lockWaitingFor(tx: Transaction, safetyBackupId: string): Promise<Restore[]>;
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { BackupCompleted, BackupFailed } from '#contracts/index.js';
-import { hidesTheWorld, isWorthKeeping, Obstacle, seen, unseen } from '#footprints/index.js';
+import { isWorthKeeping, type Obstacle, seen, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
@@ -12,6 +12,7 @@ import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
 import { keptUntil, policyOf } from '../domain/policy.js';
 import { BackupMetrics } from './backup-metrics.js';
+import { BeginBackup } from './begin-backup.js';
 import { manifestOf } from './manifest.js';
 import {
   BackupSettings,
@@ -24,6 +25,7 @@ import {
   TenantSources,
 } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
+import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Who waits for a place, or for an instance, is hurried when it may go on; this is for what nobody tells. */
 const lookAgainMs = 30_000;
@@ -43,6 +45,7 @@ export class ReconcileBackup {
     private readonly backups: Backups,
     private readonly instances: Instances,
     private readonly restores: Restores,
+    private readonly begin: BeginBackup,
     private readonly sources: TenantSources,
     private readonly store: ObjectStore,
     private readonly files: CellFiles,
@@ -62,7 +65,8 @@ export class ReconcileBackup {
         if (backup) await this.fail(lease, backup, { code: error.code, fault: 'platform', message: error.message });
         return { again: 0 };
       }
-      if (error instanceof Obstacle && (await this.noteObstacle(lease, error))) return { again: 0 };
+      const obstacle = lease.signal.aborted ? undefined : hindrance(error);
+      if (obstacle && (await this.noteObstacle(lease, obstacle))) return { again: 0 };
       throw error;
     }
   }
@@ -80,9 +84,12 @@ export class ReconcileBackup {
           if (outcome) return outcome;
           break;
         }
-        case 'dumping':
-          await this.dump(lease, backup);
+        case 'dumping': {
+          const outcome = await this.standBack(lease, backup);
+          if (outcome === 'stays') await this.dump(lease, backup);
+          else if (outcome) return outcome;
           break;
+        }
         case 'saving': {
           const outcome = await this.saveFiles(lease, backup);
           if (outcome) return outcome;
@@ -104,18 +111,37 @@ export class ReconcileBackup {
       return undefined;
     }
     const obstacle = instance && inTheWay(instance, backup, new Date());
+    // Where it lives now, which may be another place than where it lived when somebody asked.
+    const source = instance && !obstacle ? await this.begin.sourceOf(instance) : backup.source;
     const begun =
       !obstacle &&
       (await this.change(lease, backup, async (ctx, current) => {
-        if (current.state !== 'waiting' || !(await this.backups.hasRoom(ctx, current, this.settings.most)))
-          return false;
-        await this.backups.save(ctx, { ...current, state: 'dumping', condition: null });
+        const taken: Backup = { ...current, source, footprintId: source.footprintId };
+        if (current.state !== 'waiting' || !(await this.backups.hasRoom(ctx, taken, this.settings.most))) return false;
+        await this.backups.save(ctx, { ...taken, state: 'dumping', condition: null });
         return true;
       }));
     if (begun) return undefined;
     await this.noteWait(lease, backup, obstacle ?? { reason: 'NoPlace', message: 'as many as may be are under way' });
     forgetThisRun();
     return { again: lookAgainMs };
+  }
+
+  /**
+   * An earlier dump may have been ended because somebody works on the instance, or because it lives elsewhere now. Then
+   * what was made for it goes, and it waits for its turn again.
+   * @returns undefined: it waits.
+   */
+  private async standBack(lease: Lease, backup: Backup): Promise<'stays' | Outcome | undefined> {
+    const { instanceId, source, backupId } = backup;
+    const instance = await this.instances.get(instanceId);
+    const livesThere = instance?.live?.footprintId === source.footprintId && instance.live.database === source.database;
+    if (instance && livesThere && !nothingToBackUp(instance) && !inTheWay(instance, backup, new Date())) return 'stays';
+    if (!(await this.files.tidy(source, backupId, lease.fence))) return { again: watchAgainMs };
+    await this.change(lease, backup, async (ctx, current) => {
+      await this.backups.save(ctx, { ...current, state: 'waiting', ...this.looked(current) });
+    });
+    return undefined;
   }
 
   private async dump(lease: Lease, backup: Backup): Promise<void> {
@@ -299,7 +325,7 @@ export class ReconcileBackup {
   private async noteObstacle(lease: Lease, { reason, message }: Obstacle): Promise<boolean> {
     const backup = await this.backups.get(lease.key);
     if (!backup || !isUnderWay(backup)) return false;
-    const spent = hidesTheWorld(reason) ? unseen(backup) : this.looked(backup);
+    const spent = hidesWhatIs(reason) ? unseen(backup) : this.looked(backup);
     if (spent.spentMs > this.settings.deadlines.backup) {
       await this.fail(lease, backup, { code: reason, fault: 'platform', message });
       return true;

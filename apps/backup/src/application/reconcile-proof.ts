@@ -4,6 +4,7 @@ import { Outbox } from '#messaging/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
+import { isProvedBad } from '../domain/proof.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { Backups, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
@@ -54,7 +55,8 @@ export class ReconcileProof {
         ctx.afterCommit(() => this.metrics.proofEnded('light', 'verified', begunAt));
       });
     } catch (error) {
-      if (!(error instanceof Hopeless)) throw error;
+      // What is in the way says nothing about the backup.
+      if (!(error instanceof Hopeless) || !isProvedBad(error.code, 1)) throw error;
       const { code, message } = error;
       await this.outbox.transaction(cause, async (ctx) => {
         await lease.hold(ctx);

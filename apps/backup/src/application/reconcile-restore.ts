@@ -11,7 +11,7 @@ import {
   RestoreFailed,
   RestoreProgressed,
 } from '#contracts/index.js';
-import { hidesTheWorld, isWorthKeeping, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
+import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
@@ -33,6 +33,7 @@ import { BeginBackup } from './begin-backup.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
+import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Answers hurry us, and the watch; this is for what nobody tells. */
 const lookAgainMs = 10_000;
@@ -74,7 +75,8 @@ export class ReconcileRestore {
         await this.turnBack(lease, restore, { code: error.code, fault: 'platform', message: error.message });
         return { again: 0 };
       }
-      if (restore?.status === 'active' && error instanceof Obstacle && (await this.noteObstacle(lease, restore, error)))
+      const obstacle = lease.signal.aborted ? undefined : hindrance(error);
+      if (restore && restore.status !== 'ended' && obstacle && (await this.noteObstacle(lease, restore, obstacle)))
         return { again: 0 };
       throw error;
     }
@@ -103,6 +105,7 @@ export class ReconcileRestore {
 
   private async take(lease: Lease, restore: Restore): Promise<Step> {
     const stage = stageOf(restore);
+    this.expectHold(restore);
     switch (stage) {
       case 'footprint':
         return await this.haveFootprint(lease, restore);
@@ -136,16 +139,28 @@ export class ReconcileRestore {
       const { source } = await this.backup(contentsOf(restore).database);
       const purpose = mode === 'proof' || mode === 'clone' ? mode : 'restore';
       const asked = { footprintId, purpose, instanceId, template: source.template } as const;
-      await this.note(lease, restore, async (ctx) => ({
-        footprintAsked: await ctx.publish(FootprintRequested, asked),
-      }));
+      await this.note(lease, restore, async (ctx, { state }) => {
+        // It may have gone while a proof of it waited for its turn, or for room.
+        if (state !== 'completed') throw new Hopeless('BACKUP_EXPIRED', 'the time of that backup was over');
+        return { footprintAsked: await ctx.publish(FootprintRequested, asked) };
+      });
     }
     return { kind: 'waits', reason: 'FootprintAsked', message: 'a footprint is made to be filled' };
   }
 
-  /** As the manifest says, or not at all. */
+  /** As the manifest says, or not at all. Noted before it is opened: nobody fills a database again that was opened. */
   private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
     const footprint = restore.progress.footprint!;
+    if (restore.progress.rows === undefined) {
+      const rows = await this.fillAndCompare(lease, restore, footprint);
+      await this.note(lease, restore, async () => ({ rows }));
+    }
+    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
+    return done;
+  }
+
+  /** @returns how many rows there are. */
+  private async fillAndCompare(lease: Lease, restore: Restore, footprint: MadeFootprint): Promise<number> {
     const backup = await this.backup(contentsOf(restore).database);
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
@@ -172,8 +187,7 @@ export class ReconcileRestore {
       throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
-    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
-    return { kind: 'done', progress: { rows: manifest.database.rows } };
+    return manifest.database.rows;
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
@@ -223,10 +237,10 @@ export class ReconcileRestore {
   /** As it is, so that whoever regrets the restore has lost nothing. */
   private async backUpFirst(lease: Lease, restore: Restore): Promise<Step> {
     const { progress, instanceId, traceparent, correlationId } = restore;
-    this.expectHold(restore);
     if (!progress.safetyBackupId) {
       await this.note(lease, restore, async (ctx) => {
-        const instance = (await this.instances.lock(ctx, instanceId))!;
+        // Not locked: whoever tells of it locks it before its backups and restores.
+        const instance = (await this.instances.get(instanceId))!;
         const backupId = newId();
         const cause = { traceparent, correlationId, requestId: null };
         await this.begin.of(ctx, instance, { backupId, why: 'safety', token: progress.token!, cause });
@@ -243,7 +257,6 @@ export class ReconcileRestore {
 
   private async release(lease: Lease, restore: Restore): Promise<Step> {
     const { progress, instanceId, footprintId, reason } = restore;
-    this.expectHold(restore);
     if (progress.released === 'switched') return done;
     if (!progress.releaseAsked) {
       const asked = { instanceId, token: progress.token!, footprintId, requestedBy: 'backup', reason };
@@ -264,10 +277,10 @@ export class ReconcileRestore {
 
   /** What stands there only for this is removed: Jobs first, because they use it. */
   private async clear(lease: Lease, restore: Restore): Promise<Step> {
-    const { progress, restoreId, footprintId } = restore;
+    const { progress, footprintId } = restore;
     const { footprint } = progress;
-    if (footprint && !(await this.files.tidy(footprint, restoreId, lease.fence)))
-      return { kind: 'waits', reason: 'JobsEnd', message: 'what has filled it is being removed' };
+    const ended = await this.endJobs(lease, restore);
+    if (ended.kind === 'waits') return ended;
     if (footprint === null || !progress.footprintAsked) return done;
     if (!progress.removalAsked)
       await this.note(lease, restore, async (ctx) => ({
@@ -279,20 +292,27 @@ export class ReconcileRestore {
     return done;
   }
 
+  private async endJobs(lease: Lease, { progress: { footprint }, restoreId }: Restore): Promise<Step> {
+    if (!footprint || (await this.files.tidy(footprint, restoreId, lease.fence))) return done;
+    return { kind: 'waits', reason: 'JobsEnd', message: 'what has filled it is being removed' };
+  }
+
   /** The instance first: nothing of what was done for it may keep it from running. */
   private async undo(lease: Lease, restore: Restore): Promise<Step> {
     const { progress, instanceId, reason } = restore;
-    if (progress.token && !progress.released) {
+    const { token } = progress;
+    if (progress.quiesceAsked && !progress.released) {
+      // It may be brought to a stop all the same, and would stand still until the deadline.
+      if (!token) return { kind: 'waits', reason: 'QuiesceAsked', message: 'the instance is being brought to a stop' };
       if (!progress.letGoAsked) {
-        const asked = { instanceId, token: progress.token, requestedBy: 'backup', reason };
+        const asked = { instanceId, token, requestedBy: 'backup', reason };
         await this.note(lease, restore, async (ctx) => ({
           letGoAsked: await ctx.publish(InstanceReleaseRequested, asked),
         }));
       }
       return { kind: 'waits', reason: 'LetGo', message: 'the instance is let go as it was' };
     }
-    // Lifecycle's last word counts: what it lives in is not removed.
-    if (progress.released === 'switched') return done;
+    if (progress.released === 'switched') return await this.endJobs(lease, restore);
     return await this.clear(lease, restore);
   }
 
@@ -314,17 +334,18 @@ export class ReconcileRestore {
     if (restore.mode !== 'proof' && restore.progress.footprint)
       await this.files.tidy(restore.progress.footprint, restore.restoreId, lease.fence);
     await this.change(lease, restore, async (ctx, current, backup) => {
-      const ended: Restore = {
-        ...current,
-        status: 'ended',
-        progress: { ...current.progress, ...more },
-        condition: null,
-      };
-      await this.restores.save(ctx, ended);
-      ctx.afterCommit(() => this.count(ended));
+      const ended = await this.end(ctx, current, more);
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
       else await this.tellCompleted(ctx, ended);
     });
+  }
+
+  private async end(ctx: PublishContext, current: Restore, more: Progress): Promise<Restore> {
+    const progress = { ...current.progress, ...more };
+    const ended: Restore = { ...current, status: 'ended', progress, condition: null };
+    await this.restores.save(ctx, ended);
+    ctx.afterCommit(() => this.count(ended));
+    return ended;
   }
 
   private async tellProof(ctx: PublishContext, { progress }: Restore, backup: Backup): Promise<void> {
@@ -371,24 +392,30 @@ export class ReconcileRestore {
   private async giveUp(lease: Lease, restore: Restore): Promise<void> {
     await this.change(lease, restore, async (ctx, current, backup) => {
       const failure = current.progress.failure!;
+      const { restoreId, instanceId, backupId, mode } = current;
+      // Lifecycle's last word counts: what it lives in is not removed, and it is restored.
+      if (current.progress.released === 'switched') {
+        const { failure: _, ...progress } = current.progress;
+        return await this.tellCompleted(ctx, await this.end(ctx, { ...current, progress }, {}));
+      }
       ctx.afterCommit(() => this.count(current));
       await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
-      const { restoreId, instanceId, backupId, mode } = current;
       if (mode !== 'proof')
         return void (await ctx.publish(RestoreFailed, { restoreId, instanceId, backupId, mode, ...failure }));
       const { code, message } = failure;
+      const failures = (current.progress.failures ?? 0) + 1;
       // One that could not be restored now may be good all the same: it is tried again, and nobody is told that it is bad.
-      if (!isProvedBad(code)) return await this.prove.askAgain(ctx, backup);
+      if (!isProvedBad(code, failures)) return await this.prove.askAgain(ctx, backup, failures);
       const { footprintId, why } = backup;
       await this.backups.save(ctx, { ...backup, fault: { code, message } });
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
   }
 
-  private count({ mode, startedAt, progress: { failure } }: Restore): void {
+  private count({ mode, startedAt, progress: { failure, failures = 0 } }: Restore): void {
     if (mode !== 'proof') this.metrics.restoreEnded(mode, failure ? 'failed' : 'completed', startedAt);
     else if (!failure) this.metrics.proofEnded('full', 'verified', startedAt);
-    else this.metrics.proofEnded('full', isProvedBad(failure.code) ? 'bad' : 'failed', startedAt);
+    else this.metrics.proofEnded('full', isProvedBad(failure.code, failures + 1) ? 'bad' : 'failed', startedAt);
   }
 
   /** @returns whether it is given up: then something has changed. */
@@ -423,8 +450,9 @@ export class ReconcileRestore {
 
   private async noteObstacle(lease: Lease, restore: Restore, { reason, message }: Obstacle): Promise<boolean> {
     const limitMs = this.settings.deadlines.restore;
-    const spent = hidesTheWorld(reason) ? unseen(restore) : seen(restore, new Date(), limitMs);
-    if (spent.spentMs > limitMs) {
+    const spent = hidesWhatIs(reason) ? unseen(restore) : seen(restore, new Date(), limitMs);
+    // What is being taken back is taken back to its end.
+    if (restore.status === 'active' && spent.spentMs > limitMs) {
       await this.turnBack(lease, restore, { code: reason, fault: 'platform', message });
       return true;
     }
@@ -439,9 +467,13 @@ export class ReconcileRestore {
     return false;
   }
 
-  private async note(lease: Lease, restore: Restore, ask: (ctx: PublishContext) => Promise<Progress>): Promise<void> {
-    await this.change(lease, restore, async (ctx, current) => {
-      await this.restores.save(ctx, { ...current, progress: { ...current.progress, ...(await ask(ctx)) } });
+  private async note(
+    lease: Lease,
+    restore: Restore,
+    ask: (ctx: PublishContext, backup: Backup) => Promise<Progress>,
+  ): Promise<void> {
+    await this.change(lease, restore, async (ctx, current, backup) => {
+      await this.restores.save(ctx, { ...current, progress: { ...current.progress, ...(await ask(ctx, backup)) } });
     });
   }
 
@@ -458,9 +490,10 @@ export class ReconcileRestore {
       ...(requestId && { causationId: requestId }),
     };
     await this.outbox.transaction(cause, async (ctx) => {
-      await lease.hold(ctx, what);
+      // Rows before the job, as those lock who answer, so that neither waits for the other.
       const backup = await this.backups.lock(ctx, backupId);
       const current = await this.restores.lock(ctx, restoreId);
+      await lease.hold(ctx, what);
       if (backup && current?.status === status && current.stage === stage) await work(ctx, current, backup);
     });
   }

@@ -72,9 +72,9 @@ export class HearOfNoFootprintHandler extends MessageHandler<typeof FootprintRef
 
   async handle(refused: PayloadOf<typeof FootprintRefused>, ctx: ConsumeContext): Promise<void> {
     const { footprintId, code, fault, message } = refused;
-    const answer: Progress =
-      code === 'NO_ROOM' ? { footprintAsked: undefined, noRoomAt: Date.now() } : { failure: { code, fault, message } };
-    await this.note.toFootprint(ctx, footprintId, () => answer);
+    const answer: Progress = code === 'NO_ROOM' ? { noRoomAt: Date.now() } : { failure: { code, fault, message } };
+    // Nobody makes it, so that nobody can remove it.
+    await this.note.toFootprint(ctx, footprintId, () => ({ ...answer, footprintAsked: undefined }));
   }
 }
 
@@ -120,8 +120,11 @@ export class DropCloneHandler extends MessageHandler<typeof InstanceRefused> {
     super();
   }
 
-  async handle({ instanceId, message }: PayloadOf<typeof InstanceRefused>, ctx: ConsumeContext): Promise<void> {
-    const clone = await this.restores.lockCloneFor(ctx, instanceId);
+  async handle(
+    { instanceId, requestId, message }: PayloadOf<typeof InstanceRefused>,
+    ctx: ConsumeContext,
+  ): Promise<void> {
+    const clone = await this.restores.lockCloneFor(ctx, instanceId, requestId);
     if (!clone || clone.progress.removalAsked) return;
     const reason = `no instance is made of it: ${message}`.slice(0, 500);
     const removalAsked = await ctx.publish(FootprintRemovalRequested, { footprintId: clone.footprintId, reason });
@@ -151,8 +154,10 @@ export class HearOfFailureHandler extends MessageHandler<typeof InstanceOperatio
   }
 }
 
-/** Who asks to be let go, and is refused, holds nothing any more. */
+/** Who asks for it and is refused holds nothing; who asks to be let go, and is refused, holds nothing any more. */
 function refused(asked: Asked, { progress }: Restore, { code, fault, message }: Refusal): Progress {
   const failure = progress.failure ?? { code, fault, message };
-  return asked === 'let go' ? { failure, released: progress.released ?? 'as before' } : { failure };
+  return asked === 'let go' || asked === 'quiesce'
+    ? { failure, released: progress.released ?? 'as before' }
+    : { failure };
 }

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { newId } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
-import type { Lease, Outcome } from '#persistence/index.js';
+import { Log } from '#observability/index.js';
+import { isUnavailable, type Lease, LeaseLost, type Outcome } from '#persistence/index.js';
 import { policyOf } from '../domain/policy.js';
 import { nextBackupAt, unsavedSince } from '../domain/schedule.js';
 import { BeginBackup } from './begin-backup.js';
@@ -22,6 +23,7 @@ export class ScheduleBackups {
     private readonly begin: BeginBackup,
     private readonly outbox: Outbox,
     private readonly settings: BackupSettings,
+    private readonly log: Log,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -35,11 +37,22 @@ export class ScheduleBackups {
           await lease.hold(tx);
           for (const one of changed) await this.schedules.note(tx, one.instanceId, notedOf(one, now));
         });
-      for (const one of page) if (this.settings.schedules && isDue(one, now)) await this.backUp(lease, one.instanceId);
+      for (const one of page)
+        if (this.settings.schedules && isDue(one, now)) await this.tryToBackUp(lease, one.instanceId);
       if (page.length < pageSize) break;
       after = page.at(-1)!.instanceId;
     }
     return { again: lookAgainMs };
+  }
+
+  /** One of which something is not known yet keeps nobody else from being backed up. */
+  private async tryToBackUp(lease: Lease, instanceId: string): Promise<void> {
+    try {
+      await this.backUp(lease, instanceId);
+    } catch (error) {
+      if (error instanceof LeaseLost || isUnavailable(error)) throw error;
+      this.log.warn('a backup that is due could not be begun', { instanceId, error });
+    }
   }
 
   /** Each in a transaction of its own: nobody waits for all of a page. */

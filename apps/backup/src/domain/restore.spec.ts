@@ -1,11 +1,14 @@
 import { expect, test } from '@jest/globals';
 import type { Backup, BackupState } from './backup.js';
 import type { Instance } from './instance.js';
-import { contentsOf, isNewerThan, type Mode, refusalOf, stagesOf } from './restore.js';
+import { contentsOf, isNewerThan, type Mode, needs, refusalOf, stagesOf } from './restore.js';
 
 const backup = (change: Partial<Backup> = {}) =>
   ({ instanceId: 'i1', customerId: 'c-1', state: 'completed', fault: null, ...change }) as Backup;
-const instance = (change: Partial<Instance> = {}) => ({ instanceId: 'i1', state: 'running', ...change }) as Instance;
+const trial = { name: 'trial', version: 1 };
+const instance = (change: Partial<Instance> = {}) =>
+  ({ instanceId: 'i1', state: 'running', plan: trial, ...change }) as Instance;
+const gigabytes = (n: number) => backup({ saved: { index: 'i', files: 1, bytes: n * 1024 ** 3 } });
 const asked = (mode: Mode = 'in-place', to: Parameters<typeof refusalOf>[0]['to'] = null) => ({
   instanceId: 'i1',
   mode,
@@ -37,6 +40,8 @@ test.each([
     instance(),
     'BACKUP_NOT_GOOD',
   ],
+  ['one whose files do not fit into the plan', asked(), gigabytes(2), instance(), 'DOES_NOT_FIT'],
+  ['a clone of it', clone('c-1'), gigabytes(2), instance(), 'DOES_NOT_FIT'],
   ['into an instance that is gone', asked(), backup(), instance({ state: 'terminated' }), 'IS_TERMINATED'],
   ['into one that is being destroyed', asked(), backup(), instance({ state: 'purging' }), 'IS_TERMINATED'],
 ] as const)('%s is refused', (_, what, its, of, code) => {
@@ -57,6 +62,20 @@ test.each([
 
 test('a backup is cloned when its instance is long gone', () => {
   expect(refusalOf(clone('c-1'), backup(), instance({ state: 'terminated' }))).toBeUndefined();
+});
+
+test('a backup whose files fit is restored, also into a plan that nobody knows here', () => {
+  expect(refusalOf(asked(), gigabytes(1), instance())).toBeUndefined();
+  expect(refusalOf(asked(), gigabytes(2), instance({ plan: { name: 'new', version: 1 } }))).toBeUndefined();
+});
+
+test('a backup is needed by what restores it and by what it makes safe, and by no proof that has not begun', () => {
+  const restore = (mode: Mode, progress = {}) => ({ mode, backupId: 'b', progress });
+  expect(needs(restore('clone'), 'b')).toBe(true);
+  expect(needs(restore('in-place', { safetyBackupId: 'now' }), 'now')).toBe(true);
+  expect(needs(restore('clone'), 'another')).toBe(false);
+  expect(needs(restore('proof', { failures: 3 }), 'b')).toBe(false);
+  expect(needs(restore('proof', { footprintAsked: 'f' }), 'b')).toBe(true);
 });
 
 test('an older Odoo does not open what a newer one wrote; what cannot be compared is tried', () => {

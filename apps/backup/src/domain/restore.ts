@@ -1,4 +1,5 @@
 import type { restoreModes } from '#contracts/index.js';
+import { findPlan } from '#odoo/index.js';
 import type { Backup, Condition } from './backup.js';
 import type { Instance, MadeFootprint, Refusal } from './instance.js';
 
@@ -44,6 +45,8 @@ export interface Restore {
 }
 
 export interface Progress {
+  /** Of a proof: how many before it could not be brought to their end. */
+  readonly failures?: number;
   /** The message ids of what was asked; each at most once. */
   readonly footprintAsked?: string | undefined;
   /** When there was none, in ms since 1970. */
@@ -85,6 +88,15 @@ export function contentsOf({ mode, backupId, progress }: Pick<Restore, 'mode' | 
   return { database: backupId, files: [backupId] };
 }
 
+/** Nobody lets a backup go that is being restored; a proof that has nothing yet can be left out. */
+export function needs(
+  { mode, backupId, progress }: Pick<Restore, 'mode' | 'backupId' | 'progress'>,
+  whose: string,
+): boolean {
+  if (mode === 'proof' && !progress.footprintAsked) return false;
+  return backupId === whose || progress.safetyBackupId === whose;
+}
+
 /** Nobody is to be written to or charged by what is not the instance itself. */
 export function isNeutral({ mode }: Pick<Restore, 'mode'>): boolean {
   return mode === 'proof' || mode === 'clone';
@@ -116,6 +128,11 @@ export function refusalOf(
       return no('BACKUP_EXPIRED', 'the time of that backup was over');
   }
   if (backup.fault) return no('BACKUP_NOT_GOOD', `that backup is not good: ${backup.fault.message}`);
+  // Into a volume of the plan's size; that it is too small would show when most was done.
+  const room = instance && findPlan(instance.plan.name, instance.plan.version)?.storageBytes;
+  const needed = backup.saved?.bytes ?? 0;
+  if (room !== undefined && needed > room)
+    return no('DOES_NOT_FIT', `its files are ${needed} bytes, and the plan has ${room}; resize the instance first`);
   if (asked.mode === 'clone') return undefined;
   if (!instance || instance.state === 'purging' || instance.state === 'terminated')
     return no('IS_TERMINATED', 'the instance is gone; clone the backup');

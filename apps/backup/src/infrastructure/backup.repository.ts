@@ -85,7 +85,7 @@ export class BackupRepository extends Backups {
        WHERE state = 'waiting' AND source->>'databaseShard' = $1
          AND coalesce(condition->>'reason', 'NoPlace') = 'NoPlace'
          AND NOT EXISTS (SELECT 1 FROM full_cells WHERE full_cells.cell = source->>'cell')
-       ORDER BY requested_at
+       ORDER BY why = 'scheduled', requested_at
        LIMIT greatest(0, $2 - (SELECT count(*) FROM under_way WHERE shard = $1 AND state = 'dumping'))`,
       [databaseShard, most.perShard, most.perCell],
     );

@@ -66,6 +66,12 @@ export class ExpiryRepository extends Expiries {
        RETURNING 1`,
       [olderThanDays],
     );
+    await this.database.query(
+      `DELETE FROM restore WHERE restore_id IN (
+         SELECT restore_id FROM restore
+         WHERE status = 'ended' AND started_at < now() - $1 * interval '1 day' LIMIT 5000)`,
+      [olderThanDays],
+    );
     return rows.length;
   }
 }

@@ -27,6 +27,7 @@ import {
   type Site,
 } from '../application/ports.js';
 import { readResult } from '../domain/files-result.js';
+import { Hopeless } from '../domain/hopeless.js';
 
 const fieldManager = 'mesh-backup';
 /** Of whatever kind the job is that waits for an object: its label says only the id. */
@@ -146,11 +147,12 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
       this.get<Snapshot>('VolumeSnapshot', work, backupNames(work.id, work.attempt).snapshot),
       this.get<Claim>('PersistentVolumeClaim', work, site.volumeClaim),
     ]);
-    if (!snapshot) throw new Obstacle('SNAPSHOT_LOST', `the snapshot of ${site.volumeClaim} is gone`);
+    // It never comes again, and a younger one would not fit the dump.
+    if (!snapshot) throw new Hopeless('SNAPSHOT_LOST', `the snapshot of ${site.volumeClaim} is gone`);
     const { restoreSize } = snapshot.status ?? {};
     // A driver that does not know says 0; the copy of a volume has room where that volume has.
     const storage = Number.parseFloat(restoreSize ?? '0') > 0 ? restoreSize : source?.status?.capacity?.storage;
-    if (storage === undefined) throw new Obstacle('VOLUME_LOST', `PersistentVolumeClaim ${site.volumeClaim} is gone`);
+    if (storage === undefined) throw new Hopeless('VOLUME_LOST', `PersistentVolumeClaim ${site.volumeClaim} is gone`);
     const storageClass = source?.spec?.storageClassName ?? this.settings.storageClass;
     const access = this.settings.snapshotAccess;
     await this.create(snapshotClaimManifest(work, { storageClass, access, storage }), fence);
@@ -206,7 +208,9 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
     const pods = await this.podsOf(job);
     if (outcome === 'runs') return { state: 'runs', message: whatPodsDo(pods) };
     const pod = pods.at(-1);
-    if (!pod) return { state: 'failed', code: 'ODOO_DOES_NOT_LOAD', message: outcome.message };
+    // Whether it would have, nobody has seen.
+    if (!pod || outcome.reason === 'DeadlineExceeded')
+      return { state: 'failed', code: 'LOAD_NOT_SEEN', message: `${outcome.message}; ${whatPodsDo(pods)}` };
     const ref = { name: pod.metadata!.name!, namespace: pod.metadata!.namespace! };
     const text = await askingCluster(this.client.logs(ref, loadContainer, { limitBytes: 20_000 }));
     const said = text.trimEnd().split('\n').slice(-linesTold).join('\n');

@@ -101,7 +101,8 @@ function explained(name: string, error: unknown): unknown {
   // What has come out of the store is something else than what went in.
   if (error instanceof TenantDatabaseError && error.code === 'DUMP_CHANGED')
     return new Hopeless('CORRUPTED', error.message);
-  if (error instanceof TenantDatabaseError && !error.retryable)
+  // It had all of the time that a backup or a step of a restore has: another try has no more.
+  if (error instanceof TenantDatabaseError && (!error.retryable || error.code === 'TOOK_TOO_LONG'))
     return new Hopeless(error.code, `database shard ${name}: ${error.message}`);
   const reason = reasonOfShard(error);
   if (!reason) return error;

@@ -67,10 +67,11 @@ export class RestoreRepository extends Restores {
     return found ?? undefined;
   }
 
-  async lockCloneFor(tx: Transaction, instanceId: string): Promise<Restore | undefined> {
+  async lockCloneFor(tx: Transaction, instanceId: string, correlationId: string): Promise<Restore | undefined> {
     const [row] = await tx.query<{ restoreId: string }>(
-      `SELECT restore_id AS "restoreId" FROM restore WHERE mode = 'clone' AND status = 'ended' AND "to"->>'instanceId' = $1`,
-      [instanceId],
+      `SELECT restore_id AS "restoreId" FROM restore
+       WHERE mode = 'clone' AND status = 'ended' AND "to"->>'instanceId' = $1 AND correlation_id = $2`,
+      [instanceId, correlationId],
     );
     return row && (await this.lock(tx, row.restoreId));
   }

@@ -3,7 +3,7 @@ import { FootprintPlaced, FootprintRefused, FootprintRequested, type PayloadOf }
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { findPlan } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { type Beside, type FootprintWish, mayTakeLastPlace } from '../domain/beside.js';
+import { type Beside, type FootprintWish, mayStandBeside, mayTakeLastPlace } from '../domain/beside.js';
 import { notPlaced, type Placement, sameWish } from '../domain/placement.js';
 import { PlacingService, reportWithinMs } from './placing.js';
 import { Besides, Cells, DatabaseShards, Placements } from './ports.js';
@@ -39,7 +39,7 @@ export class PlaceFootprintHandler extends MessageHandler<typeof FootprintReques
     const known = await this.besides.lock(ctx, footprintId);
     if (known) return await this.answerAgain(ctx, wish, known);
     if (await this.besides.isTaken(ctx, footprintId)) return await this.refuse(ctx, wish, idIsTaken);
-    if (placement?.state !== 'placed')
+    if (!placement || !mayStandBeside(wish.purpose, placement))
       return await this.refuse(ctx, wish, { ...notPlaced(placement), code: 'NOT_PLACED' });
     const plan = planFor(wish, placement);
     if (!plan) return await this.refuse(ctx, wish, unknownPlan);

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { type Beside, mayBecome } from './beside.js';
+import { type Beside, mayBecome, mayStandBeside } from './beside.js';
 import { cloneOf, type Specification } from './placement.js';
 
 const clone = { instanceId: 'source', wish: { purpose: 'clone' }, state: 'placed' } as Beside;
@@ -13,6 +13,16 @@ test.each<[string, Beside, boolean]>([
   ['one that is gone', { ...clone, state: 'gone' }, false],
 ])('whether an instance can be made of %s', (_, beside, expected) => {
   expect(mayBecome(beside, 'source')).toBe(expected);
+});
+
+test('of an instance that has come to its end a clone is made, and nothing else', () => {
+  const ended = { state: 'ended', cell: 'c0' } as const;
+  expect(mayStandBeside('clone', ended)).toBe(true);
+  for (const purpose of ['restore', 'move', 'proof'] as const) expect(mayStandBeside(purpose, ended)).toBe(false);
+  expect(mayStandBeside('clone', { state: 'ended', cell: null })).toBe(false);
+  expect(mayStandBeside('clone', { state: 'waiting', cell: null })).toBe(false);
+  for (const purpose of ['restore', 'proof'] as const)
+    expect(mayStandBeside(purpose, { state: 'placed', cell: 'c0' })).toBe(true);
 });
 
 test('a clone is what its source is, under its own name, with the passwords that its data have', () => {

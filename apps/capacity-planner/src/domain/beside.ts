@@ -1,4 +1,5 @@
 import type { FootprintRequested, PayloadOf } from '#contracts/index.js';
+import type { Placement } from './placement.js';
 
 export type FootprintWish = PayloadOf<typeof FootprintRequested>;
 
@@ -21,6 +22,14 @@ export interface Beside {
    * instance's placement's; back to `placed` when the instance is switched away; `gone`: everything was given back.
    */
   readonly state: 'placed' | 'lived-in' | 'gone';
+}
+
+/** Whether it can be made: of what has come to its end there are backups for a while, of which another one is made. */
+export function mayStandBeside(
+  purpose: FootprintWish['purpose'],
+  { state, cell }: Pick<Placement, 'state' | 'cell'>,
+): boolean {
+  return state === 'placed' || (state === 'ended' && cell !== null && purpose === 'clone');
 }
 
 /** What may take a customer's last place: what a customer waits for. A proof waits until there is more room. */
