@@ -131,7 +131,7 @@ test('as long as somebody holds an instance nobody else’s backup begins, and h
   expect(backups.all(his, 'backup.completed')).toHaveLength(1);
 });
 
-test('as many as may be are under way at once, and the others come after them', async () => {
+test('as many databases as may be are dumped at once, and the others come after them', async () => {
   const instances = await Promise.all(
     ['many-1', 'many-2', 'many-3', 'many-4', 'many-5'].map((slug) => lifecycle.running(slug)),
   );
@@ -142,7 +142,7 @@ test('as many as may be are under way at once, and the others come after them', 
       'all of them to be made',
       async () => {
         const [row] = await mesh.sql<{ n: number }>(
-          `SELECT count(*)::int AS n FROM backup.backup WHERE state IN ('dumping', 'saving')`,
+          `SELECT count(*)::int AS n FROM backup.backup WHERE state = 'dumping'`,
         );
         most = Math.max(most, row!.n);
         return ids.every((id) => backups.all(id, 'backup.completed').length === 1);
