@@ -284,3 +284,13 @@ test('a dump lists what it holds, and what is none does not', async () => {
   for (const bytes of [Buffer.alloc(0), Buffer.from('no dump at all'), dumped.bytes.subarray(0, 300)])
     await expect(listDump(piecesOf(bytes), { programs })).rejects.toMatchObject({ code: 'DUMP_UNREADABLE' });
 });
+
+test('a dump that breaks off on its way is not called unreadable', async () => {
+  const breaks = Readable.from(
+    (async function* () {
+      yield dumped.bytes.subarray(0, 300);
+      throw new Error('the store went away');
+    })(),
+  );
+  await expect(listDump(breaks, { programs })).rejects.toThrow('the store went away');
+});

@@ -146,11 +146,14 @@ async function fill(
     (error: unknown) => error,
   );
   signal.throwIfAborted();
-  // A program that has ended reads no more, which is not what broke.
-  const byProgram = broken?.code === 'EPIPE' || broken?.code === 'ERR_STREAM_PREMATURE_CLOSE';
-  if (broken && !(byProgram && failure)) throw broken;
+  if (broken && !(readsNoMore(broken) && failure)) throw broken;
   if (failure) throw unreadable(failure);
   return sum.digest('hex');
+}
+
+/** A program that has ended reads no more, which is not what broke. */
+function readsNoMore({ code }: { readonly code?: string }): boolean {
+  return code === 'EPIPE' || code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
 
 /** What pg_restore says of a dump that is not whole, or none. */
@@ -245,7 +248,7 @@ export interface ListedDump {
   readonly serverVersion: string | undefined;
 }
 
-/** What a dump says that it holds; of the rest of it nothing is read. Throws DUMP_UNREADABLE. */
+/** What a dump says that it holds; of the rest of it nothing is read. Throws DUMP_UNREADABLE, or whatever breaks `content`. */
 export async function listDump(
   content: Readable,
   { programs, signal }: { readonly programs: PostgresPrograms; readonly signal?: AbortSignal },
@@ -255,14 +258,20 @@ export async function listDump(
   program.stdout.setEncoding('utf8').on('data', (text: string) => {
     list += text;
   });
-  const fed = pipeline(content, program.stdin).catch((error: Error & { code?: string }) => error);
-  await program.ended
-    .finally(() => content.destroy())
-    .catch(async (error: TenantDatabaseError) => {
-      signal?.throwIfAborted();
-      throw new TenantDatabaseError('DUMP_UNREADABLE', error.message, false);
-    });
+  const fed = pipeline(content, program.stdin).then(
+    () => undefined,
+    (error: Error & { code?: string }) => error,
+  );
+  const failure = await program.ended.then(
+    () => undefined,
+    (error: Error) => error,
+  );
+  content.destroy();
   const broken = await fed;
+  signal?.throwIfAborted();
+  // What did not come says nothing about what is there.
+  if (failure && broken && !readsNoMore(broken)) throw broken;
+  if (failure) throw new TenantDatabaseError('DUMP_UNREADABLE', failure.message, false);
   const entries = list.split('\n').filter((line) => /^\d+;/.test(line)).length;
   if (entries === 0)
     throw broken ?? new TenantDatabaseError('DUMP_UNREADABLE', 'the dump lists nothing that it holds', false);
