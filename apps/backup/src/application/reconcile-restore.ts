@@ -143,9 +143,19 @@ export class ReconcileRestore {
     return { kind: 'waits', reason: 'FootprintAsked', message: 'a footprint is made to be filled' };
   }
 
-  /** As the manifest says, or not at all. */
+  /** As the manifest says, or not at all. What was opened is never filled again, so that it is good is noted before. */
   private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
     const footprint = restore.progress.footprint!;
+    if (restore.progress.rows === undefined) {
+      const rows = await this.fillAndCompare(lease, restore, footprint);
+      await this.note(lease, restore, async () => ({ rows }));
+    }
+    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
+    return done;
+  }
+
+  /** @returns how many rows it has. */
+  private async fillAndCompare(lease: Lease, restore: Restore, footprint: MadeFootprint): Promise<number> {
     const backup = await this.backup(contentsOf(restore).database);
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
@@ -172,8 +182,7 @@ export class ReconcileRestore {
       throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
-    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
-    return { kind: 'done', progress: { rows: manifest.database.rows } };
+    return manifest.database.rows;
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
