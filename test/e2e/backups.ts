@@ -17,7 +17,10 @@ export class Backups {
   private readonly store: S3Client;
   private readonly bucket: string;
 
-  constructor(private readonly mesh: TestMesh) {
+  constructor(
+    private readonly mesh: TestMesh,
+    private readonly patienceMs = 90_000,
+  ) {
     const { endpoint, region, bucket, accessKey, secretKey } = mesh.installed.backupStorage;
     this.bucket = bucket;
     this.store = new S3Client({
@@ -62,7 +65,7 @@ export class Backups {
   /** What was said about it under one of these keys, without version. */
   async heard(id: string, ...facts: string[]) {
     return await this.mesh.explained(
-      waitFor(`${facts.join(' or ')} of ${id}`, () => this.all(id, ...facts)[0], { timeoutMs: 90_000 }),
+      waitFor(`${facts.join(' or ')} of ${id}`, () => this.all(id, ...facts)[0], { timeoutMs: this.patienceMs }),
     );
   }
 
@@ -93,10 +96,14 @@ export class Backups {
   /** Nothing is to be done for it any more. */
   async settled(backupId: string): Promise<void> {
     await this.mesh.explained(
-      waitFor(`the jobs of backup ${backupId} to end`, async () => {
-        const left = await this.mesh.sql('SELECT 1 FROM backup.job WHERE key = $1', [backupId]);
-        return left.length === 0;
-      }),
+      waitFor(
+        `the jobs of backup ${backupId} to end`,
+        async () => {
+          const left = await this.mesh.sql('SELECT 1 FROM backup.job WHERE key = $1', [backupId]);
+          return left.length === 0;
+        },
+        { timeoutMs: this.patienceMs },
+      ),
     );
   }
 
@@ -113,7 +120,7 @@ export class Backups {
       waitFor(
         `backup ${backupId} to be ${states.join(' or ')}`,
         async () => states.includes((await this.row(backupId))?.state ?? ''),
-        { timeoutMs: 60_000, intervalMs: 10 },
+        { timeoutMs: this.patienceMs, intervalMs: 10 },
       ),
     );
   }
@@ -127,6 +134,13 @@ export class Backups {
   async objects(prefix: string): Promise<string[]> {
     const { Contents = [] } = await this.store.send(new ListObjectsV2Command({ Bucket: this.bucket, Prefix: prefix }));
     return Contents.map(({ Key }) => Key!.slice(prefix.length)).sort();
+  }
+
+  /** All that ever was below the prefix and is not removed for good, with what tells one writing from another. */
+  async versions(prefix: string) {
+    const listed = await this.store.send(new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: prefix }));
+    const all = [...(listed.Versions ?? []), ...(listed.DeleteMarkers ?? [])];
+    return all.map(({ Key, VersionId, LastModified }) => ({ Key, VersionId, LastModified }));
   }
 
   async unfinished(): Promise<number> {

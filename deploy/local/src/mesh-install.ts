@@ -147,7 +147,6 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'backup' && {
         MESH_FILES_IMAGE: filesImage(stack),
         ...(stack.MESH_ROUTER_URL && { MESH_ROUTER_URL: stack.MESH_ROUTER_URL }),
-        ...plan.backup,
       }),
       ...(keepsBackups(service) && {
         MESH_SHARD_READER_URLS: `local=${shardReaderUrl(plan, secret)}`,
@@ -157,6 +156,8 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         MESH_S3_ACCESS_KEY: backupStorage.accessKey,
         MESH_S3_SECRET_KEY: backupStorage.secretKey,
       }),
+      // Last, so that a test can put something between it and its store.
+      ...(service === 'backup' && plan.backup),
       ...(service === 'edge' && stack.MESH_NODE_ADDRESS && { MESH_PAGES_HOST: stack.MESH_NODE_ADDRESS }),
       ...(service === 'api-gateway' && {
         MESH_API_KEY_HASHES: createHash('sha256').update(apiKey).digest('hex'),

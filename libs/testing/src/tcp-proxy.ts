@@ -23,6 +23,8 @@ export class TcpProxy {
   readonly faults: Faults = { latencyMs: 0 };
   /** Sees that the way of a connection to the server has ended, by the port from which it came there. */
   onEnd: (port: number) => void = () => {};
+  /** How many connections it has refused. */
+  refused = 0;
   private refusing = false;
   private stalled = false;
   private readonly pairs = new Set<Pair>();
@@ -91,7 +93,10 @@ export class TcpProxy {
 
   private accept(client: Socket): void {
     client.on('error', () => {});
-    if (this.refusing) return void client.resetAndDestroy();
+    if (this.refusing) {
+      this.refused += 1;
+      return void client.resetAndDestroy();
+    }
     const server = dial({ ...this.target, allowHalfOpen: true });
     server.once('connect', () => {
       const port = server.localPort!;

@@ -5,7 +5,7 @@ import { BackupCompleted, BackupFailed } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
-import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
+import { JobQueue, type Lease, LeaseLost, type Outcome } from '#persistence/index.js';
 import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
@@ -149,21 +149,28 @@ export class ReconcileBackup {
     const { token: attempt, fence } = lease;
     const keys = this.keys(backup);
     this.files.watch(source.namespace);
+    const sent: Promise<unknown>[] = [];
+    const sending = <T>(one: Promise<T>): Promise<T> => {
+      sent.push(one);
+      return one;
+    };
+    const takeBack = async () => {
+      await Promise.allSettled(sent);
+      await this.takeBack(lease, [keys.dump(attempt), keys.fingerprint(attempt)]);
+    };
     const dumped = await this.act(lease, backup, 'dump: database', () =>
       this.sources.hold(
         source,
         async (held, signal): Promise<Dumped> => {
           // The volume after the database, and both before the files that the database names can go.
           const [stored, print] = await Promise.all([
-            this.store.put(keys.dump(attempt), held.dump(signal), { fence, signal }),
+            sending(this.store.put(keys.dump(attempt), held.dump(signal), { fence, signal })),
             held.fingerprint(),
             this.freeze(source, backupId, attempt, fence, signal),
           ]);
           const text = JSON.stringify(print);
-          const fingerprint = await this.store.putSmall(keys.fingerprint(attempt), text, {
-            contentType: 'application/json',
-            fence,
-          });
+          const about = { contentType: 'application/json', fence, signal };
+          const fingerprint = await sending(this.store.putSmall(keys.fingerprint(attempt), text, about));
           const { takenAt, serverVersion, odooVersion, modules } = held;
           return {
             ...{ key: keys.dump(attempt), ...stored, rows: print.rows, takenAt: takenAt.toISOString() },
@@ -173,12 +180,31 @@ export class ReconcileBackup {
         },
         lease.signal,
       ),
-    );
+    ).catch(async (error) => {
+      await takeBack();
+      throw error;
+    });
     await this.change(lease, backup, async (ctx, current) => {
       const takenAt = new Date(dumped.takenAt);
       await this.backups.save(ctx, { ...current, state: 'saving', dumped, takenAt, ...this.looked(current) });
+    }).catch(async (error) => {
+      // Of any other error nobody knows whether it came after the commit.
+      if (error instanceof LeaseLost) await takeBack();
+      throw error;
     });
     await this.hurryNext(source);
+  }
+
+  /**
+   * What an attempt has sent that has lost its lease meanwhile: it may have come when its heirs had tidied up already.
+   * Without a fence, because nobody else has its names. What cannot be had back goes when the backup expires.
+   */
+  private async takeBack(lease: Lease, keys: readonly string[]): Promise<void> {
+    try {
+      lease.fence();
+    } catch {
+      await this.store.remove(keys).catch(() => {});
+    }
   }
 
   private async freeze(

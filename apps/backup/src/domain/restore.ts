@@ -61,6 +61,7 @@ export interface Progress {
   readonly token?: string;
   readonly released?: 'switched' | 'as before';
   readonly safetyBackupId?: string;
+  /** Of the database, when it is filled and found equal. */
   readonly rows?: number;
   readonly files?: number;
   readonly filesSeen?: 'read' | 'simulated';
