@@ -33,7 +33,7 @@ const columns = {
 /** They tell about the state, so they are as old as the fact that told it. */
 const ofTheState = new Set(['reason', 'message', 'step', 'url']);
 
-/** Others tell of them too, and lifecycle is right. */
+/** Others tell of them too, and lifecycle is right where it says anything: not of the cell, as long as it is the first. */
 const ofLifecycle = new Set(['plan', 'host', 'slug', 'footprintId', 'cell']);
 
 const shownState = `CASE WHEN state = 'terminated' THEN state ELSE coalesce(lifecycle_state, state) END`;
@@ -205,6 +205,6 @@ function casesOf(field: keyof typeof columns, given: boolean): string {
   if (!given) return `${anew} ELSE v.${column}`;
   if (ofTheState.has(field)) return `WHEN ${isNewer} THEN excluded.${column} ELSE v.${column}`;
   if (ofLifecycle.has(field))
-    return `${anew} WHEN v.lifecycle_state IS NULL OR ${isOfLifecycle} THEN excluded.${column} ELSE v.${column}`;
+    return `${anew} WHEN v.lifecycle_state IS NULL OR v.${column} IS NULL OR ${isOfLifecycle} THEN excluded.${column} ELSE v.${column}`;
   return `${anew} ELSE excluded.${column}`;
 }

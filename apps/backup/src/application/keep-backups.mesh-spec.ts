@@ -380,7 +380,8 @@ test('one that is being restored stays, and one that was destroyed is forgotten 
   );
   await ask('expiry');
   work(['expiry', 'expired']);
-  await waitFor('the others', async () => (await statesOf(all.slice(6, 8))).every((state) => state === 'expired'));
+  // How many days the young one adds to those that are kept depends on the time of day; of this one it never does.
+  await waitFor('the other', async () => (await statesOf(all.slice(7, 8)))[0] === 'expired');
   expect((await statesOf(all))[8]).toBe('completed');
 
   await database.query(`UPDATE restore SET status = 'ended'`);

@@ -9,7 +9,8 @@ let server: TestShard;
 
 beforeAll(async () => {
   server = await createTestShard(
-    'CREATE TABLE ir_attachment (id int); CREATE TABLE ir_module_module (name text, state text, latest_version text)',
+    `CREATE TABLE ir_attachment (id int); CREATE TABLE ir_module_module (name text, state text, latest_version text);
+     INSERT INTO ir_module_module VALUES ('base', 'installed', '18.0.1.3')`,
   );
 });
 afterAll(() => server?.drop());
