@@ -56,11 +56,12 @@ let admin: ChannelModel;
 let planner: TestService;
 let provisioner: TestService;
 let lifecycle: TestService;
+let backup: TestService;
 let gateway: TestService;
 
-/** The gateway asks and hears, the planner answers, provisioner and lifecycle own facts about instances too. */
+/** The gateway asks and hears, the planner answers, provisioner, lifecycle and backup own facts about instances too. */
 beforeAll(async () => {
-  broker = await createTestBroker('asking', ['api-gateway', 'capacity-planner', 'provisioner', 'lifecycle']);
+  broker = await createTestBroker('asking', ['api-gateway', 'capacity-planner', 'provisioner', 'lifecycle', 'backup']);
   admin = await connect(broker.adminUrl);
   const republish = on(RepublishRequested, RepublishHandler);
   planner = await TestService.start(
@@ -71,6 +72,7 @@ beforeAll(async () => {
   );
   provisioner = await TestService.start(broker, 'provisioner', [republish], [RepublishHandler]);
   lifecycle = await TestService.start(broker, 'lifecycle', [republish], [RepublishHandler]);
+  backup = await TestService.start(broker, 'backup', [republish], [RepublishHandler]);
   gateway = await TestService.start(
     broker,
     'api-gateway',
@@ -80,7 +82,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all([gateway, planner, provisioner, lifecycle].map((one) => one?.stop()));
+  await Promise.all([gateway, planner, provisioner, lifecycle, backup].map((one) => one?.stop()));
   await admin?.close();
   await broker?.drop();
 });
