@@ -13,6 +13,8 @@ export interface BrokerOptions {
 export interface ManagedChannel {
   /** Undefined while there is none. Never keep it: acknowledging on a later channel is a protocol error. */
   readonly current: ConfirmChannel | undefined;
+  /** Whether this is the one to acknowledge on: what it consumes may come before it is `current`, while it is set up. */
+  holds(channel: ConfirmChannel): boolean;
   /** Resolves when the channel was opened for the first time; rejects when that can never work (see `start`). */
   readonly opened: Promise<void>;
   /** Opens a new one, for a consumer that was cancelled by the broker. */
@@ -157,6 +159,10 @@ class SupervisedChannel implements ManagedChannel {
     });
   }
 
+  holds(channel: ConfirmChannel): boolean {
+    return channel === this.current || channel === this.opening;
+  }
+
   connected(model: ChannelModel): void {
     this.model = model;
     this.wait = firstWaitMs;
@@ -166,6 +172,7 @@ class SupervisedChannel implements ManagedChannel {
   disconnected(): void {
     this.model = undefined;
     this.current = undefined;
+    this.opening = undefined;
   }
 
   reopen(): void {
@@ -197,6 +204,7 @@ class SupervisedChannel implements ManagedChannel {
     channel.once('close', () => {
       closed = true;
       if (this.current === channel) this.current = undefined;
+      if (this.opening === channel) this.opening = undefined;
       this.openLater(model);
     });
     this.opening = channel;

@@ -97,7 +97,7 @@ export class Consumer {
     await this.options.declare(channel);
     channel.on('return', ({ properties }) => this.returned.add(properties.headers?.[headers.copy]));
     // The channel may be gone: then the broker delivers again, and the inbox knows the message.
-    const acknowledger = new Acknowledger(channel, () => this.channel.current === channel);
+    const acknowledger = new Acknowledger(channel, () => this.channel.holds(channel));
     this.acknowledger = acknowledger;
     // One by one, until the first comes that nobody had before.
     let careful = true;
@@ -144,7 +144,7 @@ export class Consumer {
     } catch (error) {
       // The channel is gone, or has to go: the next one consumes again.
       this.options.onTrouble('consumer not widened', error, { queue: this.options.queue });
-      if (this.channel.current === channel) this.channel.reopen();
+      if (this.channel.holds(channel)) this.channel.reopen();
     }
   }
 
@@ -154,7 +154,7 @@ export class Consumer {
       await work;
     }
     // Then the broker has one of them again.
-    if (this.channel.current !== channel) throw new Error('what came before was not brought to an end');
+    if (!this.channel.holds(channel)) throw new Error('what came before was not brought to an end');
   }
 
   /** Never rejects: an escaping error would end the process. */
@@ -175,7 +175,7 @@ export class Consumer {
     } catch (error) {
       // Neither handled nor copied: unacknowledged, it comes again when this channel is given up.
       this.options.onTrouble('delivery left to the broker', error, { queue: delivery.queue });
-      if (this.channel.current === channel && !this.draining.signal.aborted) this.channel.reopen();
+      if (this.channel.holds(channel) && !this.draining.signal.aborted) this.channel.reopen();
       return;
     }
     acknowledger.finished(message);

@@ -87,13 +87,13 @@ export class ParkedCollector {
     if (!service)
       this.unrouted.add(1, { key: knownKeys.has(message.fields.routingKey) ? message.fields.routingKey : 'unknown' });
     if (!service && this.isNobodysLoss(message)) {
-      if (channel.current === opened) opened.ack(message);
+      if (channel.holds(opened)) opened.ack(message);
       return;
     }
     while (!this.draining.signal.aborted) {
       try {
         await this.store(readParked(message, service, this.isOurs(message.properties.userId ?? '')));
-        if (channel.current === opened) opened.ack(message);
+        if (channel.holds(opened)) opened.ack(message);
         return;
       } catch (error) {
         this.onTrouble('parked message not stored yet', error);
