@@ -10,7 +10,7 @@ import { waitFor } from '#testing/wait-for.js';
 import { seen } from '../reliability/fixtures/points.js';
 import { ServiceProxies } from '../reliability/fixtures/service-proxies.js';
 import { stackEnvironment } from './config.js';
-import { TestMesh, type TestMeshOptions } from './test-mesh.js';
+import { TestMesh, type TestMeshOptions, withoutBackup } from './test-mesh.js';
 
 const steps = ['secret', 'volume', 'role', 'database', 'tenant', 'workload'];
 const callersSpan = '00f067aa0ba902b7';
@@ -144,7 +144,7 @@ test('an instance asked for over the API is one trace, from the request to Ready
   const [request] = named(spans, 'POST /v1/instances');
   expect(request!.attributes).toMatchObject({ 'http.route': '/v1/instances', 'http.response.status_code': 202 });
   expect(spans.find(({ parentId }) => parentId === undefined)!.name).toBe('receive POST /v1/instances');
-  expect(new Set(spans.map(({ service }) => service))).toEqual(new Set(programs));
+  expect(new Set(spans.map(({ service }) => service))).toEqual(new Set(withoutBackup));
   const said = named(spans, 'send mesh.events').map(key);
   for (const fact of ['instance.requested.v1', 'instance.placed.v1', 'instance.ready.v1']) expect(said).toContain(fact);
   expect(leaks(spans, [...(await secretsOf(mesh, instanceId!)), adminPassword!])).toEqual([]);
@@ -215,9 +215,10 @@ test('spans have few names, and health, metrics and what is only looked at again
     /^(receive|process) [a-z-]+\.(requests|facts)$/,
     /^(create|send) mesh\.(events|republish)$/,
     /^(receive )?(GET|POST) \/v1\/[a-zI{}/:-]+$/,
-    /^reconcile (footprint|cell|instance)$/,
+    /^reconcile (footprint|cell|instance|backup|proof|restore|snapshots)$/,
     /^(step|remove) [a-z]+$/,
-    /^(up|down|fit|fence|copy|update|tidy|address|route): [a-z]+$/,
+    /^(up|down|fit|fence|copy|update|tidy|address|route|switch): [a-z ]+$/,
+    /^(dump|write|fill|compare|neutralise|open): [a-z]+$/,
     /^(look|place waiting)$/,
     /^(create|apply|patch|delete) [A-Z][A-Za-z]+$/,
   ];
