@@ -32,7 +32,7 @@ const hurried = readFileSync(rulesFile, 'utf8')
 
 beforeAll(async () => {
   if (withoutPrometheus) return;
-  mesh = await TestMesh.start();
+  mesh = await TestMesh.start({ start: programs });
   backups = new Backups(mesh);
   state = newTestState();
   const rules = state.path('rules.yml');
