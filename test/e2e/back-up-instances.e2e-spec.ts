@@ -100,7 +100,7 @@ test('a final backup is restored, compared, and nothing is left of where that wa
     expect(await mesh.cluster.list(kind, ready.namespace, `mesh.odoo/footprint=${proof!.footprintId}`)).toEqual([]);
 });
 
-// At every other moment: test/reliability/kill-backup.
+// At random moments, and with two replicas: test/reliability/kill-backup.
 test.each(['dumping', 'saving'])(
   'killed while a backup is %s, it is made all the same: once, whole, and with nothing beside it',
   async (state) => {

@@ -162,7 +162,7 @@ test('one flipped byte is found: nothing is restored of it, and the instance is 
   );
 });
 
-// At every other moment: test/reliability/kill-backup.
+// At random moments, and with two replicas: test/reliability/kill-backup.
 test.each(['database', 'release'])(
   'killed in the step %s of a restore, the instance lives in what was restored: once, and nowhere else',
   async (step) => {

@@ -4,13 +4,14 @@ import { Injectable } from '@nestjs/common';
 import { BackupCompleted, BackupFailed } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
+import { forgetThisRun } from '#observability/index.js';
 import { JobQueue, type Lease, LeaseLost, type Outcome } from '#persistence/index.js';
 import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
 import { keptUntil, policyOf } from '../domain/policy.js';
+import { actFor } from './act-for.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { manifestOf } from './manifest.js';
@@ -158,7 +159,7 @@ export class ReconcileBackup {
       await Promise.allSettled(sent);
       await this.takeBack(lease, [keys.dump(attempt), keys.fingerprint(attempt)]);
     };
-    const dumped = await this.act(lease, backup, 'dump: database', () =>
+    const dumped = await actFor(lease, backup, 'dump: database', () =>
       this.sources.hold(
         source,
         async (held, signal): Promise<Dumped> => {
@@ -243,7 +244,7 @@ export class ReconcileBackup {
   /** The manifest, and only then the word that there is a backup. */
   private async complete(lease: Lease, backup: Backup, keys: Keys): Promise<void> {
     const text = JSON.stringify(manifestOf(backup, keys.files), undefined, 2);
-    await this.act(lease, backup, 'write: manifest', () =>
+    await actFor(lease, backup, 'write: manifest', () =>
       this.store.putSmall(keys.manifest, text, { contentType: 'application/json', fence: lease.fence }),
     );
     const manifest = createHash('sha256').update(text).digest('hex');
@@ -384,22 +385,6 @@ export class ReconcileBackup {
       const current = await this.backups.lock(ctx, backupId);
       return current?.state === state ? await work(ctx, current) : undefined;
     });
-  }
-
-  /** In a span of what asked for it, told before anybody is told of the end. */
-  private async act<T>(
-    lease: Lease,
-    { instanceId, correlationId, traceparent }: Backup,
-    name: string,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const parent = about({ instanceId, operationId: correlationId }, contextOf(traceparent ?? undefined));
-    const result = await inSpan(name, { attributes: { 'mesh.attempt': lease.attempt }, parent }, async () => {
-      await lease.check();
-      return await work();
-    });
-    await flushSpans();
-    return result;
   }
 }
 

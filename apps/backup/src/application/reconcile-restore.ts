@@ -13,7 +13,7 @@ import {
 } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { about, contextOf, flushSpans, forgetThisRun, inSpan } from '#observability/index.js';
+import { forgetThisRun } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
@@ -28,6 +28,7 @@ import {
   stageOf,
   stagesOf,
 } from '../domain/restore.js';
+import { actFor } from './act-for.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
@@ -155,7 +156,7 @@ export class ReconcileRestore {
       const rows = await this.fillAndCompare(lease, restore, footprint);
       await this.note(lease, restore, async () => ({ rows }));
     }
-    await this.act(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
+    await actFor(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
     return done;
   }
 
@@ -164,7 +165,7 @@ export class ReconcileRestore {
     const backup = await this.backup(contentsOf(restore).database);
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
-    await this.act(lease, restore, 'fill: database', async () => {
+    await actFor(lease, restore, 'fill: database', async () => {
       const dump = await this.read.content(key, lease.signal);
       await this.targets
         .fill(footprint, dump, manifest.database.sha256, lease.fence, lease.signal)
@@ -175,18 +176,18 @@ export class ReconcileRestore {
         });
     });
     const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
-    const differences = await this.act(lease, restore, 'compare: database', () =>
+    const differences = await actFor(lease, restore, 'compare: database', () =>
       this.targets.differences(footprint, expected, lease.signal),
     );
     if (differences.length > 0)
       throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
-    const missing = await this.act(lease, restore, 'compare: files', () =>
+    const missing = await actFor(lease, restore, 'compare: files', () =>
       this.missingFiles(restore, footprint, lease.signal),
     );
     if (missing.length > 0)
       throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
-      await this.act(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
+      await actFor(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
     return manifest.database.rows;
   }
 
@@ -519,21 +520,6 @@ export class ReconcileRestore {
     };
     await this.targets.namedFiles(footprint, note, signal);
     return missing;
-  }
-
-  private async act<T>(
-    lease: Lease,
-    { instanceId, correlationId, traceparent }: Restore,
-    name: string,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const parent = about({ instanceId, operationId: correlationId }, contextOf(traceparent ?? undefined));
-    const result = await inSpan(name, { attributes: { 'mesh.attempt': lease.attempt }, parent }, async () => {
-      await lease.check();
-      return await work();
-    });
-    await flushSpans();
-    return result;
   }
 }
 
