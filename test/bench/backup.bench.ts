@@ -83,7 +83,7 @@ async function setUp(stack: StackEnv, n: number, profiles: string | undefined) {
     // All of them are in one cell, where more may be under way than are being dumped.
     MESH_BACKUPS_PER_CELL: String(8 * atOnce),
   };
-  const mesh = await BenchMesh.install(stack, profiles, { backup: settings }, undefined, 'backup');
+  const mesh = await BenchMesh.install(stack, profiles, { backup: settings }, 'as wide as an Odoo', 'backup');
   try {
     return { setting: await settingOf(stack, mesh, n), tearDown: () => mesh.remove() };
   } catch (error) {

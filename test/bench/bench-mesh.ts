@@ -27,6 +27,27 @@ DO $$ BEGIN
 END $$;
 `;
 
+/** As many as the smallest Odoo has that anybody runs: `-i base,web,mail`, 27 MB. */
+export const tablesOfAnOdoo = 204;
+
+/** Of the kind that Odoo makes: a key, who and when, a company, a name in several languages, an index. */
+const tables = `
+DO $$
+DECLARE model text;
+BEGIN
+  WHILE (SELECT count(*) FROM pg_tables WHERE schemaname = 'public') < ${tablesOfAnOdoo} LOOP
+    model := 'bench_model_' || (SELECT count(*) FROM pg_tables WHERE schemaname = 'public');
+    EXECUTE format('CREATE TABLE %I (id serial PRIMARY KEY, name jsonb, sequence integer, active boolean DEFAULT true,
+      company_id integer REFERENCES res_company ON DELETE SET NULL, note text,
+      create_uid integer REFERENCES res_users ON DELETE SET NULL, create_date timestamp,
+      write_uid integer REFERENCES res_users ON DELETE SET NULL, write_date timestamp)', model);
+    EXECUTE format('CREATE INDEX ON %I (company_id)', model);
+    EXECUTE format('INSERT INTO %I (name, sequence, company_id, create_uid, create_date)
+      SELECT jsonb_build_object(''en_US'', md5(n::text)), n, 1, 2, now() FROM generate_series(1, 10) n', model);
+  END LOOP;
+END $$;
+`;
+
 /** What of a mesh's instances stands, counted where it stands. */
 export interface Standing {
   readonly databases: number;
@@ -59,7 +80,7 @@ export class BenchMesh {
     stack: StackEnv,
     profiles: string | undefined,
     more: Pick<MeshPlan, 'spares' | 'backup'> = {},
-    template: 'of the size of an Odoo' | 'as small as it is' = 'of the size of an Odoo',
+    template: 'of the size of an Odoo' | 'as wide as an Odoo' | 'as small as it is' = 'of the size of an Odoo',
     /** Whose the profiles are. */
     bench = 'provision',
   ): Promise<BenchMesh> {
@@ -88,8 +109,10 @@ export class BenchMesh {
     const services = new MeshServices(installed, state.processes, root, ports);
     const mesh = new BenchMesh(name, installed, services, shardUrl, readerUrl, state, stack);
     // An instance that lives is of the template that the installation made, with its image.
-    if (stack.MESH_NODES !== 'real' && template === 'of the size of an Odoo')
-      await mesh.padTemplate(readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8'));
+    if (stack.MESH_NODES !== 'real' && template !== 'as small as it is') {
+      const shape = readFileSync(join(root, 'deploy/local/template/odoo-shape.sql'), 'utf8');
+      await mesh.padTemplate(shape + (template === 'as wide as an Odoo' ? padding + tables : padding));
+    }
     if (profiles) mesh.profileTo(profiles, bench);
     return mesh;
   }
@@ -159,11 +182,11 @@ export class BenchMesh {
     return `app.kubernetes.io/part-of=${this.name}`;
   }
 
-  private async padTemplate(shape: string): Promise<void> {
+  private async padTemplate(sql: string): Promise<void> {
     const shard = new Shard('local', this.shardUrl, this.name);
     const template = { database: this.template, image: 'registry.local/odoo:18.0', version: '18.0', bundle: 'apps' };
     try {
-      await publishTemplate(shard, { ...template, language: 'en_US' }, shape + padding);
+      await publishTemplate(shard, { ...template, language: 'en_US' }, sql);
     } finally {
       await shard.close();
     }
