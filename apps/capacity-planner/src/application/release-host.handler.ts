@@ -32,7 +32,6 @@ export class ReleaseHostHandler extends MessageHandler<typeof HostReleaseRequest
     if (release.kind === 'kept')
       return void (await ctx.publish(HostReserved, { host, instanceId, requestId: release.reservation }));
     if (release.kind === 'free') await this.hosts.release(ctx, host, instanceId);
-    const atOnce = release.kind === 'free' || (release.kind === 'released' && reservation !== undefined);
-    await ctx.publish(HostReleased, { host, instanceId, ...(atOnce && { atOnce }) });
+    await ctx.publish(HostReleased, { host, instanceId, ...(release.kind === 'free' && { atOnce: true }) });
   }
 }

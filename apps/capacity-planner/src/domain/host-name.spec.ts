@@ -38,7 +38,7 @@ test.each([
 
 test.each([
   ['by the reservation that it has', 'r1', [custom('shop', 'r1'), held('a')], { kind: 'free' }],
-  ['a second time', 'r1', [held('a')], { kind: 'released' }],
+  ['a second time', 'r1', [held('a')], { kind: 'free' }],
   ['late, when it was reserved anew', 'r1', [custom('shop', 'r2'), held('a')], { kind: 'kept', reservation: 'r2' }],
   ['without saying which reservation', undefined, [custom('shop', 'r1')], { kind: 'kept', reservation: 'r1' }],
 ] as const)('a customer’s domain is given up %s', (_, reservation, names, expected) => {

@@ -50,7 +50,7 @@ export type Release =
   | { readonly kind: 'release'; readonly main: string }
   /** It was given up before. */
   | { readonly kind: 'released' }
-  /** A domain of the customer's, for anybody from then on. */
+  /** A domain of the customer's, from then on for anybody; or it was so before. */
   | { readonly kind: 'free' }
   /** It was taken again since then, by this request. */
   | { readonly kind: 'kept'; readonly reservation: string }
@@ -63,8 +63,8 @@ export type Release =
  */
 export function releaseOf(host: string, main: string, names: readonly HeldName[], reservation?: string): Release {
   const found = names.find((one) => one.host === host);
-  // Nothing is left of a domain that was given up.
-  if (!found && reservation !== undefined) return { kind: 'released' };
+  // Nothing is left of a domain that was given up before.
+  if (!found && reservation !== undefined) return { kind: 'free' };
   if (!found) return { kind: 'impossible', why: 'it is not one of the names of this instance' };
   if (found.custom && found.reservation !== null && found.reservation !== reservation)
     return { kind: 'kept', reservation: found.reservation };

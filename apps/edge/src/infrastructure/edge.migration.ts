@@ -41,7 +41,9 @@ export class EdgeCustomDomains1764000000042 implements MigrationInterface {
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`ALTER TABLE site ADD custom_domains text[] NOT NULL DEFAULT '{}'`);
-    await runner.query('CREATE INDEX site_custom_domains ON site USING gin (custom_domains)');
+    await runner.query(
+      `CREATE INDEX site_custom_domains ON site USING gin (custom_domains) WHERE custom_domains <> '{}'`,
+    );
   }
 
   async down(runner: QueryRunner): Promise<void> {

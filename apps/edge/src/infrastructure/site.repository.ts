@@ -12,7 +12,8 @@ export class SiteRepository extends Sites {
   async at(host: string): Promise<Site | undefined> {
     // A name is free again only after its instance is gone; of two that say they have it the last one does.
     const [site] = await this.database.query<Site>(
-      `SELECT host, state, reason FROM site WHERE host = $1 OR custom_domains @> ARRAY[$1]
+      `SELECT host, state, reason FROM site
+       WHERE host = $1 OR (custom_domains <> '{}' AND custom_domains @> ARRAY[$1])
        ORDER BY heard_at DESC LIMIT 1`,
       [host],
     );

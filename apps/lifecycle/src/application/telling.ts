@@ -40,7 +40,8 @@ export function stateFact(
   const { instanceId, state, previous, reason, live, quiesce, since } = instance;
   const names = footprintNames(meshName, live.footprintId, live.secretVersion);
   const previousFootprintId = previousFootprintOf(instance);
-  const [, ...domains] = hostsOf(live);
+  // What has ended has none: they may be somebody else's already.
+  const [, ...domains] = state === 'terminated' ? [] : hostsOf(live);
   return {
     instanceId,
     state,
