@@ -81,7 +81,10 @@ function isAsking({ kind, status, progress }: Operation): boolean {
   return kind === 'rename' && status === 'active' && progress.asked !== undefined && progress.answered === undefined;
 }
 
-/** The planner holds all that was asked for or nothing, so one of its words is enough: the one that says the host, if that is asked for. */
+/**
+ * The planner holds all that was asked for or nothing, so one of its words is enough: the one that says the host, where that
+ * was asked for.
+ */
 function isAnsweredBy(
   live: Live,
   { input, progress }: Operation,
