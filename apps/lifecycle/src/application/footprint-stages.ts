@@ -4,7 +4,7 @@ import { Conflict } from '#kubernetes/index.js';
 import { about, contextOf, flushSpans, inSpan } from '#observability/index.js';
 import type { Lease } from '#persistence/index.js';
 import type { Failure } from '../domain/failure.js';
-import { hostsOf, type Instance, placeOf, planOf } from '../domain/instance.js';
+import { type Instance, placeOf, planOf } from '../domain/instance.js';
 import { afterStep, nextStep, nextStepOfRoute, type Seen, type Step } from '../domain/next-step.js';
 import type { Operation, Progress } from '../domain/operation.js';
 import { judge, lastOf } from '../domain/update-log.js';
@@ -71,7 +71,7 @@ export class FootprintStages {
     const { from, failure } = operation.progress;
     const to = stage === 'up' || (stage === 'route' && from === 'running') ? 'instance' : 'edge';
     // What is called by its old name again is as well as it was.
-    const asked = to === 'instance' && !(stage === 'route' && failure) ? hostsOf(instance.live) : [];
+    const asked = to === 'instance' && !(stage === 'route' && failure);
     const next = (seen: Seen) => (stage === 'route' ? nextStepOfRoute(seen, to, epoch) : nextStep(seen, stage, epoch));
     let acted = false;
     // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
@@ -105,21 +105,19 @@ export class FootprintStages {
     return { kind: 'waits', reason: 'Draining', message: 'this process is going', soon: true, acted };
   }
 
-  /** The site is asked only when all else stands: it costs a request through the router. */
+  /**
+   * The site is asked only when all else stands: it costs a request through the router. At its host alone: that no
+   * certificate is there for a customer's domain, or one has run out, keeps no instance from coming up.
+   */
   private async look(
     instance: Instance,
     next: (seen: Seen) => Step | undefined,
-    asked: readonly string[],
+    asked: boolean,
     signal: AbortSignal,
   ): Promise<Seen> {
     const seen: Seen = { ...(await this.cluster.observe(instance)), site: 'unasked' };
-    if (asked.length === 0 || next(seen)) return seen;
-    let site: Seen['site'] = 'unasked';
-    for (const host of asked) {
-      site = await this.site.ask(host, signal);
-      if (typeof site === 'object') break;
-    }
-    return { ...seen, site };
+    if (!asked || next(seen)) return seen;
+    return { ...seen, site: await this.site.ask(instance.live.host, signal) };
   }
 
   /** What the plan says, while it runs still: the pod takes it up when it comes up next. */
