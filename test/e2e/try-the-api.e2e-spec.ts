@@ -112,11 +112,12 @@ parameters = { "path.id" = "${ids.key}" }
 test('whatever is sent to the API, it answers as its document says, and never that it failed', async () => {
   const config = configWith(await somethingThere());
   const { code, output } = await tryApi(config, [
-    ...['--url', mesh.services.url('api-gateway'), '--workers', '2', '--phases', 'examples,coverage,fuzzing'],
+    // One worker: CPython 3.11 sometimes fails to parse a source in two threads ("AST constructor recursion depth mismatch").
+    ...['--url', mesh.services.url('api-gateway'), '--workers', '1', '--phases', 'examples,coverage,fuzzing'],
     // A stream of events has no end; its own spec reads it.
     ...['--exclude-path', '/v1/events', '--checks', 'all'],
     // The same each time, so that what is red here is red again. The long form tries something new.
-    ...(longForm() ? ['--max-examples', '200'] : ['--max-examples', '10', '--seed', '5']),
+    ...(longForm() ? ['--max-examples', '200'] : ['--max-examples', '5', '--seed', '5']),
     ...['--continue-on-failure', '--output-truncate', 'false'],
   ]);
   if (code !== 0) throw new Error(output);

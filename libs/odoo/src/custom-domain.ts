@@ -1,3 +1,9 @@
+/**
+ * A DNS name in lower case of two labels or more. The last begins with a letter, as all that are given out do: what ends in
+ * a number is read as an address.
+ */
+export const customDomainPattern = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
 /** Why an instance cannot be found at these domains of its customer's, and what to do about it. */
 export interface DomainFault {
   readonly code: 'domain-not-a-name' | 'domain-of-the-mesh' | 'domain-twice';
@@ -27,13 +33,6 @@ export function faultOfCustomDomains(domains: readonly string[], meshDomain: str
   return undefined;
 }
 
-/** Whether it is a DNS name in lower case of two labels or more; what ends in a number is read as an address. */
 function isDomain(name: string): boolean {
-  const labels = name.split('.');
-  return (
-    name.length <= 253 &&
-    labels.length >= 2 &&
-    labels.every((label) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(label)) &&
-    !/^(?:[0-9]+|0x[0-9a-f]*)$/.test(labels.at(-1)!)
-  );
+  return name.length <= 253 && customDomainPattern.test(name);
 }

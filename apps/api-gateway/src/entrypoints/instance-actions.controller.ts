@@ -15,7 +15,7 @@ import {
   InstanceUpgradeRequested,
   type RequestContract,
 } from '#contracts/index.js';
-import { faultOfCustomDomains } from '#odoo/index.js';
+import { customDomainPattern, faultOfCustomDomains } from '#odoo/index.js';
 import { ActOnInstance, Misfit, NothingToTake, UnknownInstance, type Wanted } from '../application/act-on-instance.js';
 import type { Right } from '../domain/access.js';
 import { domainOf, type InstanceView } from '../domain/instance-view.js';
@@ -28,6 +28,23 @@ import { AcceptedAction, Repeatable } from './shapes.js';
 /** Who has one customer's key may let its instances run and stand still; all else is a matter of contracts. */
 const ofCustomers = { role: 'operator', scope: 'customer' } as const;
 const ofOperators = { role: 'operator', scope: 'platform' } as const;
+
+/** As the planner will want them. Whether one of them is there at all, a document says by counting: `reason` always is. */
+const names: Narrower = {
+  fields: {
+    customDomains: z
+      .array(
+        z
+          .string()
+          .max(253)
+          .regex(customDomainPattern, 'not the whole name of a domain as DNS has it, such as shop.example.com'),
+      )
+      .max(10)
+      .meta({ uniqueItems: true })
+      .optional(),
+  },
+  said: { minProperties: 2 },
+};
 
 const actions = [
   action('start', InstanceStartRequested, ofCustomers, 'Lets an instance run'),
@@ -43,7 +60,7 @@ const actions = [
     ofOperators,
     'Gives an instance another host name, or other domains of its customer beside it',
     {},
-    faultOfNames,
+    { narrower: names, faultOf: faultOfNames },
   ),
   action(
     'switch-back',
@@ -57,6 +74,13 @@ const actions = [
   action('cancel-termination', InstanceTerminationCancelRequested, ofOperators, 'Keeps an instance after all'),
   action('retry', InstanceProvisionRetryRequested, ofOperators, 'Takes a making up again that was given up'),
 ];
+
+/** What a caller is told of some fields more exactly than the request's contract does. */
+interface Narrower {
+  readonly fields: Readonly<Record<string, z.ZodType>>;
+  /** Of the whole body, in the words of JSON Schema. */
+  readonly said: Readonly<Record<string, unknown>>;
+}
 
 interface InstanceAction {
   readonly name: string;
@@ -73,9 +97,9 @@ function action(
   right: Right,
   summary: string,
   absent: Wanted['absent'] = {},
-  faultOf?: Wanted['faultOf'],
+  { narrower, faultOf }: { readonly narrower?: Narrower; readonly faultOf?: Wanted['faultOf'] } = {},
 ): InstanceAction {
-  return { name, contract, absent, faultOf, route: routeOf(name, contract, right, summary, absent) };
+  return { name, contract, absent, faultOf, route: routeOf(name, contract, right, summary, absent, narrower) };
 }
 
 /** What lifecycle and planner would refuse, said at once. Whether somebody else has a name only they know. */
@@ -93,6 +117,7 @@ function routeOf(
   right: Right,
   summary: string,
   absent: Wanted['absent'],
+  narrower?: Narrower,
 ) {
   const { instanceId: _, requestedBy: _by, ...fields } = contract.data.shape;
   const optional = Object.fromEntries(Object.keys(absent).map((field) => [field, true as const]));
@@ -106,7 +131,10 @@ function routeOf(
     right,
     params: z.strictObject({ instanceId: z.uuid() }),
     headers: Repeatable,
-    body: z.strictObject(fields).partial(optional),
+    body: z
+      .strictObject({ ...fields, ...narrower?.fields })
+      .partial(optional)
+      .meta({ ...narrower?.said }),
     status: 202,
     answer: AcceptedAction,
     answerHeaders: { Location: 'Of the operation.' },
