@@ -125,6 +125,8 @@ export interface BackupFigures {
   readonly held: number;
   /** Found bad within a day. */
   readonly bad: number;
+  /** Instances that are not gone, and whose newest full proof found that they have lost files which their database names. */
+  readonly filesMissing: number;
   /** In seconds; 0: there is none. */
   readonly oldest: { readonly waiting: number; readonly expiring: number; readonly restore: number };
   readonly restores: ReadonlyMap<string, number>;
@@ -206,7 +208,7 @@ export abstract class TenantTargets {
   ): Promise<void>;
   /** What is not as it is to be, in words for a person; nothing: it is equal. */
   abstract differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]>;
-  /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. */
+  /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. Without those that Odoo makes anew by itself. */
   abstract namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void>;
   /** Another identity, and nothing that writes to or charges anybody; throws when something is left that could. */
   abstract neutralise(footprint: MadeFootprint, fence: Fence): Promise<void>;

@@ -14,6 +14,12 @@ interface Expected {
   readonly bytes: number;
 }
 
+interface Index {
+  readonly index: string;
+  /** How many it names. */
+  readonly files: number;
+}
+
 /** The objects of a backup, each of which is believed only when it is what was written. */
 @Injectable()
 export class ReadBackup {
@@ -54,34 +60,35 @@ export class ReadBackup {
     if (size !== bytes || hash.digest('hex') !== sha256) throw corrupted(key);
   }
 
-  /** The names of an index, in their order. */
-  async *names(index: string, signal?: AbortSignal): AsyncIterable<string> {
+  /** The names of an index, in their order, all `files` of them. */
+  async *names({ index, files }: Index, signal?: AbortSignal): AsyncIterable<string> {
+    let count = 0;
     try {
-      for await (const { name } of readIndex(this.store, index, signal)) yield name;
+      for await (const { name } of readIndex(this.store, index, signal)) {
+        count += 1;
+        yield name;
+      }
     } catch (error) {
       if (error instanceof Corrupted) throw corrupted(index);
       throw error instanceof ObjectMissing ? missing(index) : error;
     }
+    if (count !== files) throw corrupted(index);
   }
 
   /** All files are there, and some of them are what their name says. */
-  async sample(
-    { index, prefix, files }: { readonly index: string; readonly prefix: string; readonly files: number },
-    most: number,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async sample(of: Index & { readonly prefix: string }, most: number, signal: AbortSignal): Promise<void> {
+    const { prefix, files } = of;
     const stored = new Set<string>();
     for await (const { key } of this.store.list(prefix)) stored.add(key);
     const every = Math.max(1, Math.floor(files / most));
     // Another part of them each time.
     const first = Math.floor(Math.random() * every);
     let at = 0;
-    for await (const name of this.names(index, signal)) {
+    for await (const name of this.names(of, signal)) {
       const key = contentKey(prefix, name);
       if (!stored.has(key)) throw missing(key);
       if (at++ % every === first) await this.file(key, signal);
     }
-    if (at !== files) throw corrupted(index);
   }
 
   /** Its name is its SHA-1. */

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { Obstacle } from '#footprints/index.js';
 import { Asked, type ConsumeContext, messagingMigrations, Outbox } from '#messaging/index.js';
+import { Log } from '#observability/index.js';
 import { Database, JobQueue, JobWorker, jobsMigrations } from '#persistence/index.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
@@ -13,8 +15,10 @@ import type { Instance } from '../domain/instance.js';
 import { keysOf } from '../domain/keys.js';
 import { hourMs } from '../domain/policy.js';
 import type { Mode, Progress, Restore } from '../domain/restore.js';
+import { indexLine } from '../domain/stored-file.js';
 import { backupMigrations } from '../infrastructure/backup.migration.js';
 import { BackupEntity, BackupRepository } from '../infrastructure/backup.repository.js';
+import { FiguresRepository } from '../infrastructure/figures.repository.js';
 import {
   FootprintEntity,
   InstanceEntity,
@@ -53,7 +57,11 @@ class Targets extends TenantTargets {
   async differences() {
     return [];
   }
-  async namedFiles() {}
+  /** What its database names. */
+  named: readonly string[] = [];
+  async namedFiles(_: unknown, told: (name: string) => void) {
+    for (const name of this.named) told(name);
+  }
   async neutralise() {
     await this.tell('neutralise');
   }
@@ -89,6 +97,7 @@ class Files extends CellFiles {
   }
 }
 
+const log = new Log({ service: 'restore spec', level: 'error' });
 const settings: BackupSettings = {
   meshName: 'restore',
   schedules: true,
@@ -131,7 +140,7 @@ beforeEach(() => {
   const read = new ReadBackup(store, settings);
   const restore = new ReconcileRestore(
     ...([restores, backups, instances, begin, prove, read, new Files(), targets] as const),
-    ...([outbox, settings, new BackupMetrics()] as const),
+    ...([outbox, settings, new BackupMetrics(), log] as const),
   );
   const reconcilers = { restore: (lease: Parameters<typeof restore.reconcile>[0]) => restore.reconcile(lease) };
   worker = new JobWorker(queue, { reconcilers, pollMs: 20, backoff: () => 20 });
@@ -156,8 +165,20 @@ const madeOf = (footprintId: string) => ({
   ...{ purpose: 'proof', database: 'd', role: 'r', secret: 's', volumeClaim: 'claim' },
 });
 
+const fileNames = (count: number) =>
+  Array.from({ length: count }, (_, at) => createHash('sha1').update(`file ${at}`).digest('hex')).map(
+    (sha1) => `${sha1.slice(0, 2)}/${sha1}`,
+  );
+const indexOf = (files: readonly string[]) =>
+  gzipSync(
+    [...files]
+      .sort()
+      .map((name) => indexLine({ name, bytes: 7 }))
+      .join(''),
+  );
+
 /** Of an instance that runs, or did; with the objects that a restore reads. */
-async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
+async function complete(state: Instance['state'] = 'running', files?: readonly string[]): Promise<Backup> {
   const [instanceId, footprintId, backupId, takenAt] = [newId(), newId(), newId(), new Date()];
   const live = { footprintId, database: 'db', volumeClaim: 'claim', image: 'odoo:18' };
   const placed = placeOf(footprintId);
@@ -169,6 +190,8 @@ async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
   const keys = keysOf(settings.meshName, { customerId, instanceId, backupId });
   const dump = await store.putSmall(keys.dump('1'), 'a dump');
   const fingerprint = await store.putSmall(keys.fingerprint('1'), JSON.stringify({ tables: {}, rows: 1 }));
+  const index = files ? keys.index('1') : null;
+  if (index) await store.putSmall(index, indexOf(files!));
   const unwritten: Backup = {
     ...{ backupId, instanceId, customerId, footprintId, why: 'manual', token: null, state: 'completed' },
     source: { ...placed, ...live, template },
@@ -177,7 +200,7 @@ async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
       ...{ odooVersion: '18.0', modules: {}, attempt: '1' },
       fingerprint: { key: keys.fingerprint('1'), sha256: fingerprint.sha256 },
     },
-    saved: { index: null, files: 0, bytes: 0 },
+    saved: { index, files: files?.length ?? 0, bytes: 0 },
     ...{ manifest: null, verified: null, fault: null, held: null, requestedAt: takenAt, takenAt, expiresAt: null },
     ...{ condition: null, ...timeSpentAtFirst(takenAt), traceparent: null, correlationId: backupId, requestId: null },
   };
@@ -308,6 +331,39 @@ test('an instance that was switched after all is restored', async () => {
   expect(await said('restore.completed.v1')).toMatchObject([{ footprintId: restore.footprintId }]);
   expect(await said('restore.failed.v1')).toEqual([]);
   expect(await said('footprint.removal-requested.v1')).toEqual([]);
+});
+
+test('a file that the instance had lost before is counted, and makes its backup neither bad nor useless', async () => {
+  const names = fileNames(40);
+  const backup = await complete('running', names.slice(1));
+  targets.named = names;
+  await ended(await restoring(backup, 'proof', standing()));
+  expect(await said('backup.failed.v1')).toEqual([]);
+  expect(await said('backup.verified.v1')).toMatchObject([{ depth: 'full', filesMissing: 1 }]);
+  expect(await backups.get(backup.backupId)).toMatchObject({ fault: null, verified: { filesMissing: 1 } });
+  expect((await new FiguresRepository(database).figures()).filesMissing).toBe(1);
+
+  targets.told.length = 0;
+  const asked = { quiesceAsked: 'q', token: 't', safetyBackupId: backup.backupId, releaseAsked: 'r' };
+  await ended(await restoring(backup, 'in-place', standing({ ...asked, released: 'switched' })));
+  expect(await said('restore.completed.v1')).toMatchObject([{ filesMissing: 1 }]);
+});
+
+test.each([
+  ['all that its database names', 40, 'FILES_MISSING', (names: string[]) => [names, [] as string[]]],
+  ['so many that other files were copied', 40, 'FILES_MISSING', (names: string[]) => [names, names.slice(5)]],
+  ['what its index named when it was written', 40, 'CORRUPTED', (names: string[]) => [names.slice(1), names.slice(1)]],
+])('a backup that has not %s is bad', async (_, count, code, of) => {
+  const names = fileNames(count);
+  const [named, indexed] = of(names);
+  const shortened = code === 'CORRUPTED';
+  const backup = await complete('running', shortened ? names : indexed);
+  targets.named = named!;
+  if (shortened) await store.putSmall(backup.saved!.index!, indexOf(indexed!));
+  await ended(await restoring(backup, 'proof', standing()));
+  expect(await said('backup.failed.v1')).toMatchObject([{ code }]);
+  expect(await said('backup.verified.v1')).toEqual([]);
+  expect(await backups.get(backup.backupId)).toMatchObject({ fault: { code }, verified: null });
 });
 
 test('a footprint that nobody makes is not asked to be removed', async () => {

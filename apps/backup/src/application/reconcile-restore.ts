@@ -13,12 +13,12 @@ import {
 } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { forgetThisRun } from '#observability/index.js';
+import { forgetThisRun, Log } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
 import type { Backup, Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
-import { isProvedBad } from '../domain/proof.js';
+import { isOfOtherFiles, isProvedBad } from '../domain/proof.js';
 import {
   contentsOf,
   isNeutral,
@@ -40,6 +40,8 @@ import { hidesWhatIs, hindrance } from './what-hinders.js';
 const lookAgainMs = 10_000;
 /** Another request for a footprint, after there was no room. */
 const askRoomAgainMs = 30_000;
+/** Of files that are missing. */
+const namesTold = 5;
 
 type Step =
   | { readonly kind: 'done'; readonly progress?: Progress }
@@ -65,6 +67,7 @@ export class ReconcileRestore {
     private readonly outbox: Outbox,
     private readonly settings: BackupSettings,
     private readonly metrics: BackupMetrics,
+    private readonly log: Log,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -153,15 +156,18 @@ export class ReconcileRestore {
   private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
     const footprint = restore.progress.footprint!;
     if (restore.progress.rows === undefined) {
-      const rows = await this.fillAndCompare(lease, restore, footprint);
-      await this.note(lease, restore, async () => ({ rows }));
+      const counts = await this.fillAndCompare(lease, restore, footprint);
+      await this.note(lease, restore, async () => counts);
     }
     await actFor(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
     return done;
   }
 
-  /** @returns how many rows there are. */
-  private async fillAndCompare(lease: Lease, restore: Restore, footprint: MadeFootprint): Promise<number> {
+  private async fillAndCompare(
+    lease: Lease,
+    restore: Restore,
+    footprint: MadeFootprint,
+  ): Promise<Pick<Progress, 'rows' | 'filesMissing'>> {
     const backup = await this.backup(contentsOf(restore).database);
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
@@ -181,14 +187,12 @@ export class ReconcileRestore {
     );
     if (differences.length > 0)
       throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
-    const missing = await actFor(lease, restore, 'compare: files', () =>
-      this.missingFiles(restore, footprint, lease.signal),
+    const files = await actFor(lease, restore, 'compare: files', () =>
+      this.compareFiles(restore, footprint, lease.signal),
     );
-    if (missing.length > 0)
-      throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await actFor(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
-    return manifest.database.rows;
+    return { rows: manifest.database.rows, ...files };
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
@@ -350,24 +354,26 @@ export class ReconcileRestore {
   }
 
   private async tellProof(ctx: PublishContext, { progress }: Restore, backup: Backup): Promise<void> {
-    const { rows = 0, files = 0, rtoMs = 0, filesSeen = 'simulated' } = progress;
+    const { rows = 0, files = 0, rtoMs = 0, filesSeen = 'simulated', filesMissing } = progress;
     const at = new Date().toISOString();
-    const verified: Verified = { depth: 'full', offSite: true, rows, files, rtoMs, at, filesSeen };
+    const seen = { rows, files, rtoMs, filesSeen, ...(filesMissing !== undefined && { filesMissing }) };
+    const verified: Verified = { depth: 'full', offSite: true, at, ...seen };
     await this.backups.save(ctx, { ...backup, verified, fault: null });
     const { backupId, instanceId, footprintId, why } = backup;
     await ctx.publish(BackupVerified, {
-      ...{ backupId, instanceId, footprintId, why, depth: 'full', offSite: true, rtoMs, rows, files, filesSeen },
+      ...{ backupId, instanceId, footprintId, why, depth: 'full', offSite: true, ...seen },
       verifiedAt: at,
     });
   }
 
   private async tellCompleted(ctx: PublishContext, restore: Restore): Promise<void> {
     const { restoreId, instanceId, backupId, mode, to, footprintId, startedAt, progress } = restore;
-    const { rows = 0, files = 0, safetyBackupId } = progress;
+    const { rows = 0, files = 0, filesMissing, safetyBackupId } = progress;
     if (mode === 'proof') return;
     await ctx.publish(RestoreCompleted, {
       ...{ restoreId, instanceId, backupId, mode, footprintId, rows, files },
       ...(to && { to }),
+      ...(filesMissing !== undefined && { filesMissing }),
       ...(safetyBackupId && { safetyBackupId }),
       durationMs: Date.now() - startedAt.getTime(),
     });
@@ -505,21 +511,39 @@ export class ReconcileRestore {
     return backup;
   }
 
-  /** A few of the files that the restored database names, and that none of the indexes has. */
-  private async missingFiles(restore: Restore, footprint: MadeFootprint, signal: AbortSignal): Promise<string[]> {
+  /** Whether the indexes have what the restored database names; a file that its instance had lost before is only counted. */
+  private async compareFiles(
+    restore: Restore,
+    footprint: MadeFootprint,
+    signal: AbortSignal,
+  ): Promise<Pick<Progress, 'filesMissing'>> {
     const there = new Set<string>();
     for (const backupId of contentsOf(restore).files) {
       const { files } = await this.read.manifest(await this.backup(backupId));
       // On a simulated node there are none.
-      if (!files) return [];
-      for await (const name of this.read.names(files.index)) there.add(name);
+      if (!files) return {};
+      for await (const name of this.read.names(files, signal)) there.add(name);
     }
-    const missing: string[] = [];
+    let [named, missing] = [0, 0];
+    const some: string[] = [];
     const note = (name: string) => {
-      if (!there.has(name) && missing.length < 5) missing.push(name);
+      named += 1;
+      if (there.has(name)) return;
+      missing += 1;
+      if (some.length < namesTold) some.push(name);
     };
     await this.targets.namedFiles(footprint, note, signal);
-    return missing;
+    if (isOfOtherFiles({ named, missing }))
+      throw new Hopeless(
+        'FILES_MISSING',
+        `of ${named} files that the database names no backup has ${missing}, such as ${some.join(', ')}`,
+      );
+    const { restoreId, instanceId, backupId } = restore;
+    if (missing > 0)
+      this.log.warn('an instance had lost files that its database names', {
+        ...{ instanceId, backupId, restoreId, missing, files: some },
+      });
+    return { filesMissing: missing };
   }
 }
 

@@ -54,6 +54,8 @@ export interface Verified {
   readonly rtoMs: number | null;
   readonly at: string;
   readonly filesSeen: 'read' | 'simulated';
+  /** That its database names and that the instance had lost before. Absent: nobody has compared. */
+  readonly filesMissing?: number;
 }
 
 export interface Condition {

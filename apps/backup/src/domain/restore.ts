@@ -64,6 +64,8 @@ export interface Progress {
   /** Of the database, when it is filled and found equal. */
   readonly rows?: number;
   readonly files?: number;
+  /** That the database names and no index has. */
+  readonly filesMissing?: number;
   readonly filesSeen?: 'read' | 'simulated';
   /** From the question for a footprint until Odoo has opened it, in ms. */
   readonly rtoMs?: number;

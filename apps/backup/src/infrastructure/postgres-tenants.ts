@@ -173,7 +173,7 @@ export class PostgresTargets extends TenantTargets {
 
   async namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void> {
     await this.read(footprint, signal, async (reading) => {
-      for await (const { name } of reading.storedFiles()) told(name);
+      for await (const { name, rebuilt } of reading.storedFiles()) if (!rebuilt) told(name);
     });
   }
 
