@@ -36,6 +36,7 @@ import { RequestBackupHandler } from './application/request-backup.handler.js';
 import { RequestRestoreHandler } from './application/request-restore.handler.js';
 import * as answers from './application/restore-facts.handlers.js';
 import { ScheduleBackups } from './application/schedule-backups.js';
+import { SetAsideDamaged } from './application/set-aside-damaged.js';
 import { SweepContents } from './application/sweep-contents.js';
 import type { Config } from './config.js';
 import { BackupGauges } from './entrypoints/backup-gauges.js';
@@ -146,6 +147,7 @@ export class AppModule {
         ScheduleBackups,
         ExpireBackups,
         ReconcileExpired,
+        SetAsideDamaged,
         SweepContents,
         BackupMetrics,
         BackupGauges,

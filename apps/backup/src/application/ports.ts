@@ -99,6 +99,8 @@ export abstract class Expiries {
   /** All complete ones of an instance; locked, so that nobody begins to restore one before the transaction ends. */
   abstract lockCompleted(tx: Transaction, instanceId: string): Promise<Backup[]>;
   abstract expiring(instanceId: string): Promise<Backup[]>;
+  /** Those in which a proof has read contents that are not what their names say, and nobody has looked at these since. */
+  abstract damaged(instanceId: string): Promise<Backup[]>;
   /** The indexes that completed backups name, by what the database knows. */
   abstract indexes(instanceId: string): Promise<string[]>;
   /**
@@ -302,6 +304,8 @@ export abstract class ObjectStore {
   abstract list(prefix: string): AsyncIterable<{ readonly key: string; readonly bytes: number }>;
   /** All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up. */
   abstract remove(keys: readonly string[], fence?: Fence): Promise<void>;
+  /** Nobody finds it there any more. Where the store keeps versions it stays as an older one, whatever locks it. */
+  abstract hide(key: string, fence?: Fence): Promise<void>;
   /** What uploads below the prefix have left that nobody has finished. */
   abstract removeUnfinished(prefix: string, fence?: Fence): Promise<number>;
   /** No earlier than then may it be removed; nothing where the store knows no locks. */
@@ -322,7 +326,13 @@ export type JobState =
   | { readonly state: 'done'; readonly files: number; readonly bytes: number }
   /** It ran nothing: its node is a simulated one. */
   | { readonly state: 'simulated' }
-  | { readonly state: 'failed'; readonly code: string; readonly message: string };
+  | {
+      readonly state: 'failed';
+      readonly code: string;
+      readonly message: string;
+      /** Contents of the store that are not what their names say, by SHA-1. */
+      readonly damaged?: readonly string[];
+    };
 
 /**
  * The files of footprints, by snapshots and Jobs in their cell. Each call looks, takes at most the next step, and says how

@@ -4,7 +4,7 @@ import { Injectable } from '@nestjs/common';
 import type { Backup } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { keysOf } from '../domain/keys.js';
-import { contentKey } from '../domain/stored-file.js';
+import { contentKey, keyOfSha1, sha1Of } from '../domain/stored-file.js';
 import { Corrupted, readIndex } from './fill-files.js';
 import { Manifest } from './manifest.js';
 import { BackupSettings, ObjectMissing, ObjectStore } from './ports.js';
@@ -83,19 +83,21 @@ export class ReadBackup {
     const every = Math.max(1, Math.floor(files / most));
     // Another part of them each time.
     const first = Math.floor(Math.random() * every);
+    const damaged: string[] = [];
     let at = 0;
     for await (const name of this.names(of, signal)) {
       const key = contentKey(prefix, name);
       if (!stored.has(key)) throw missing(key);
-      if (at++ % every === first) await this.file(key, signal);
+      if (at++ % every === first && !(await this.isItsName(key, signal))) damaged.push(sha1Of(name));
     }
+    if (damaged.length > 0) throw corrupted(keyOfSha1(prefix, damaged[0]!), damaged);
   }
 
   /** Its name is its SHA-1. */
-  private async file(key: string, signal: AbortSignal): Promise<void> {
+  private async isItsName(key: string, signal: AbortSignal): Promise<boolean> {
     const hash = createHash('sha1');
     for await (const chunk of await this.get(key, signal)) hash.update(chunk as Buffer);
-    if (hash.digest('hex') !== key.split('/').at(-1)) throw corrupted(key);
+    return hash.digest('hex') === key.split('/').at(-1);
   }
 
   private async get(key: string, signal?: AbortSignal): Promise<Readable> {
@@ -108,8 +110,8 @@ export class ReadBackup {
   }
 }
 
-function corrupted(key: string): Hopeless {
-  return new Hopeless('CORRUPTED', `${key} is not what was written`);
+function corrupted(key: string, damaged?: readonly string[]): Hopeless {
+  return new Hopeless('CORRUPTED', `${key} is not what was written`, damaged);
 }
 
 function missing(key: string): Hopeless {

@@ -6,7 +6,7 @@ import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { Obstacle } from '#footprints/index.js';
 import { Asked, type ConsumeContext, messagingMigrations, Outbox } from '#messaging/index.js';
 import { Log } from '#observability/index.js';
-import { Database, JobQueue, JobWorker, jobsMigrations } from '#persistence/index.js';
+import { Database, JobQueue, JobWorker, jobsMigrations, type Reconcile } from '#persistence/index.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
 import type { Backup } from '../domain/backup.js';
@@ -15,7 +15,7 @@ import type { Instance } from '../domain/instance.js';
 import { keysOf } from '../domain/keys.js';
 import { hourMs } from '../domain/policy.js';
 import type { Mode, Progress, Restore } from '../domain/restore.js';
-import { indexLine } from '../domain/stored-file.js';
+import { contentKey, indexLine, sha1Of } from '../domain/stored-file.js';
 import { backupMigrations } from '../infrastructure/backup.migration.js';
 import { BackupEntity, BackupRepository } from '../infrastructure/backup.repository.js';
 import { FiguresRepository } from '../infrastructure/figures.repository.js';
@@ -31,9 +31,10 @@ import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
 import { manifestOf } from './manifest.js';
-import { type BackupSettings, CellFiles, TenantTargets } from './ports.js';
+import { type BackupSettings, CellFiles, type JobState, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
+import { ReconcileProof } from './reconcile-proof.js';
 import { ReconcileRestore } from './reconcile-restore.js';
 import { RequestRestoreHandler } from './request-restore.handler.js';
 import {
@@ -83,8 +84,9 @@ class Files extends CellFiles {
   async save() {
     return { state: 'simulated' } as const;
   }
+  filled: JobState = { state: 'simulated' };
   async fill() {
-    return { state: 'simulated' } as const;
+    return this.filled;
   }
   async load() {
     return { state: 'simulated' } as const;
@@ -118,6 +120,7 @@ let note: NoteAnswer;
 let worker: JobWorker;
 let store: StoreInMemory;
 let targets: Targets;
+let files: Files;
 
 beforeAll(async () => {
   server = await createTestDatabase('backup', 'backup');
@@ -134,15 +137,19 @@ beforeAll(async () => {
   note = new NoteAnswer(restores, queue);
 });
 beforeEach(() => {
-  [store, targets] = [new StoreInMemory(), new Targets()];
+  [store, targets, files] = [new StoreInMemory(), new Targets(), new Files()];
   const begin = new BeginBackup(instances, backups, queue);
   const prove = new ProveBackup(instances, new ScheduleRepository(database), new BeginRestore(restores, queue), queue);
   const read = new ReadBackup(store, settings);
   const restore = new ReconcileRestore(
-    ...([restores, backups, instances, begin, prove, read, new Files(), targets] as const),
-    ...([outbox, settings, new BackupMetrics(), log] as const),
+    ...([restores, backups, instances, begin, prove, read, files, targets] as const),
+    ...([outbox, queue, settings, new BackupMetrics(), log] as const),
   );
-  const reconcilers = { restore: (lease: Parameters<typeof restore.reconcile>[0]) => restore.reconcile(lease) };
+  const proof = new ReconcileProof(backups, read, targets, outbox, queue, new BackupMetrics());
+  const reconcilers: Record<string, Reconcile> = {
+    restore: (lease) => restore.reconcile(lease),
+    proof: (lease) => proof.reconcile(lease),
+  };
   worker = new JobWorker(queue, { reconcilers, pollMs: 20, backoff: () => 20 });
   worker.start();
 });
@@ -365,6 +372,27 @@ test.each([
   expect(await said('backup.verified.v1')).toEqual([]);
   expect(await backups.get(backup.backupId)).toMatchObject({ fault: { code }, verified: null });
 });
+
+test.each(['full', 'light'] as const)(
+  'what a %s proof has found damaged of the contents is kept with the fault, and somebody looks at it',
+  async (depth) => {
+    const names = fileNames(3);
+    const backup = await complete('running', names);
+    const { files: prefix } = keysOf(settings.meshName, backup);
+    // None of them is what its name says, but for the last.
+    for (const [at, name] of names.entries())
+      await store.putSmall(contentKey(prefix, name), `file ${at === 2 ? 2 : 9}`);
+    const damaged = names.slice(0, 2).map(sha1Of);
+    files.filled = { state: 'failed', code: 'CORRUPTED', message: 'm', damaged };
+    if (depth === 'full') await ended(await restoring(backup, 'proof', standing()));
+    else await database.transaction((tx) => queue.ask(tx, { kind: 'proof', key: backup.backupId }));
+    const fault = await waitFor('the fault', async () => (await backups.get(backup.backupId))?.fault);
+    expect(fault).toMatchObject({ code: 'CORRUPTED', damaged: expect.any(Array) });
+    expect([...fault!.damaged!].sort()).toEqual([...damaged].sort());
+    expect(await database.query(`SELECT key FROM job WHERE kind = 'expired'`)).toEqual([{ key: backup.instanceId }]);
+    expect(await said('backup.failed.v1')).toEqual([expect.not.objectContaining({ damaged: expect.anything() })]);
+  },
+);
 
 test('a footprint that nobody makes is not asked to be removed', async () => {
   const restore = await restoring(await complete(), 'clone');

@@ -14,8 +14,8 @@ import {
 import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun, Log } from '#observability/index.js';
-import type { Lease, Outcome } from '#persistence/index.js';
-import type { Backup, Verified } from '../domain/backup.js';
+import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
+import { type Backup, faultOf, type Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
 import { isOfOtherFiles, isProvedBad } from '../domain/proof.js';
@@ -34,6 +34,7 @@ import { BeginBackup } from './begin-backup.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
+import { askToSetAside } from './set-aside-damaged.js';
 import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Answers hurry us, and the watch; this is for what nobody tells. */
@@ -65,6 +66,7 @@ export class ReconcileRestore {
     private readonly files: CellFiles,
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
+    private readonly jobs: JobQueue,
     private readonly settings: BackupSettings,
     private readonly metrics: BackupMetrics,
     private readonly log: Log,
@@ -76,7 +78,8 @@ export class ReconcileRestore {
     } catch (error) {
       const restore = await this.restores.get(lease.key);
       if (restore?.status === 'active' && error instanceof Hopeless) {
-        await this.turnBack(lease, restore, { code: error.code, fault: 'platform', message: error.message });
+        const { code, message, damaged } = error;
+        await this.turnBack(lease, restore, { code, fault: 'platform', message }, damaged);
         return { again: 0 };
       }
       const obstacle = lease.signal.aborted ? undefined : hindrance(error);
@@ -209,7 +212,7 @@ export class ReconcileRestore {
     this.files.watch(footprint.namespace);
     const from = { folder: footprint.database, files: prefix, indexes };
     const job = await this.files.fill(footprint, restoreId, from, lease.fence);
-    if (job.state === 'failed') throw new Hopeless(job.code, job.message);
+    if (job.state === 'failed') throw new Hopeless(job.code, job.message, job.damaged);
     if (job.state === 'runs') return { kind: 'waits', reason: 'FilesAreFilled', message: job.message };
     const brought = job.state === 'done' ? job.files : 0;
     return { kind: 'done', progress: { files: brought, filesSeen: job.state === 'done' ? 'read' : 'simulated' } };
@@ -388,9 +391,14 @@ export class ReconcileRestore {
     });
   }
 
-  private async turnBack(lease: Lease, restore: Restore, failure: Refusal): Promise<void> {
+  private async turnBack(
+    lease: Lease,
+    restore: Restore,
+    failure: Refusal,
+    damaged: readonly string[] = [],
+  ): Promise<void> {
     await this.change(lease, restore, async (ctx, current) => {
-      const progress = { ...current.progress, failure };
+      const progress = { ...current.progress, failure, ...(damaged.length > 0 && { damaged }) };
       const first = timeSpentAtFirst(new Date());
       await this.restores.save(ctx, { ...current, status: 'undoing', progress, condition: null, ...first });
     });
@@ -409,12 +417,13 @@ export class ReconcileRestore {
       await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
       if (mode !== 'proof')
         return void (await ctx.publish(RestoreFailed, { restoreId, instanceId, backupId, mode, ...failure }));
-      const { code, message } = failure;
+      const { damaged = [] } = current.progress;
       const failures = (current.progress.failures ?? 0) + 1;
       // One that could not be restored now may be good all the same: it is tried again, and nobody is told that it is bad.
-      if (!isProvedBad(code, failures)) return await this.prove.askAgain(ctx, backup, failures);
+      if (!isProvedBad(failure.code, failures)) return await this.prove.askAgain(ctx, backup, failures);
       const { footprintId, why } = backup;
-      await this.backups.save(ctx, { ...backup, fault: { code, message } });
+      await this.backups.save(ctx, { ...backup, fault: faultOf(failure, damaged) });
+      if (damaged.length > 0) await askToSetAside(ctx, this.jobs, backup);
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
   }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { keysOf } from '../domain/keys.js';
-import { contentKey, isStoredName, sha1Of } from '../domain/stored-file.js';
+import { isStoredName, keyOfSha1, sha1Of } from '../domain/stored-file.js';
 import { UnnamedFiles } from '../domain/unnamed-files.js';
 import { readIndex } from './fill-files.js';
 import { BackupSettings, Expiries, type Fence, ObjectLocked, ObjectStore } from './ports.js';
@@ -37,7 +37,7 @@ export class SweepContents {
     fence: Fence,
     signal: AbortSignal,
   ): Promise<Swept> {
-    const { instance, files } = keysOf(this.settings.meshName, { ...whose, backupId: '' });
+    const { instance, files, damaged } = keysOf(this.settings.meshName, { ...whose, backupId: '' });
     // Contents before indexes: what comes between is not looked at, and stays.
     const unnamed = new UnnamedFiles();
     for await (const { key } of this.store.list(files)) {
@@ -49,12 +49,21 @@ export class SweepContents {
     for await (const { key } of this.store.list(`${instance}backups/`)) if (isIndex(key)) indexes.add(key);
     for (const index of indexes)
       for await (const { name } of readIndex(this.store, index, signal)) unnamed.name(sha1Of(name));
-    return await this.remove(files, unnamed, fence, signal);
+    const swept = await this.remove(files, unnamed, fence, signal);
+    // With the last backup goes what was set aside of it.
+    if (indexes.size === 0) await this.store.remove(await this.keysBelow(damaged), fence);
+    return swept;
+  }
+
+  private async keysBelow(prefix: string): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const { key } of this.store.list(prefix)) keys.push(key);
+    return keys;
   }
 
   private async remove(files: string, unnamed: UnnamedFiles, fence: Fence, signal: AbortSignal): Promise<Swept> {
     let [removed, locked] = [0, 0];
-    for (const keys of inParts(unnamed.unnamed(), (sha1) => contentKey(files, `${sha1.slice(0, 2)}/${sha1}`))) {
+    for (const keys of inParts(unnamed.unnamed(), (sha1) => keyOfSha1(files, sha1))) {
       signal.throwIfAborted();
       try {
         await this.store.remove(keys, fence);

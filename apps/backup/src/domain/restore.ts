@@ -70,6 +70,8 @@ export interface Progress {
   /** From the question for a footprint until Odoo has opened it, in ms. */
   readonly rtoMs?: number;
   readonly failure?: Refusal;
+  /** Contents of the store that are not what their names say, by SHA-1. */
+  readonly damaged?: readonly string[];
 }
 
 export function stagesOf({ mode }: Pick<Restore, 'mode'>): readonly Stage[] {
