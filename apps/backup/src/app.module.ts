@@ -66,6 +66,7 @@ export class AppModule {
       meshName: config.MESH_NAME,
       schedules: config.MESH_BACKUP_SCHEDULES === 'on',
       most: { perCell: config.MESH_BACKUPS_PER_CELL, perShard: config.MESH_BACKUPS_PER_SHARD },
+      proofsPerShard: config.MESH_PROOFS_PER_SHARD,
       deadlines: { backup: config.MESH_BACKUP_DEADLINE, restore: config.MESH_RESTORE_DEADLINE },
       quiesceMs: config.MESH_RESTORE_STANDSTILL,
     };

@@ -69,6 +69,7 @@ const settings: BackupSettings = {
   meshName: 'keep',
   schedules: true,
   most: { perCell: 100, perShard: 100 },
+  proofsPerShard: 2,
   deadlines: { backup: hourMs, restore: hourMs },
   quiesceMs: hourMs,
 };

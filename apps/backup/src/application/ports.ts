@@ -155,6 +155,10 @@ export abstract class Restores {
   abstract get(restoreId: string): Promise<Restore | undefined>;
   abstract lock(tx: Transaction, restoreId: string): Promise<Restore | undefined>;
   abstract save(tx: Transaction, restore: Restore): Promise<void>;
+  /** Whether backups of a shard bear one more full proof; then no other begins there before the transaction ends. */
+  abstract hasRoomForProof(tx: Transaction, databaseShard: string, most: number): Promise<boolean>;
+  /** Of those that wait for a place there so many as there are; before all others those that somebody waits for, then the oldest. */
+  abstract nextProofs(databaseShard: string, most: number): Promise<string[]>;
   /** Those of an instance that have not ended, proofs too; locked. */
   abstract lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]>;
   abstract lockOfFootprint(tx: Transaction, footprintId: string): Promise<Restore | undefined>;
@@ -226,6 +230,8 @@ export abstract class BackupSettings {
   abstract readonly schedules: boolean;
   /** How many backups are under way at once in a cell, and how many dumps on a shard. */
   abstract readonly most: { readonly perCell: number; readonly perShard: number };
+  /** How many full proofs at once of backups of a shard. */
+  abstract readonly proofsPerShard: number;
   /** What is looked at for so long, and is not done, is given up. In ms. */
   abstract readonly deadlines: { readonly backup: number; readonly restore: number };
   /** How long an instance stands still for a restore before it runs again as it was. In ms. */

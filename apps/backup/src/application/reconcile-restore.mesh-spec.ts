@@ -104,6 +104,7 @@ const settings: BackupSettings = {
   meshName: 'restore',
   schedules: true,
   most: { perCell: 100, perShard: 100 },
+  proofsPerShard: 2,
   // A look speaks for a third of it.
   deadlines: { backup: hourMs, restore: 60 },
   quiesceMs: hourMs,
@@ -393,6 +394,41 @@ test.each(['full', 'light'] as const)(
     expect(await said('backup.failed.v1')).toEqual([expect.not.objectContaining({ damaged: expect.anything() })]);
   },
 );
+
+test('so many proofs of a shard as may be are under way; who asks for a restore does not wait for them', async () => {
+  const backup = await complete();
+  const proofs = [await restoring(backup, 'proof'), await restoring(backup, 'proof')];
+  for (const one of proofs) await waits(one, 'FootprintAsked');
+  const longAgo = new Date(Date.now() - hourMs);
+  const [scheduled, final] = [await restoring(backup, 'proof'), await restoring(await complete(), 'proof')];
+  for (const one of [scheduled, final]) await waits(one, 'NoPlace');
+  await waits(await restoring(backup, 'clone'), 'FootprintAsked');
+  // It is older, and somebody waits for the other.
+  await database.query(`UPDATE restore SET started_at = $2 WHERE restore_id = $1`, [scheduled.restoreId, longAgo]);
+  await database.query(`UPDATE backup SET why = 'final' WHERE backup_id = $1`, [final.backupId]);
+  expect(await get(scheduled)).toMatchObject({ spentMs: 0, seenAt: null });
+
+  const failure = { code: 'NO', fault: 'platform', message: 'm' } as const;
+  await hear((ctx) => note.note(ctx, proofs[0]!, { failure, footprintAsked: undefined }));
+  await waits(final, 'FootprintAsked');
+  expect((await get(scheduled)).condition?.reason).toBe('NoPlace');
+
+  await hear((ctx) => note.toFootprint(ctx, final.footprintId, () => ({ failure, footprintAsked: undefined })));
+  await waits(scheduled, 'FootprintAsked');
+  // How long it waited for its turn is no time that a restore takes.
+  expect((await get(scheduled)).startedAt.getTime()).toBeGreaterThan(longAgo.getTime() + hourMs / 2);
+});
+
+test('a proof for whose footprint there is no room leaves its place to others', async () => {
+  const backup = await complete();
+  const [one, two, third] = [await restoring(backup, 'proof'), await restoring(backup, 'proof'), await complete()];
+  for (const proof of [one, two]) await waits(proof, 'FootprintAsked');
+  await hear((ctx) =>
+    note.toFootprint(ctx, one.footprintId, () => ({ noRoomAt: Date.now(), footprintAsked: undefined })),
+  );
+  await waits(one, 'NoRoom');
+  await waits(await restoring(third, 'proof'), 'FootprintAsked');
+});
 
 test('a footprint that nobody makes is not asked to be removed', async () => {
   const restore = await restoring(await complete(), 'clone');

@@ -39,6 +39,8 @@ import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Answers hurry us, and the watch; this is for what nobody tells. */
 const lookAgainMs = 10_000;
+/** Who waits for a place is hurried when there is one. */
+const turnAgainMs = 60_000;
 /** Another request for a footprint, after there was no room. */
 const askRoomAgainMs = 30_000;
 /** Of files that are missing. */
@@ -49,6 +51,7 @@ type Step =
   | { readonly kind: 'waits'; readonly reason: string; readonly message: string };
 
 const done: Step = { kind: 'done' };
+const noPlace = { reason: 'NoPlace', message: 'as many proofs as may be are under way on its shard' } as const;
 
 /**
  * Brings what a backup has into a footprint made for it, compares it, and lets the instance live there; or only sees that
@@ -102,7 +105,7 @@ export class ReconcileRestore {
       if (step.kind === 'waits') {
         if (await this.waited(lease, restore, step)) continue;
         forgetThisRun();
-        return { again: lookAgainMs };
+        return { again: step.reason === noPlace.reason ? turnAgainMs : lookAgainMs };
       }
       if (restore.status === 'undoing') await this.giveUp(lease, restore);
       else await this.advance(lease, restore, step.progress);
@@ -146,13 +149,23 @@ export class ReconcileRestore {
       const { source } = await this.backup(contentsOf(restore).database);
       const purpose = mode === 'proof' || mode === 'clone' ? mode : 'restore';
       const asked = { footprintId, purpose, instanceId, template: source.template } as const;
-      await this.note(lease, restore, async (ctx, { state }) => {
+      const begun = await this.change(lease, restore, async (ctx, current, backup) => {
         // It may have gone while a proof of it waited for its turn, or for room.
-        if (state !== 'completed') throw new Hopeless('BACKUP_EXPIRED', 'the time of that backup was over');
-        return { footprintAsked: await ctx.publish(FootprintRequested, asked) };
+        if (backup.state !== 'completed') throw new Hopeless('BACKUP_EXPIRED', 'the time of that backup was over');
+        if (mode === 'proof' && !(await this.hasPlace(ctx, backup))) return false;
+        const footprintAsked = await ctx.publish(FootprintRequested, asked);
+        // How long a proof waited for its turn says nothing about how long a restore takes.
+        const startedAt = mode === 'proof' ? new Date() : current.startedAt;
+        await this.restores.save(ctx, { ...current, startedAt, progress: { ...current.progress, footprintAsked } });
+        return true;
       });
+      if (begun === false) return { kind: 'waits', ...noPlace };
     }
     return { kind: 'waits', reason: 'FootprintAsked', message: 'a footprint is made to be filled' };
+  }
+
+  private async hasPlace(ctx: PublishContext, { source }: Backup): Promise<boolean> {
+    return await this.restores.hasRoomForProof(ctx, source.databaseShard, this.settings.proofsPerShard);
   }
 
   /** As the manifest says, or not at all. Noted before it is opened: nobody fills a database again that was opened. */
@@ -346,6 +359,7 @@ export class ReconcileRestore {
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
       else await this.tellCompleted(ctx, ended);
     });
+    await this.hurryNext(restore);
   }
 
   private async end(ctx: PublishContext, current: Restore, more: Progress): Promise<Restore> {
@@ -426,6 +440,15 @@ export class ReconcileRestore {
       if (damaged.length > 0) await askToSetAside(ctx, this.jobs, backup);
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
+    await this.hurryNext(restore);
+  }
+
+  /** After the commit: of two that free a place at the same time, the later one sees both. */
+  private async hurryNext({ mode, backupId }: Restore): Promise<void> {
+    if (mode !== 'proof') return;
+    const { source } = await this.backup(backupId);
+    for (const key of await this.restores.nextProofs(source.databaseShard, this.settings.proofsPerShard))
+      await this.jobs.hurry('restore', key);
   }
 
   private count({ mode, startedAt, progress: { failure, failures = 0 } }: Restore): void {
@@ -441,7 +464,9 @@ export class ReconcileRestore {
     { reason, message }: Extract<Step, { kind: 'waits' }>,
   ): Promise<boolean> {
     const limitMs = this.settings.deadlines.restore;
-    const spent = seen(restore, new Date(), limitMs);
+    // Who waits for its turn uses up none of its time.
+    const isInLine = reason === noPlace.reason;
+    const spent = isInLine ? unseen(restore) : seen(restore, new Date(), limitMs);
     if (restore.status === 'active' && spent.spentMs > limitMs) {
       await this.turnBack(lease, restore, {
         code: 'NOT_DONE_IN_TIME',
@@ -452,7 +477,7 @@ export class ReconcileRestore {
     }
     // Whatever happens in its cell leads to another look, and most of them see nothing new.
     const isKept = restore.condition?.reason === reason && restore.condition.message === message;
-    if (isKept && !isWorthKeeping(restore, new Date(), limitMs)) return false;
+    if (isKept && (isInLine || !isWorthKeeping(restore, new Date(), limitMs))) return false;
     await this.change(
       lease,
       restore,
@@ -494,23 +519,24 @@ export class ReconcileRestore {
   }
 
   /** Only while the lease is held, and the restore is where it was when it was looked at. Its backup is locked before it. */
-  private async change(
+  private async change<T>(
     lease: Lease,
     { restoreId, backupId, status, stage, traceparent, correlationId, requestId }: Restore,
-    work: (ctx: PublishContext, current: Restore, backup: Backup) => Promise<void>,
+    work: (ctx: PublishContext, current: Restore, backup: Backup) => Promise<T>,
     what: 'progress' | 'note' = 'progress',
-  ): Promise<void> {
+  ): Promise<T | undefined> {
     const cause = {
       traceparent: traceparent ?? undefined,
       correlationId,
       ...(requestId && { causationId: requestId }),
     };
-    await this.outbox.transaction(cause, async (ctx) => {
+    return await this.outbox.transaction(cause, async (ctx) => {
       // Rows before the job, as those lock who answer, so that neither waits for the other.
       const backup = await this.backups.lock(ctx, backupId);
       const current = await this.restores.lock(ctx, restoreId);
       await lease.hold(ctx, what);
-      if (backup && current?.status === status && current.stage === stage) await work(ctx, current, backup);
+      const isAsSeen = backup && current?.status === status && current.stage === stage;
+      return isAsSeen ? await work(ctx, current, backup) : undefined;
     });
   }
 
