@@ -53,6 +53,7 @@ import {
   PurgeEntity,
 } from './infrastructure/instance.repository.js';
 import { KubernetesCellFiles } from './infrastructure/kubernetes-cell-files.js';
+import { LookAtShards } from './infrastructure/look-at-shards.js';
 import { PostgresSnapshots } from './infrastructure/postgres-snapshots.js';
 import { PostgresSources, PostgresTargets, ShardsOfBackup } from './infrastructure/postgres-tenants.js';
 import { RestoreEntity, RestoreRepository } from './infrastructure/restore.repository.js';
@@ -152,6 +153,7 @@ export class AppModule {
         SweepContents,
         BackupMetrics,
         BackupGauges,
+        LookAtShards,
         HoldBackupHandler,
         ReleaseBackupHandler,
         RequestBackupHandler,
