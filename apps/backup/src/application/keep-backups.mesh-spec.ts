@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
@@ -39,6 +39,7 @@ import { ExpireBackups } from './expire-backups.js';
 import { HoldBackupHandler } from './hold-backup.handlers.js';
 import { type BackupSettings, type Fence, ObjectStoreError } from './ports.js';
 import { ReconcileExpired } from './reconcile-expired.js';
+import { RequestBackupHandler } from './request-backup.handler.js';
 import { saveFiles } from './save-files.js';
 import { ScheduleBackups } from './schedule-backups.js';
 import { SetAsideDamaged } from './set-aside-damaged.js';
@@ -73,7 +74,7 @@ const settings: BackupSettings = {
   deadlines: { backup: hourMs, restore: hourMs },
   quiesceMs: hourMs,
 };
-const log = new Log({ service: 'keep backups spec', level: 'error' });
+const log = new Log({ service: 'keep backups spec', destination: new Writable({ write: (_, __, done) => done() }) });
 
 let server: TestDatabase;
 let bucket: TestBucket;
@@ -562,4 +563,30 @@ test('with the last backup of an instance that was destroyed goes what was set a
   work(['expiry']);
   await waitFor('its end', async () => (await statesOf([backup]))[0] === 'expired');
   expect(await keysLeft(of)).toEqual([]);
+});
+
+test('of many who ask by hand at once one gets a backup, the others are told which; nobody else is kept waiting', async () => {
+  const of = await instance();
+  const handler = new RequestBackupHandler(instances, backups, new BeginBackup(instances, backups, queue));
+  const request = async (why: Backup['why']) => {
+    const message = { id: newId(), attempt: 1, correlationId: newId() } as ConsumeContext['message'];
+    const asked = { instanceId: of.instanceId, backupId: newId(), why };
+    await database.transaction((tx) => handler.handle(asked, { ...outbox.within(tx, {}), message }));
+  };
+  await Promise.all(Array.from({ length: 5 }, () => request('manual')));
+  await request('pre-upgrade');
+  const made = await openOf(of);
+  expect(made.map(({ why }) => why).sort()).toEqual(['manual', 'pre-upgrade']);
+  const refused = await database.query<{ body: string }>(
+    `SELECT body::text FROM outbox WHERE routing_key = 'backup.refused.v1'`,
+  );
+  const told = refused
+    .map(({ body }) => JSON.parse(body).data)
+    .filter(({ instanceId }) => instanceId === of.instanceId);
+  const { backupId } = made.find(({ why }) => why === 'manual')!;
+  expect(told).toEqual(
+    Array.from({ length: 4 }, () =>
+      expect.objectContaining({ code: 'BACKUP_RUNS', message: expect.stringContaining(backupId) }),
+    ),
+  );
 });

@@ -49,6 +49,8 @@ export abstract class Backups {
     databaseShard: string,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<string[]>;
+  /** Those of an instance that were asked for by hand, and are there or under way. */
+  abstract byHand(tx: Transaction, instanceId: string): Promise<Backup[]>;
   /** Those of an instance that have not come to an end. */
   abstract openOf(tx: Transaction, instanceId: string): Promise<Backup[]>;
 }
