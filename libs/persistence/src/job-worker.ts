@@ -117,8 +117,9 @@ export class JobWorker {
       let claimed: ClaimedJob[] = [];
       const asked = thisMoment();
       try {
-        if (room > kept) claimed = await this.queue.claim(kinds, this.holder, leaseMs, room - kept);
-        const left = Math.min(kept, room);
+        const forAll = Math.max(0, room - kept);
+        if (forAll > 0) claimed = await this.queue.claim(kinds, this.holder, leaseMs, forAll);
+        const left = claimed.length === forAll ? room - forAll : 0; // else nothing more is due
         if (left > 0) claimed.push(...(await this.queue.claim(kinds, this.holder, leaseMs, left, 'interactive')));
       } catch (error) {
         this.options.onError?.({ ...noJob, kind: 'claim' }, error);

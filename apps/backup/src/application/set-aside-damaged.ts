@@ -24,7 +24,8 @@ export async function askToSetAside(
  *
  * What a proof has read counts for nothing here: the content is read once more, and again while it is copied to
  * `damaged/`, and only when both find the same wrong one it goes from where backups look for it. So nothing is lost by it, and
- * a person can put it back. It may only be called while no backup of the instance is under way and none can begin, as the sweep.
+ * a person can put it back. It may only be called while no backup of the instance is under way and none can begin; the last
+ * doubt is that of the sweep (sweep-contents.ts), and ends as well.
  */
 @Injectable()
 export class SetAsideDamaged {
