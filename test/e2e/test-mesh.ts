@@ -50,6 +50,8 @@ export interface TestMeshOptions {
   readonly provisioningDeadline?: string;
   readonly lifecycle?: MeshPlan['lifecycle'];
   readonly backup?: MeshPlan['backup'];
+  readonly domain?: string;
+  readonly entry?: MeshPlan['entry'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all but backup, in whose name the test then speaks: `programs` are all. */
   readonly start?: readonly Program[];
@@ -109,7 +111,7 @@ export class TestMesh {
       backup: { MESH_BACKUP_SCHEDULES: 'off', ...backup },
       ...options,
     });
-    const services = new MeshServices(installed, state.processes, root, ports);
+    const services = new MeshServices(installed, state.processes, root, ports, false);
     const broker = await connectAsAdministrator(name);
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
     const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state, snapshotsAnswered);

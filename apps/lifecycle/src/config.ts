@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { contradiction, entrySettings, shardUrls } from '#footprints/settings.js';
+import { entrySettings, refuseContradictions, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
@@ -49,7 +49,7 @@ const Environment = z.object({
   MESH_UNKNOWN_FOR: duration.default(10 * 60_000).pipe(upTo(24 * hour)),
 });
 
-const Consistent = Environment.refine(contradiction.holds, contradiction.issue);
+const Consistent = Environment.superRefine(refuseContradictions);
 
 /** The only place that reads the environment. Throws one error that names every fault. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env) {

@@ -111,6 +111,8 @@ export abstract class LifecycleSettings {
   /** The address a customer gets. */
   abstract urlOf(host: string): string;
   abstract readonly routerUrl: string | undefined;
+  /** A file with authorities, in PEM, that its certificate may be of beside those that everybody knows. */
+  abstract readonly routerAuthorities: string | undefined;
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
   /** How long each may take, in ms; time in which nobody could look does not count. */
   abstract readonly deadlines: {
