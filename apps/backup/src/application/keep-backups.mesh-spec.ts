@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
+import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
@@ -199,6 +200,23 @@ async function keysLeft({ customerId, instanceId }: Instance): Promise<string[]>
   const found: string[] = [];
   for await (const { key } of store.list(prefix)) found.push(key.slice(prefix.length));
   return found;
+}
+
+/** Also what is hidden. */
+async function versionsLeft({ customerId, instanceId }: Instance): Promise<string[]> {
+  const { endpoint, region, accessKey: accessKeyId, secretKey: secretAccessKey } = bucket;
+  const client = new S3Client({
+    endpoint,
+    region,
+    forcePathStyle: true,
+    credentials: { accessKeyId, secretAccessKey },
+  });
+  const Prefix = keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).instance;
+  const { Versions = [], DeleteMarkers = [] } = await client.send(
+    new ListObjectVersionsCommand({ Bucket: bucket.bucket, Prefix }),
+  );
+  client.destroy();
+  return [...Versions, ...DeleteMarkers].map(({ Key }) => Key!);
 }
 
 const contentsLeft = async (of: Instance) =>
@@ -563,6 +581,7 @@ test('with the last backup of an instance that was destroyed goes what was set a
   work(['expiry']);
   await waitFor('its end', async () => (await statesOf([backup]))[0] === 'expired');
   expect(await keysLeft(of)).toEqual([]);
+  expect(await versionsLeft(of)).toEqual([]);
 });
 
 test('of many who ask by hand at once one gets a backup, the others are told which; nobody else is kept waiting', async () => {

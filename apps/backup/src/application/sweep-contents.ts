@@ -49,16 +49,28 @@ export class SweepContents {
     for await (const { key } of this.store.list(`${instance}backups/`)) if (isIndex(key)) indexes.add(key);
     for (const index of indexes)
       for await (const { name } of readIndex(this.store, index, signal)) unnamed.name(sha1Of(name));
-    const swept = await this.remove(files, unnamed, fence, signal);
-    // With the last backup goes what was set aside of it.
-    if (indexes.size === 0) await this.store.remove(await this.keysBelow(damaged), fence);
-    return swept;
+    const { removed, locked } = await this.remove(files, unnamed, fence, signal);
+    const kept = indexes.size === 0 ? await this.removeSetAside(damaged, files, fence) : 0;
+    return { removed, locked: locked + kept };
   }
 
-  private async keysBelow(prefix: string): Promise<string[]> {
+  /**
+   * With the last backup goes what was set aside, and what of it is hidden where it was, which no list shows.
+   * @returns how many the store does not give up.
+   */
+  private async removeSetAside(damaged: string, files: string, fence: Fence): Promise<number> {
     const keys: string[] = [];
-    for await (const { key } of this.store.list(prefix)) keys.push(key);
-    return keys;
+    for await (const { key } of this.store.list(damaged)) {
+      const [sha1 = ''] = key.slice(damaged.length).split('-');
+      keys.push(key, ...(/^[0-9a-f]{40}$/.test(sha1) ? [keyOfSha1(files, sha1)] : []));
+    }
+    try {
+      await this.store.remove(keys, fence);
+    } catch (error) {
+      if (!(error instanceof ObjectLocked)) throw error;
+      return keys.length;
+    }
+    return 0;
   }
 
   private async remove(files: string, unnamed: UnnamedFiles, fence: Fence, signal: AbortSignal): Promise<Swept> {
