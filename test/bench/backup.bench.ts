@@ -97,6 +97,7 @@ async function setUp(stack: StackEnv, n: number, profiles: string | undefined) {
   const settings = {
     MESH_BACKUP_SCHEDULES: 'off',
     MESH_BACKUPS_PER_SHARD: String(atOnce),
+    MESH_PROOFS_PER_SHARD: String(atOnce),
     // All of them are in one cell, where more may be under way than are being dumped.
     MESH_BACKUPS_PER_CELL: String(volumesAtOnce),
   };

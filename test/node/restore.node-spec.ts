@@ -199,7 +199,7 @@ it('a clone answers at a host of its own, is somebody else, does nothing by itse
   expect(await logIn(one)).toBeDefined();
 });
 
-it('one flipped byte of a file is found and named, and the instance is as it was', async () => {
+it('one flipped byte of a file is found, named and set aside, and the instance is as it was', async () => {
   const { ready } = cloned;
   await whileItClones;
   const before = await contentsOf(cloned);
@@ -212,21 +212,26 @@ it('one flipped byte of a file is found and named, and the instance is as it was
   expect(mesh.said('instance.quiesced.v1', ready.instanceId)).toEqual([]);
   expect(await contentsOf(cloned)).toEqual(before);
   expect((await cloned.page()).status).toBe(200);
+
+  // A proof finds it too, and it is set aside; that instance has it still, so that the next backup brings it again.
+  const spoiled = await backups.ask(ready.instanceId, 'pre-upgrade');
+  const proof = await backups.heard(spoiled, 'backup.verified', 'backup.failed');
+  expect(proof).toMatchObject({ fact: 'backup.failed', code: 'CORRUPTED', message: expect.stringContaining(key) });
+  await waitFor('it to be set aside', async () => (await backups.objects(key)).length === 0, { timeoutMs: 60_000 });
+  expect(await backups.objects(`${backups.prefixOf(ready)}damaged/`)).toHaveLength(1);
 });
 
-it('a file that its instance had lost before is missed by the proof, which names it', async () => {
+it('the next backup is good; a file that its instance had lost before is counted, and a bundle of assets is not', async () => {
   const { instanceId } = cloned.ready;
+  await whileItClones;
   const name = await cloned.upload();
-  await deleteFile(cloned, name);
+  const bundle = await cloned.upload();
+  await cloned.sql(`UPDATE ir_attachment SET url = '/web/assets/1/lost.js' WHERE store_fname = $1`, [bundle]);
+  for (const lost of [name, bundle]) await deleteFile(cloned, lost);
   const id = await backups.ask(instanceId, 'pre-upgrade');
-  const failed = await backups.heard(id, 'backup.verified', 'backup.failed');
-  expect(failed).toMatchObject({
-    fact: 'backup.failed',
-    code: 'FILES_MISSING',
-    message: expect.stringContaining(name),
-  });
-  const answer = await restoredTo(await backups.restore(instanceId, id, 'in-place'));
-  expect(answer).toMatchObject({ fact: 'restore.refused', code: 'BACKUP_NOT_GOOD' });
+  const proof = await backups.heard(id, 'backup.verified', 'backup.failed');
+  expect(proof).toMatchObject({ fact: 'backup.verified', depth: 'full', filesSeen: 'read', filesMissing: 1 });
+  await cloned.sql('DELETE FROM ir_attachment WHERE store_fname = ANY($1)', [[name, bundle]]);
 });
 
 it('an upgrade is rehearsed on a clone, by exit code and log, while the instance runs on and is not touched', async () => {

@@ -36,6 +36,7 @@ import { RequestBackupHandler } from './application/request-backup.handler.js';
 import { RequestRestoreHandler } from './application/request-restore.handler.js';
 import * as answers from './application/restore-facts.handlers.js';
 import { ScheduleBackups } from './application/schedule-backups.js';
+import { SetAsideDamaged } from './application/set-aside-damaged.js';
 import { SweepContents } from './application/sweep-contents.js';
 import type { Config } from './config.js';
 import { BackupGauges } from './entrypoints/backup-gauges.js';
@@ -52,6 +53,7 @@ import {
   PurgeEntity,
 } from './infrastructure/instance.repository.js';
 import { KubernetesCellFiles } from './infrastructure/kubernetes-cell-files.js';
+import { LookAtShards } from './infrastructure/look-at-shards.js';
 import { PostgresSnapshots } from './infrastructure/postgres-snapshots.js';
 import { PostgresSources, PostgresTargets, ShardsOfBackup } from './infrastructure/postgres-tenants.js';
 import { RestoreEntity, RestoreRepository } from './infrastructure/restore.repository.js';
@@ -65,6 +67,7 @@ export class AppModule {
       meshName: config.MESH_NAME,
       schedules: config.MESH_BACKUP_SCHEDULES === 'on',
       most: { perCell: config.MESH_BACKUPS_PER_CELL, perShard: config.MESH_BACKUPS_PER_SHARD },
+      proofsPerShard: config.MESH_PROOFS_PER_SHARD,
       deadlines: { backup: config.MESH_BACKUP_DEADLINE, restore: config.MESH_RESTORE_DEADLINE },
       quiesceMs: config.MESH_RESTORE_STANDSTILL,
     };
@@ -146,9 +149,11 @@ export class AppModule {
         ScheduleBackups,
         ExpireBackups,
         ReconcileExpired,
+        SetAsideDamaged,
         SweepContents,
         BackupMetrics,
         BackupGauges,
+        LookAtShards,
         HoldBackupHandler,
         ReleaseBackupHandler,
         RequestBackupHandler,

@@ -39,6 +39,8 @@ const Environment = z.object({
   MESH_BACKUPS_PER_CELL: z.coerce.number().int().min(1).max(1_000).default(8),
   /** Dumps at once. */
   MESH_BACKUPS_PER_SHARD: z.coerce.number().int().min(1).max(1_000).default(4),
+  /** Full proofs at once, of backups of a shard. Restores that somebody asks for are not counted, and wait for none. */
+  MESH_PROOFS_PER_SHARD: z.coerce.number().int().min(1).max(1_000).default(2),
   /** A backup that was looked at for so long, and is not completed, has failed. Time in which nobody could look is not counted. */
   MESH_BACKUP_DEADLINE: duration.default(6 * hour).pipe(upTo(7 * 24 * hour)),
   /** The same for each step of a restore or a proof. */

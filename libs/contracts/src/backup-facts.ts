@@ -58,6 +58,8 @@ export const BackupVerified = fact('backup.verified.v1', {
     verifiedAt: time,
     /** `simulated`: a simulated node ran nothing, so that there were no files to read. */
     filesSeen: z.enum(['read', 'simulated']).optional(),
+    /** Files that its database names, and that the instance had lost before it was made. Absent: nobody has compared. */
+    filesMissing: z.int().nonnegative().optional(),
   }),
 });
 
@@ -139,6 +141,8 @@ export const RestoreCompleted = fact('restore.completed.v1', {
     durationMs: z.int().nonnegative(),
     rows: z.int().nonnegative(),
     files: z.int().nonnegative(),
+    /** Files that its database names, and that nobody has any more. */
+    filesMissing: z.int().nonnegative().optional(),
   }),
 });
 

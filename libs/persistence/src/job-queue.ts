@@ -99,16 +99,23 @@ export class JobQueue {
     this.onAsked();
   }
 
-  async claim(kinds: readonly string[], holder: string, leaseMs: number, limit: number): Promise<ClaimedJob[]> {
+  /** @param least jobs of lower priority are left to others. */
+  async claim(
+    kinds: readonly string[],
+    holder: string,
+    leaseMs: number,
+    limit: number,
+    least: Priority = 'bulk',
+  ): Promise<ClaimedJob[]> {
     return await this.database.query<ClaimedJob>(
       `UPDATE job SET lease_holder = $1, lease_until = now() + $2 * interval '1 millisecond',
          fence = nextval('job_fence'), attempt = attempt + 1
        WHERE (kind, key) IN (
          SELECT kind, key FROM job
-         WHERE kind = ANY($3) AND due_at <= now() AND (lease_until IS NULL OR lease_until + ${rest} < now())
+         WHERE kind = ANY($3) AND priority <= $5 AND due_at <= now() AND (lease_until IS NULL OR lease_until + ${rest} < now())
          ORDER BY priority, due_at FOR UPDATE SKIP LOCKED LIMIT $4)
        RETURNING kind, key, fence, attempt, wanted, traceparent, about`,
-      [holder, leaseMs, kinds, limit],
+      [holder, leaseMs, kinds, limit, priorities[least]],
     );
   }
 

@@ -42,6 +42,8 @@ export type Reconcile = (lease: Lease) => Promise<Outcome>;
 export interface JobWorkerOptions {
   readonly reconcilers: Readonly<Record<string, Reconcile>>;
   readonly concurrency?: number;
+  /** So many of these are kept free for jobs that somebody waits for (interactive), however many others there are. */
+  readonly kept?: number;
   readonly leaseMs?: number;
   /** How often to look for jobs that nobody in this process announced: those of a dead neighbour, and timed ones. */
   readonly pollMs?: number;
@@ -107,7 +109,7 @@ export class JobWorker {
   }
 
   private async work(): Promise<void> {
-    const { reconcilers, concurrency = 16, leaseMs = defaultLeaseMs, pollMs = 1_000 } = this.options;
+    const { reconcilers, concurrency = 16, kept = 0, leaseMs = defaultLeaseMs, pollMs = 1_000 } = this.options;
     const kinds = Object.keys(reconcilers);
     while (!this.stopping.signal.aborted) {
       this.awake = false;
@@ -115,7 +117,10 @@ export class JobWorker {
       let claimed: ClaimedJob[] = [];
       const asked = thisMoment();
       try {
-        if (room > 0) claimed = await this.queue.claim(kinds, this.holder, leaseMs, room);
+        const forAll = Math.max(0, room - kept);
+        if (forAll > 0) claimed = await this.queue.claim(kinds, this.holder, leaseMs, forAll);
+        const left = claimed.length === forAll ? room - forAll : 0; // else nothing more is due
+        if (left > 0) claimed.push(...(await this.queue.claim(kinds, this.holder, leaseMs, left, 'interactive')));
       } catch (error) {
         this.options.onError?.({ ...noJob, kind: 'claim' }, error);
       }

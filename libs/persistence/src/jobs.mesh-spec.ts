@@ -144,6 +144,30 @@ test('what somebody waits for runs before what nobody will miss', async () => {
   expect(order).toEqual(['interactive']);
 });
 
+test('what somebody waits for has a slot, however many others take long', async () => {
+  const open = gate();
+  const running = new Set<string>();
+  const worker = new JobWorker(queue, {
+    reconcilers: {
+      slots: async ({ key }) => {
+        running.add(key);
+        await open.passed;
+        return 'done';
+      },
+    },
+    ...{ concurrency: 3, kept: 1, pollMs: 20 },
+  });
+  for (const key of ['a', 'b', 'c']) await ask('slots', key, { priority: 'bulk' });
+  worker.start();
+  workers.push(worker);
+  await waitFor('two of them', () => running.size === 2);
+  await ask('slots', 'interactive', { priority: 'interactive' });
+  await waitFor('it to run', () => running.has('interactive'));
+  expect(running.size).toBe(3);
+  open.open();
+  await waitFor('all to be done', async () => (await rows('slots')).length === 0);
+});
+
 test('two workers never run one job at the same time', async () => {
   let running = 0;
   let most = 0;

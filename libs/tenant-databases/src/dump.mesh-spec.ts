@@ -19,7 +19,7 @@ let programs: PostgresPrograms;
 beforeAll(async () => {
   server = await createTestShard(`
     CREATE TABLE note (id serial PRIMARY KEY, text text);
-    CREATE TABLE ir_attachment (id serial PRIMARY KEY, store_fname text, file_size int);
+    CREATE TABLE ir_attachment (id serial PRIMARY KEY, url text, store_fname text, file_size int);
     CREATE TABLE ir_module_module (name text, state text, latest_version text);
     INSERT INTO ir_module_module VALUES ('base', 'installed', '18.0.1.3'), ('web', 'installed', '18.0.1.0'), ('crm', 'uninstalled', NULL);
     INSERT INTO note (text) SELECT repeat(md5(n::text), 50) FROM generate_series(1, 5000) n;`);
@@ -101,7 +101,7 @@ test('what is committed after the snapshot is neither in its fingerprint, nor in
     return { bytes, files, fingerprint: await held.fingerprint(), held };
   });
   expect(seen.fingerprint.tables.note?.[0]).toBe(5000);
-  expect(seen.files).toEqual([{ name: `00/${sha1(1)}`, bytes: 7, checksum: sha1(1) }]);
+  expect(seen.files).toEqual([{ name: `00/${sha1(1)}`, bytes: 7, checksum: sha1(1), rebuilt: false }]);
   expect(seen.bytes.subarray(0, 5).toString()).toBe('PGDMP');
   expect(seen.bytes.includes(later)).toBe(false);
   expect(seen.held.databaseBytes).toBeGreaterThan(7_000_000);
@@ -133,6 +133,22 @@ test('a role that is there already gets the new password', async () => {
   const tenant = await newTenant();
   await ensureTenantRole(server.shard, tenant, { password: 'another-password', connectionLimit: 5 });
   await expect(asTenant(tenant, 'SELECT 1')).rejects.toThrow(/password authentication failed/);
+});
+
+test('what only bundles of web assets have is made anew by Odoo; a content that an upload has too is not', async () => {
+  const tenant = await newTenant();
+  const bundle = '/web/assets/1/web.assets_web.min.js';
+  await asTenant(
+    tenant,
+    `INSERT INTO ir_attachment (url, store_fname) VALUES ('${bundle}', '00/${sha1(4)}'), ('${bundle}', '00/${sha1(5)}'),
+       (NULL, '00/${sha1(5)}'), ('/web/assets', '00/${sha1(6)}'), ('/web/image/1', '00/${sha1(7)}')`,
+  );
+  const files = await readDatabase(server.readerUrl, tenant.name, (reading) => all(reading.storedFiles()), {
+    longestMs,
+  });
+  expect(files.map(({ checksum, rebuilt }) => [checksum, rebuilt])).toEqual(
+    [4, 5, 6, 7].map((n) => [sha1(n), n === 4]),
+  );
 });
 
 test('the installed modules say which Odoo it is', async () => {

@@ -8,6 +8,8 @@ export interface StoredFile {
   readonly bytes: number;
   /** SHA-1 in hex, which is also the last part of its name. */
   readonly checksum: string;
+  /** Bundles of web assets alone have it: Odoo makes them anew when somebody asks for them. */
+  readonly rebuilt: boolean;
 }
 
 export interface InstalledModules {
@@ -26,18 +28,19 @@ export async function* storedFiles(ask: Ask): AsyncGenerator<StoredFile> {
   // By `format`, never by a cast: see fingerprint.ts.
   await ask(
     `DECLARE ${cursor} NO SCROLL CURSOR FOR
-     SELECT format('%s', store_fname) COLLATE "C" AS name, max(format('%s', file_size)) AS bytes
+     SELECT format('%s', store_fname) COLLATE "C" AS name, max(format('%s', file_size)) AS bytes,
+       bool_and(starts_with(format('%s', url), '/web/assets/')) AS rebuilt
      FROM ONLY public.ir_attachment WHERE store_fname IS NOT NULL GROUP BY 1 ORDER BY 1`,
   );
   while (true) {
     const { rows } = await ask(`FETCH ${filesAtOnce} FROM ${cursor}`);
-    for (const { name, bytes } of rows) yield storedFile(name, bytes);
+    for (const { name, bytes, rebuilt } of rows) yield storedFile(name, bytes, rebuilt);
     if (rows.length < filesAtOnce) break;
   }
   await ask(`CLOSE ${cursor}`);
 }
 
-function storedFile(name: string, bytes: string): StoredFile {
+function storedFile(name: string, bytes: string, rebuilt: boolean): StoredFile {
   const checksum = /^[0-9a-f]{2,3}\/([0-9a-f]{40})$/.exec(name)?.[1];
   if (!checksum || !name.startsWith(checksum.slice(0, name.indexOf('/'))))
     throw new TenantDatabaseError(
@@ -45,7 +48,7 @@ function storedFile(name: string, bytes: string): StoredFile {
       `ir_attachment names a file ${JSON.stringify(name.slice(0, 200))}, which is not one of a filestore`,
       false,
     );
-  return { name, bytes: Number(bytes || 0), checksum };
+  return { name, bytes: Number(bytes || 0), checksum, rebuilt };
 }
 
 /** Throws NOT_ODOO. */

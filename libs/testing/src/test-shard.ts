@@ -7,6 +7,8 @@ import { stackAddresses } from './config.js';
 /** The stack's database server as a shard of a mesh of the test's own. */
 export interface TestShard {
   readonly shard: Shard;
+  /** Of the mesh's role on it. */
+  readonly url: string;
   readonly template: string;
   /** Of the role that reads every tenant, for database `postgres`. */
   readonly readerUrl: string;
@@ -40,12 +42,14 @@ export async function createTestShard(sql: string): Promise<TestShard> {
       await client.end();
     }
   };
-  const shard = new Shard('local', at('postgres', `${meshName}_shard`, password), meshName);
+  const url = at('postgres', `${meshName}_shard`, password);
+  const shard = new Shard('local', url, meshName);
   const template = `${meshName}_tpl`;
   const shape = { database: template, image: 'none', version: '18.0', bundle: 'apps', language: 'en_US' };
   await publishTemplate(shard, shape, sql);
   return {
     shard,
+    url,
     template,
     readerUrl: at('postgres', backupRole(meshName), backupPassword),
     administrate,

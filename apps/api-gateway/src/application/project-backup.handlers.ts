@@ -35,9 +35,9 @@ export class ProjectBackupVerifiedHandler extends MessageHandler<typeof BackupVe
 
   async handle(verified: PayloadOf<typeof BackupVerified>, ctx: ConsumeContext): Promise<void> {
     const { backupId, instanceId, why, verifiedAt, depth, offSite, rows, files } = verified;
-    const { filesSeen = null, rtoMs = null } = verified;
+    const { filesSeen = null, filesMissing = null, rtoMs = null } = verified;
     await this.backups.merge(ctx, {
-      ...{ backupId, instanceId, why, verifiedAt, depth, offSite, filesSeen, rtoMs, rows, files },
+      ...{ backupId, instanceId, why, verifiedAt, depth, offSite, filesSeen, filesMissing, rtoMs, rows, files },
       verifiedSequence: ctx.message.sequence ?? 0,
     });
   }

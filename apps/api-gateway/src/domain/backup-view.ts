@@ -35,6 +35,8 @@ export interface BackupView {
   readonly depth: Verified['depth'] | null;
   readonly offSite: boolean | null;
   readonly filesSeen: NonNullable<Verified['filesSeen']> | null;
+  /** That its database names, and that the instance had lost before; null: nobody has compared. */
+  readonly filesMissing: number | null;
   readonly rtoMs: number | null;
   readonly rows: number | null;
   readonly held: boolean;

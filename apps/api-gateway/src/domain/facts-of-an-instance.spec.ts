@@ -45,6 +45,8 @@ test.each([
   ['backup.verified.v1', { depth: 'full', rtoMs: undefined }, /good: it was restored[,.]/],
   ['backup.verified.v1', { depth: 'light', offSite: false, filesSeen: 'read' }, /its copies were looked at\.$/],
   ['backup.verified.v1', { filesSeen: 'simulated' }, /though a simulated node has no files/],
+  ['backup.verified.v1', { filesMissing: 3 }, /names and that it had lost before: 3\.$/],
+  ['backup.verified.v1', { filesMissing: 0 }, /^(?!.*lost before)/],
   ['backup.hold-changed.v1', { held: false, reason: 'settled' }, 'A backup is held no more: settled.'],
   [
     'restore.progressed.v1',

@@ -111,12 +111,13 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'backup.completed': (data) => plain(`A backup was made (${data.why}), which shows it at ${data.takenAt}.`),
   'backup.failed': (data) => failed(`A backup (${data.why}) failed: ${data.message}.`, data),
   'backup.refused': (data) => failed(`No backup is made: ${data.message}.`, data),
-  'backup.verified': ({ why, depth, offSite, rtoMs, filesSeen }) => {
+  'backup.verified': ({ why, depth, offSite, rtoMs, filesSeen, filesMissing }) => {
     const restored = rtoMs === undefined ? 'it was restored' : `it was restored in ${rtoMs} ms`;
     const how = depth === 'full' ? restored : 'its copies were looked at';
     const without = filesSeen === 'simulated' ? ', though a simulated node has no files' : '';
     const read = offSite ? ', and the one outside of the cluster was read' : '';
-    return plain(`A backup (${why}) is good: ${how}${without}${read}.`);
+    const lost = filesMissing ? ` Files that its database names and that it had lost before: ${filesMissing}.` : '';
+    return plain(`A backup (${why}) is good: ${how}${without}${read}.${lost}`);
   },
   'backup.hold-changed': ({ held, reason }) =>
     plain(held ? `A backup is held: ${reason}.` : `A backup is held no more: ${reason}.`),

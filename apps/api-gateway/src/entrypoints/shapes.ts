@@ -168,6 +168,10 @@ export const Backup = z
       .enum(['read', 'simulated'])
       .nullable()
       .describe('`simulated`: a simulated node ran nothing, so that there were no files to read.'),
+    filesMissing: z
+      .int()
+      .nullable()
+      .describe('Files that its database names, and that the instance had lost before; null: nobody has compared.'),
     rtoMs: z.int().nullable().describe('How long the restore of the proof took.'),
     rows: z.int().nullable().describe('That the proof has counted.'),
     held: z.boolean().describe('It is kept until somebody says otherwise.'),

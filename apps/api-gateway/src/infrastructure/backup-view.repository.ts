@@ -19,6 +19,7 @@ const columns = {
   depth: 'depth',
   offSite: 'off_site',
   filesSeen: 'files_seen',
+  filesMissing: 'files_missing',
   rtoMs: 'rto_ms',
   rows: 'row_count',
   held: 'held',

@@ -78,7 +78,13 @@ async function restore(facts: readonly Said[], restoreId = newId()) {
 
 const takenAt = '2026-11-23T09:00:00.000Z';
 const completed = said(1, 'backup.completed', { takenAt, why: 'manual' });
-const verified = said(3, 'backup.verified', { why: 'manual', depth: 'full', offSite: true, rtoMs: 70 });
+const verified = said(3, 'backup.verified', {
+  why: 'manual',
+  depth: 'full',
+  offSite: true,
+  rtoMs: 70,
+  filesMissing: 2,
+});
 const bad = (sequence: number) =>
   said(sequence, 'backup.failed', { why: 'manual', code: 'FLIPPED', message: 'a byte' });
 const held = said(4, 'backup.hold-changed', { held: true, reason: 'a court' });
@@ -89,7 +95,7 @@ test.each<[string, Said[], object]>([
   [
     'was made, proved and is held',
     [completed, verified, held],
-    { state: 'verified', held: true, holdReason: 'a court', depth: 'full', offSite: true, rtoMs: 70 },
+    { state: 'verified', held: true, holdReason: 'a court', depth: 'full', offSite: true, rtoMs: 70, filesMissing: 2 },
   ],
   [
     'was proved to be good, and later that it is not',

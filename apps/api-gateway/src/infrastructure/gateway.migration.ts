@@ -301,6 +301,19 @@ export class Gateway1764000000027 implements MigrationInterface {
   }
 }
 
+/** Files that an instance had lost before its backup. */
+export class Gateway1764000000028 implements MigrationInterface {
+  readonly name = 'Gateway1764000000028';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE backup_view ADD files_missing integer');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE backup_view DROP files_missing');
+  }
+}
+
 /** In this order. */
 export const gatewayMigrations = [
   Gateway1764000000020,
@@ -311,4 +324,5 @@ export const gatewayMigrations = [
   Gateway1764000000025,
   Gateway1764000000026,
   Gateway1764000000027,
+  Gateway1764000000028,
 ] as const;

@@ -211,10 +211,23 @@ it('one flipped byte is found, the object is named, and no file of that name app
   const key = contentKey(files, name);
   store.objects.get(key)![3]! ^= 1;
   expect(await fill(index)).toEqual({
-    result: { code: 'CORRUPTED', message: expect.stringContaining(key) },
+    result: { code: 'CORRUPTED', message: expect.stringContaining(key), damaged: [name.split('/')[1]] },
     hopeless: true,
   });
   expect(treeOf(target())).toEqual({});
+});
+
+it('of several damaged contents all are told, and the others are brought', async () => {
+  const damaged = Array.from({ length: 20 }, (_, at) => attach(`damaged ${at}`));
+  const good = attach('good');
+  await save();
+  for (const name of damaged) store.objects.get(contentKey(files, name))![3]! ^= 1;
+  const { result } = await fill(index);
+  expect(result).toMatchObject({ code: 'CORRUPTED', message: expect.stringMatching(/ and 19 more are /) });
+  expect([...(result as { damaged: readonly string[] }).damaged].sort()).toEqual(
+    damaged.map((name) => name.split('/')[1]).sort(),
+  );
+  expect(treeOf(target())).toEqual({ [good]: 'good' });
 });
 
 it('an object that is not there is named, and trying again would not help', async () => {

@@ -1,6 +1,6 @@
 import type { Log } from '#observability/log.js';
 import type { FilesResult } from '../domain/files-result.js';
-import { Corrupted, fillFiles } from './fill-files.js';
+import { ContentsDamaged, Corrupted, fillFiles } from './fill-files.js';
 import {
   type FilesToFill,
   type FilesToSave,
@@ -46,6 +46,8 @@ function failureOf(error: unknown): FilesOutcome {
   const message = error instanceof Error ? error.message : String(error);
   const failure = (code: string, hopeless: boolean) => ({ result: { code, message }, hopeless });
   if (error instanceof FilesDamaged) return failure('FILE_DAMAGED', true);
+  if (error instanceof ContentsDamaged)
+    return { result: { code: 'CORRUPTED', message, damaged: error.contents }, hopeless: true };
   if (error instanceof Corrupted) return failure('CORRUPTED', true);
   if (error instanceof ObjectMissing) return failure('OBJECT_MISSING', true);
   if (error instanceof FolderMissing) return failure('FOLDER_MISSING', true);

@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Log } from '#observability/log.js';
-import { contentKey, readIndexLine, type StoredFile } from '../domain/stored-file.js';
+import { contentKey, keyOfSha1, readIndexLine, type StoredFile, sha1Of } from '../domain/stored-file.js';
 import { NamedContent, NotItsName } from './named-content.js';
 import type { FilesToFill, Filestore, ObjectStore } from './ports.js';
 import { SeveralAtOnce } from './several-at-once.js';
@@ -27,10 +27,24 @@ export class Corrupted extends Error {
   }
 }
 
+/** What the store holds of these is not what was put there; the other files were brought. */
+export class ContentsDamaged extends Error {
+  override name = 'ContentsDamaged';
+
+  constructor(
+    files: string,
+    /** By SHA-1; at least one. */
+    readonly contents: readonly string[],
+  ) {
+    const [first, ...others] = contents.map((sha1) => keyOfSha1(files, sha1));
+    super(`${first}${others.length > 0 ? ` and ${others.length} more are` : ' is'} not what was put there`);
+  }
+}
+
 /**
  * Brings every file that an index names, each once, whatever the number of indexes. Begun again it brings only the rest.
- * Ends in Corrupted for a content that is not what its name says, and for an index that cannot be read; as the store ends
- * for what is not there.
+ * Ends in ContentsDamaged when all others are brought, in Corrupted for an index that cannot be read; as the store ends for
+ * what is not there.
  */
 export async function fillFiles(
   { store, filestore, log }: { readonly store: ObjectStore; readonly filestore: Filestore; readonly log: Log },
@@ -38,6 +52,7 @@ export async function fillFiles(
   signal: AbortSignal,
 ): Promise<FilesFilled> {
   const downloads = new SeveralAtOnce(atOnce);
+  const damaged: string[] = [];
   let [files, bytes, downloaded] = [0, 0, 0];
 
   const bring = async ({ name }: StoredFile) => {
@@ -49,7 +64,10 @@ export async function fillFiles(
     try {
       await filestore.write(name, content);
     } catch (error) {
-      throw error instanceof NotItsName ? new Corrupted(key, { cause: error }) : error;
+      if (!(error instanceof NotItsName)) throw error;
+      log.error('a content is not what its name says', { key });
+      damaged.push(sha1Of(name));
+      return;
     }
     downloaded += 1;
   };
@@ -63,6 +81,7 @@ export async function fillFiles(
       if (files % toldEach === 0) log.info('filling files', { files, bytes, downloaded });
     }
     await downloads.ended();
+    if (damaged.length > 0) throw new ContentsDamaged(from.files, damaged);
     await filestore.flush();
   } finally {
     await downloads.ended().catch(() => {});

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
+import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
@@ -18,6 +24,7 @@ import { backupMigrations } from '../infrastructure/backup.migration.js';
 import { BackupEntity, BackupRepository } from '../infrastructure/backup.repository.js';
 import { ExpiryRepository } from '../infrastructure/expiry.repository.js';
 import { FiguresRepository } from '../infrastructure/figures.repository.js';
+import { FilestoreFolder } from '../infrastructure/filestore-folder.js';
 import {
   FootprintEntity,
   InstanceEntity,
@@ -31,14 +38,28 @@ import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
 import { ExpireBackups } from './expire-backups.js';
 import { HoldBackupHandler } from './hold-backup.handlers.js';
-import type { BackupSettings, Fence } from './ports.js';
+import { type BackupSettings, type Fence, ObjectStoreError } from './ports.js';
 import { ReconcileExpired } from './reconcile-expired.js';
+import { RequestBackupHandler } from './request-backup.handler.js';
+import { saveFiles } from './save-files.js';
 import { ScheduleBackups } from './schedule-backups.js';
+import { SetAsideDamaged } from './set-aside-damaged.js';
 import { SweepContents } from './sweep-contents.js';
 
-/** One that can be made to die: before the request that would be the next one to remove something. */
+/** One that can be made to die: before the request that would be the next one to remove or hide something. */
 class Store extends S3ObjectStore {
   removals = Number.POSITIVE_INFINITY;
+  /** What comes of a content, instead of it. */
+  answer: (content: Readable, key: string) => Readable = (content) => content;
+
+  override async get(key: string, signal?: AbortSignal): Promise<Readable> {
+    return this.answer(await super.get(key, signal), key);
+  }
+
+  override async hide(key: string, fence?: Fence): Promise<void> {
+    if (this.removals-- <= 0) throw new Error('died here');
+    await super.hide(key, fence);
+  }
 
   override async remove(keys: readonly string[], fence?: Fence): Promise<void> {
     if (this.removals-- <= 0) throw new Error('died here');
@@ -50,10 +71,11 @@ const settings: BackupSettings = {
   meshName: 'keep',
   schedules: true,
   most: { perCell: 100, perShard: 100 },
+  proofsPerShard: 2,
   deadlines: { backup: hourMs, restore: hourMs },
   quiesceMs: hourMs,
 };
-const log = new Log({ service: 'keep backups spec', level: 'error' });
+const log = new Log({ service: 'keep backups spec', destination: new Writable({ write: (_, __, done) => done() }) });
 
 let server: TestDatabase;
 let bucket: TestBucket;
@@ -86,7 +108,8 @@ beforeAll(async () => {
   const schedule = new ScheduleBackups(instances, new ScheduleRepository(database), begin, outbox, settings, log);
   const expire = new ExpireBackups(expiries, instances, backups, restores, outbox, queue);
   const contents = new SweepContents(store, expiries, settings);
-  const expired = new ReconcileExpired(expiries, backups, store, contents, outbox, settings, log);
+  const damaged = new SetAsideDamaged(store, settings, log);
+  const expired = new ReconcileExpired(expiries, backups, store, contents, damaged, outbox, settings, log);
   reconcilers = {
     schedule: (lease) => schedule.reconcile(lease),
     expiry: (lease) => expire.reconcile(lease),
@@ -97,6 +120,7 @@ afterEach(async () => {
   await Promise.all(workers.map((one) => one.drain()));
   workers = [];
   store.removals = Number.POSITIVE_INFINITY;
+  store.answer = (content) => content;
   for (const table of ['job', 'instance', 'schedule', 'backup', 'restore', 'sweep'])
     await database.query(`DELETE FROM ${table}`);
 });
@@ -176,6 +200,23 @@ async function keysLeft({ customerId, instanceId }: Instance): Promise<string[]>
   const found: string[] = [];
   for await (const { key } of store.list(prefix)) found.push(key.slice(prefix.length));
   return found;
+}
+
+/** Also what is hidden. */
+async function versionsLeft({ customerId, instanceId }: Instance): Promise<string[]> {
+  const { endpoint, region, accessKey: accessKeyId, secretKey: secretAccessKey } = bucket;
+  const client = new S3Client({
+    endpoint,
+    region,
+    forcePathStyle: true,
+    credentials: { accessKeyId, secretAccessKey },
+  });
+  const Prefix = keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).instance;
+  const { Versions = [], DeleteMarkers = [] } = await client.send(
+    new ListObjectVersionsCommand({ Bucket: bucket.bucket, Prefix }),
+  );
+  client.destroy();
+  return [...Versions, ...DeleteMarkers].map(({ Key }) => Key!);
 }
 
 const contentsLeft = async (of: Instance) =>
@@ -414,4 +455,157 @@ test('who holds it and who lets it go at the same time: it is held, or who asks 
     const { held, state } = (await backups.get(backupId))!;
     expect([held, state]).toEqual(held ? ['a court', 'completed'] : [null, 'expiring']);
   }
+});
+
+const precious = 'a content';
+const spoiled = 'A content';
+const contentsKey = ({ customerId, instanceId }: Instance, content: string) =>
+  contentKey(keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).files, storedName(content));
+
+/** A proof has read something else in a backup that has two contents; what is in the store now is `stored`. */
+async function damaged(of: Instance, stored = spoiled): Promise<Backup> {
+  const fault = { code: 'CORRUPTED', message: 'not what was written', damaged: [sha1Of(precious)] };
+  const backup = await complete(of, 1, ['shared', precious], { fault });
+  await store.putSmall(contentsKey(of, precious), stored, {});
+  await ask('expired', of.instanceId);
+  return backup;
+}
+
+const lookedAt = (backup: Backup) =>
+  waitFor('somebody to have looked', async () => !(await backups.get(backup.backupId))?.fault?.damaged);
+const keptAside = `damaged/${sha1Of(precious)}-${sha1Of(spoiled)}`;
+
+test('a content that was damaged in the store is set aside, and the next save of its instance sends it again', async () => {
+  const of = await instance();
+  const backup = await damaged(of);
+  work(['expired']);
+  await lookedAt(backup);
+  expect(await contentsLeft(of)).toEqual([storedName('shared')]);
+  const { instance: prefix, files, index } = keysOf(settings.meshName, { ...of, backupId: newId() });
+  expect(await text(await store.get(`${prefix}${keptAside}`))).toBe(spoiled);
+  expect(await backups.get(backup.backupId)).toMatchObject({ state: 'completed', fault: { code: 'CORRUPTED' } });
+
+  const volume = mkdtempSync(join(tmpdir(), 'mesh-files-'));
+  try {
+    for (const content of ['shared', precious]) {
+      mkdirSync(join(volume, dirname(storedName(content))), { recursive: true });
+      writeFileSync(join(volume, storedName(content)), content);
+    }
+    const tools = { store, filestore: new FilestoreFolder(volume), log };
+    const signal = new AbortController().signal;
+    const to = { folder: 'db', files, index: index('2') };
+    expect(await saveFiles(tools, to, signal)).toMatchObject({ files: 2, uploaded: 1 });
+  } finally {
+    rmSync(volume, { recursive: true });
+  }
+  expect(await text(await store.get(contentsKey(of, precious)))).toBe(precious);
+});
+
+test('whoever dies before it is hidden is followed by somebody who hides it', async () => {
+  const of = await instance();
+  const backup = await damaged(of);
+  store.removals = 0;
+  work(['expired']);
+  await waitFor('a death', async () => store.removals < 0);
+  store.removals = Number.POSITIVE_INFINITY;
+  await lookedAt(backup);
+  expect((await keysLeft(of)).filter((key) => !key.startsWith('backups/'))).toEqual([
+    keptAside,
+    `files/${storedName('shared')}`,
+  ]);
+  expect(await database.query('SELECT 1 FROM sweep')).toEqual([]);
+});
+
+test('a content that is well stays, whatever a proof has read', async () => {
+  const of = await instance();
+  const backup = await damaged(of, precious);
+  work(['expired']);
+  await lookedAt(backup);
+  expect(await contentsLeft(of)).toEqual([storedName('shared'), storedName(precious)].sort());
+  expect((await keysLeft(of)).filter((key) => key.startsWith('damaged/'))).toEqual([]);
+});
+
+test('where nobody can look, or sees something else each time, nothing is touched, and somebody looks again', async () => {
+  const of = await instance();
+  const backup = await damaged(of);
+  const key = contentsKey(of, precious);
+  let looks = 0;
+  store.answer = (content, asked) => {
+    if (asked !== key) return content;
+    looks += 1;
+    content.destroy();
+    if (looks < 3) throw new ObjectStoreError('the store is away', true);
+    return Readable.from([`another answer ${looks}`]);
+  };
+  const before = await contentsLeft(of);
+  work(['expired']);
+  await waitFor('it to be put off', async () => {
+    const rows = await database.query(
+      `SELECT 1 FROM job WHERE kind = 'expired' AND due_at > now() + interval '1 minute'`,
+    );
+    return rows.length > 0;
+  });
+  expect(looks).toBeGreaterThanOrEqual(4);
+  expect(await contentsLeft(of)).toEqual(before);
+  expect((await backups.get(backup.backupId))?.fault?.damaged).toEqual([sha1Of(precious)]);
+
+  store.answer = (content) => content;
+  await queue.hurry('expired', of.instanceId);
+  await lookedAt(backup);
+  expect(await contentsLeft(of)).toEqual([storedName('shared')]);
+});
+
+test('while a backup is under way nothing is set aside: it may count on what it has seen', async () => {
+  const of = await instance();
+  const underWay = await complete(of, 0, [], { state: 'saving', takenAt: null, manifest: null });
+  const backup = await damaged(of);
+  work(['expired']);
+  await waitFor('it to be put off', async () => {
+    const rows = await database.query(`SELECT 1 FROM job WHERE kind = 'expired' AND due_at > now() + interval '10 s'`);
+    return rows.length > 0;
+  });
+  expect(await contentsLeft(of)).toContain(storedName(precious));
+  await database.transaction((tx) => backups.save(tx, { ...underWay, state: 'failed' }));
+  await queue.hurry('expired', of.instanceId);
+  await lookedAt(backup);
+  expect(await contentsLeft(of)).not.toContain(storedName(precious));
+});
+
+test('with the last backup of an instance that was destroyed goes what was set aside of it', async () => {
+  const of = await instance({ state: 'terminated', since: new Date(Date.now() - 31 * dayMs) });
+  const backup = await damaged(of);
+  work(['expired']);
+  await lookedAt(backup);
+  expect(await keysLeft(of)).toContain(keptAside);
+  await ask('expiry');
+  work(['expiry']);
+  await waitFor('its end', async () => (await statesOf([backup]))[0] === 'expired');
+  expect(await keysLeft(of)).toEqual([]);
+  expect(await versionsLeft(of)).toEqual([]);
+});
+
+test('of many who ask by hand at once one gets a backup, the others are told which; nobody else is kept waiting', async () => {
+  const of = await instance();
+  const handler = new RequestBackupHandler(instances, backups, new BeginBackup(instances, backups, queue));
+  const request = async (why: Backup['why']) => {
+    const message = { id: newId(), attempt: 1, correlationId: newId() } as ConsumeContext['message'];
+    const asked = { instanceId: of.instanceId, backupId: newId(), why };
+    await database.transaction((tx) => handler.handle(asked, { ...outbox.within(tx, {}), message }));
+  };
+  await Promise.all(Array.from({ length: 5 }, () => request('manual')));
+  await request('pre-upgrade');
+  const made = await openOf(of);
+  expect(made.map(({ why }) => why).sort()).toEqual(['manual', 'pre-upgrade']);
+  const refused = await database.query<{ body: string }>(
+    `SELECT body::text FROM outbox WHERE routing_key = 'backup.refused.v1'`,
+  );
+  const told = refused
+    .map(({ body }) => JSON.parse(body).data)
+    .filter(({ instanceId }) => instanceId === of.instanceId);
+  const { backupId } = made.find(({ why }) => why === 'manual')!;
+  expect(told).toEqual(
+    Array.from({ length: 4 }, () =>
+      expect.objectContaining({ code: 'BACKUP_RUNS', message: expect.stringContaining(backupId) }),
+    ),
+  );
 });

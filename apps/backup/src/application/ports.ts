@@ -49,6 +49,8 @@ export abstract class Backups {
     databaseShard: string,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<string[]>;
+  /** Those of an instance that were asked for by hand, and are there or under way. */
+  abstract byHand(tx: Transaction, instanceId: string): Promise<Backup[]>;
   /** Those of an instance that have not come to an end. */
   abstract openOf(tx: Transaction, instanceId: string): Promise<Backup[]>;
 }
@@ -99,6 +101,8 @@ export abstract class Expiries {
   /** All complete ones of an instance; locked, so that nobody begins to restore one before the transaction ends. */
   abstract lockCompleted(tx: Transaction, instanceId: string): Promise<Backup[]>;
   abstract expiring(instanceId: string): Promise<Backup[]>;
+  /** Those in which a proof has read contents that are not what their names say, and nobody has looked at these since. */
+  abstract damaged(instanceId: string): Promise<Backup[]>;
   /** The indexes that completed backups name, by what the database knows. */
   abstract indexes(instanceId: string): Promise<string[]>;
   /**
@@ -125,6 +129,8 @@ export interface BackupFigures {
   readonly held: number;
   /** Found bad within a day. */
   readonly bad: number;
+  /** Instances that are not gone, and whose newest full proof found that they have lost files which their database names. */
+  readonly filesMissing: number;
   /** In seconds; 0: there is none. */
   readonly oldest: { readonly waiting: number; readonly expiring: number; readonly restore: number };
   readonly restores: ReadonlyMap<string, number>;
@@ -151,6 +157,10 @@ export abstract class Restores {
   abstract get(restoreId: string): Promise<Restore | undefined>;
   abstract lock(tx: Transaction, restoreId: string): Promise<Restore | undefined>;
   abstract save(tx: Transaction, restore: Restore): Promise<void>;
+  /** Whether backups of a shard bear one more full proof; then no other begins there before the transaction ends. */
+  abstract hasRoomForProof(tx: Transaction, databaseShard: string, most: number): Promise<boolean>;
+  /** Of those that wait for a place there so many as there are; before all others those that somebody waits for, then the oldest. */
+  abstract nextProofs(databaseShard: string, most: number): Promise<string[]>;
   /** Those of an instance that have not ended, proofs too; locked. */
   abstract lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]>;
   abstract lockOfFootprint(tx: Transaction, footprintId: string): Promise<Restore | undefined>;
@@ -206,7 +216,7 @@ export abstract class TenantTargets {
   ): Promise<void>;
   /** What is not as it is to be, in words for a person; nothing: it is equal. */
   abstract differences(footprint: MadeFootprint, wanted: Fingerprint, signal: AbortSignal): Promise<string[]>;
-  /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. */
+  /** The files that the database names, in Odoo's words: `ab/abcdef…`; each once. Without those that Odoo makes anew by itself. */
   abstract namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void>;
   /** Another identity, and nothing that writes to or charges anybody; throws when something is left that could. */
   abstract neutralise(footprint: MadeFootprint, fence: Fence): Promise<void>;
@@ -222,6 +232,8 @@ export abstract class BackupSettings {
   abstract readonly schedules: boolean;
   /** How many backups are under way at once in a cell, and how many dumps on a shard. */
   abstract readonly most: { readonly perCell: number; readonly perShard: number };
+  /** How many full proofs at once of backups of a shard. */
+  abstract readonly proofsPerShard: number;
   /** What is looked at for so long, and is not done, is given up. In ms. */
   abstract readonly deadlines: { readonly backup: number; readonly restore: number };
   /** How long an instance stands still for a restore before it runs again as it was. In ms. */
@@ -300,6 +312,8 @@ export abstract class ObjectStore {
   abstract list(prefix: string): AsyncIterable<{ readonly key: string; readonly bytes: number }>;
   /** All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up. */
   abstract remove(keys: readonly string[], fence?: Fence): Promise<void>;
+  /** Nobody finds it there any more. Where the store keeps versions it stays as an older one, whatever locks it. */
+  abstract hide(key: string, fence?: Fence): Promise<void>;
   /** What uploads below the prefix have left that nobody has finished. */
   abstract removeUnfinished(prefix: string, fence?: Fence): Promise<number>;
   /** No earlier than then may it be removed; nothing where the store knows no locks. */
@@ -320,7 +334,13 @@ export type JobState =
   | { readonly state: 'done'; readonly files: number; readonly bytes: number }
   /** It ran nothing: its node is a simulated one. */
   | { readonly state: 'simulated' }
-  | { readonly state: 'failed'; readonly code: string; readonly message: string };
+  | {
+      readonly state: 'failed';
+      readonly code: string;
+      readonly message: string;
+      /** Contents of the store that are not what their names say, by SHA-1. */
+      readonly damaged?: readonly string[];
+    };
 
 /**
  * The files of footprints, by snapshots and Jobs in their cell. Each call looks, takes at most the next step, and says how

@@ -4,7 +4,7 @@ import { Injectable } from '@nestjs/common';
 import type { Backup } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { keysOf } from '../domain/keys.js';
-import { contentKey } from '../domain/stored-file.js';
+import { contentKey, keyOfSha1, sha1Of } from '../domain/stored-file.js';
 import { Corrupted, readIndex } from './fill-files.js';
 import { Manifest } from './manifest.js';
 import { BackupSettings, ObjectMissing, ObjectStore } from './ports.js';
@@ -12,6 +12,12 @@ import { BackupSettings, ObjectMissing, ObjectStore } from './ports.js';
 interface Expected {
   readonly sha256: string;
   readonly bytes: number;
+}
+
+interface Index {
+  readonly index: string;
+  /** How many it names. */
+  readonly files: number;
 }
 
 /** The objects of a backup, each of which is believed only when it is what was written. */
@@ -54,41 +60,44 @@ export class ReadBackup {
     if (size !== bytes || hash.digest('hex') !== sha256) throw corrupted(key);
   }
 
-  /** The names of an index, in their order. */
-  async *names(index: string, signal?: AbortSignal): AsyncIterable<string> {
+  /** The names of an index, in their order, all `files` of them. */
+  async *names({ index, files }: Index, signal?: AbortSignal): AsyncIterable<string> {
+    let count = 0;
     try {
-      for await (const { name } of readIndex(this.store, index, signal)) yield name;
+      for await (const { name } of readIndex(this.store, index, signal)) {
+        count += 1;
+        yield name;
+      }
     } catch (error) {
       if (error instanceof Corrupted) throw corrupted(index);
       throw error instanceof ObjectMissing ? missing(index) : error;
     }
+    if (count !== files) throw corrupted(index);
   }
 
   /** All files are there, and some of them are what their name says. */
-  async sample(
-    { index, prefix, files }: { readonly index: string; readonly prefix: string; readonly files: number },
-    most: number,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async sample(of: Index & { readonly prefix: string }, most: number, signal: AbortSignal): Promise<void> {
+    const { prefix, files } = of;
     const stored = new Set<string>();
     for await (const { key } of this.store.list(prefix)) stored.add(key);
     const every = Math.max(1, Math.floor(files / most));
     // Another part of them each time.
     const first = Math.floor(Math.random() * every);
+    const damaged: string[] = [];
     let at = 0;
-    for await (const name of this.names(index, signal)) {
+    for await (const name of this.names(of, signal)) {
       const key = contentKey(prefix, name);
       if (!stored.has(key)) throw missing(key);
-      if (at++ % every === first) await this.file(key, signal);
+      if (at++ % every === first && !(await this.isItsName(key, signal))) damaged.push(sha1Of(name));
     }
-    if (at !== files) throw corrupted(index);
+    if (damaged.length > 0) throw corrupted(keyOfSha1(prefix, damaged[0]!), damaged);
   }
 
   /** Its name is its SHA-1. */
-  private async file(key: string, signal: AbortSignal): Promise<void> {
+  private async isItsName(key: string, signal: AbortSignal): Promise<boolean> {
     const hash = createHash('sha1');
     for await (const chunk of await this.get(key, signal)) hash.update(chunk as Buffer);
-    if (hash.digest('hex') !== key.split('/').at(-1)) throw corrupted(key);
+    return hash.digest('hex') === key.split('/').at(-1);
   }
 
   private async get(key: string, signal?: AbortSignal): Promise<Readable> {
@@ -101,8 +110,8 @@ export class ReadBackup {
   }
 }
 
-function corrupted(key: string): Hopeless {
-  return new Hopeless('CORRUPTED', `${key} is not what was written`);
+function corrupted(key: string, damaged?: readonly string[]): Hopeless {
+  return new Hopeless('CORRUPTED', `${key} is not what was written`, damaged);
 }
 
 function missing(key: string): Hopeless {

@@ -86,6 +86,7 @@ const settings: BackupSettings = {
   meshName: 'backup',
   schedules: true,
   most: { perCell: 100, perShard: 100 },
+  proofsPerShard: 2,
   // A look speaks for a third of it.
   deadlines: { backup: 60, restore: hourMs },
   quiesceMs: hourMs,

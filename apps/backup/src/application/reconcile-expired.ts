@@ -3,16 +3,18 @@ import { BackupExpired } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import { Log } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import type { Backup } from '../domain/backup.js';
+import { type Backup, faultOf } from '../domain/backup.js';
 import { keysOf } from '../domain/keys.js';
 import { BackupSettings, Backups, Expiries, ObjectLocked, ObjectStore } from './ports.js';
+import { SetAsideDamaged } from './set-aside-damaged.js';
 import { SweepContents } from './sweep-contents.js';
 
 const waitForBackupMs = 30_000;
-const waitForLockMs = 3_600_000;
+/** What the store holds, and what cannot be read the same twice. */
+const lookAgainMs = 3_600_000;
 
 /**
- * Removes what is left of an instance's backups whose time is over: first the manifest of each, so that whatever happens
+ * Sets aside what proofs have found damaged of an instance, and removes what is left of its backups whose time is over: first the manifest of each, so that whatever happens
  * afterwards there is no half a backup, then its other objects, then the contents that no other backup names, then it says
  * that they are gone. A run that dies anywhere is taken up by the next one, from the beginning.
  */
@@ -23,6 +25,7 @@ export class ReconcileExpired {
     private readonly backups: Backups,
     private readonly store: ObjectStore,
     private readonly contents: SweepContents,
+    private readonly damaged: SetAsideDamaged,
     private readonly outbox: Outbox,
     private readonly settings: BackupSettings,
     private readonly log: Log,
@@ -31,13 +34,19 @@ export class ReconcileExpired {
   async reconcile(lease: Lease): Promise<Outcome> {
     const instanceId = lease.key;
     const over = await this.expiries.expiring(instanceId);
-    if (over.length === 0) return 'done';
+    const spoiled = await this.expiries.damaged(instanceId);
+    if (over.length === 0 && spoiled.length === 0) return 'done';
     // Whoever had the lease before may have died in the middle of it, and backups wait for that.
     await this.endSweep(lease, instanceId);
     const gone: Backup[] = [];
     for (const backup of over) if (await this.remove(lease, backup)) gone.push(backup);
-    if (gone.length === 0) return { again: waitForLockMs };
-    if (!(await this.sweep(lease, gone[0]!))) return { again: waitForBackupMs };
+    if (gone.length === 0 && spoiled.length === 0) return { again: lookAgainMs };
+    let unsure: ReadonlySet<string> = new Set();
+    const alone = await this.whileNoneBegins(lease, instanceId, async () => {
+      unsure = await this.setAside(lease, spoiled);
+      if (gone[0]) await this.contents.sweep(gone[0], lease.fence, lease.signal);
+    });
+    if (!alone) return { again: waitForBackupMs };
     await this.outbox.transaction({}, async (ctx) => {
       await lease.hold(ctx);
       for (const { backupId, instanceId, footprintId, why } of gone) {
@@ -48,8 +57,24 @@ export class ReconcileExpired {
         const expiredAt = new Date().toISOString();
         await ctx.publish(BackupExpired, { backupId, instanceId, footprintId, why, takenAt, expiredAt });
       }
+      for (const { backupId, fault } of spoiled) {
+        const current = await this.backups.lock(ctx, backupId);
+        if (!current?.fault) continue;
+        const left = fault!.damaged!.filter((sha1) => unsure.has(sha1));
+        await this.backups.save(ctx, { ...current, fault: faultOf(current.fault, left) });
+      }
     });
-    return gone.length < over.length ? { again: waitForLockMs } : 'done';
+    return gone.length < over.length || unsure.size > 0 ? { again: lookAgainMs } : 'done';
+  }
+
+  /** @returns those of which nobody can say what they are. */
+  private async setAside(lease: Lease, spoiled: readonly Backup[]): Promise<ReadonlySet<string>> {
+    const unsure = new Set<string>();
+    for (const sha1 of new Set(spoiled.flatMap(({ fault }) => fault!.damaged!))) {
+      lease.signal.throwIfAborted();
+      if (!(await this.damaged.setAside(spoiled[0]!, sha1, lease.fence, lease.signal))) unsure.add(sha1);
+    }
+    return unsure;
   }
 
   /** @returns false: the store does not give it up yet. */
@@ -70,9 +95,8 @@ export class ReconcileExpired {
     return true;
   }
 
-  /** @returns false: a backup of the instance is under way. */
-  private async sweep(lease: Lease, whose: Backup): Promise<boolean> {
-    const { instanceId } = whose;
+  /** @returns false: a backup of the instance is under way, and nothing was done. */
+  private async whileNoneBegins(lease: Lease, instanceId: string, work: () => Promise<void>): Promise<boolean> {
     const begun = await this.outbox.transaction({}, async (tx) => {
       await lease.hold(tx, 'note');
       return await this.expiries.beginSweep(tx, instanceId);
@@ -80,7 +104,7 @@ export class ReconcileExpired {
     if (!begun) return false;
     try {
       await lease.check();
-      await this.contents.sweep(whose, lease.fence, lease.signal);
+      await work();
     } finally {
       // Also when it could not be done: backups matter more. Whoever has lost the lease leaves that to its heir.
       await this.endSweep(lease, instanceId);

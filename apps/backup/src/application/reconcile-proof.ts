@@ -1,13 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { BackupFailed, BackupVerified } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
-import type { Lease, Outcome } from '#persistence/index.js';
-import type { Verified } from '../domain/backup.js';
+import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
+import { faultOf, type Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { isProvedBad } from '../domain/proof.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { Backups, TenantTargets } from './ports.js';
 import { ReadBackup } from './read-backup.js';
+import { askToSetAside } from './set-aside-damaged.js';
 
 /** How many files of a backup are read. */
 const sampleSize = 20;
@@ -20,6 +21,7 @@ export class ReconcileProof {
     private readonly read: ReadBackup,
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
+    private readonly jobs: JobQueue,
     private readonly metrics: BackupMetrics,
   ) {}
 
@@ -57,12 +59,13 @@ export class ReconcileProof {
     } catch (error) {
       // What is in the way says nothing about the backup.
       if (!(error instanceof Hopeless) || !isProvedBad(error.code, 1)) throw error;
-      const { code, message } = error;
+      const { code, message, damaged } = error;
       await this.outbox.transaction(cause, async (ctx) => {
         await lease.hold(ctx);
         const current = await this.backups.lock(ctx, backupId);
         if (current?.state !== 'completed') return;
-        await this.backups.save(ctx, { ...current, fault: { code, message } });
+        await this.backups.save(ctx, { ...current, fault: faultOf(error, damaged) });
+        if (damaged.length > 0) await askToSetAside(ctx, this.jobs, current);
         await ctx.publish(BackupFailed, { ...about, code, message, fault: 'platform' });
         ctx.afterCommit(() => this.metrics.proofEnded('light', 'bad', begunAt));
       });

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { Obstacle } from '#footprints/index.js';
 import { Asked, type ConsumeContext, messagingMigrations, Outbox } from '#messaging/index.js';
-import { Database, JobQueue, JobWorker, jobsMigrations } from '#persistence/index.js';
+import { Log } from '#observability/index.js';
+import { Database, JobQueue, JobWorker, jobsMigrations, type Reconcile } from '#persistence/index.js';
 import { createTestDatabase, type TestDatabase } from '#testing/database.js';
 import { waitFor } from '#testing/wait-for.js';
 import type { Backup } from '../domain/backup.js';
@@ -13,8 +15,10 @@ import type { Instance } from '../domain/instance.js';
 import { keysOf } from '../domain/keys.js';
 import { hourMs } from '../domain/policy.js';
 import type { Mode, Progress, Restore } from '../domain/restore.js';
+import { contentKey, indexLine, sha1Of } from '../domain/stored-file.js';
 import { backupMigrations } from '../infrastructure/backup.migration.js';
 import { BackupEntity, BackupRepository } from '../infrastructure/backup.repository.js';
+import { FiguresRepository } from '../infrastructure/figures.repository.js';
 import {
   FootprintEntity,
   InstanceEntity,
@@ -27,9 +31,10 @@ import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
 import { manifestOf } from './manifest.js';
-import { type BackupSettings, CellFiles, TenantTargets } from './ports.js';
+import { type BackupSettings, CellFiles, type JobState, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
+import { ReconcileProof } from './reconcile-proof.js';
 import { ReconcileRestore } from './reconcile-restore.js';
 import { RequestRestoreHandler } from './request-restore.handler.js';
 import {
@@ -53,7 +58,11 @@ class Targets extends TenantTargets {
   async differences() {
     return [];
   }
-  async namedFiles() {}
+  /** What its database names. */
+  named: readonly string[] = [];
+  async namedFiles(_: unknown, told: (name: string) => void) {
+    for (const name of this.named) told(name);
+  }
   async neutralise() {
     await this.tell('neutralise');
   }
@@ -75,8 +84,9 @@ class Files extends CellFiles {
   async save() {
     return { state: 'simulated' } as const;
   }
+  filled: JobState = { state: 'simulated' };
   async fill() {
-    return { state: 'simulated' } as const;
+    return this.filled;
   }
   async load() {
     return { state: 'simulated' } as const;
@@ -89,10 +99,12 @@ class Files extends CellFiles {
   }
 }
 
+const log = new Log({ service: 'restore spec', level: 'error' });
 const settings: BackupSettings = {
   meshName: 'restore',
   schedules: true,
   most: { perCell: 100, perShard: 100 },
+  proofsPerShard: 2,
   // A look speaks for a third of it.
   deadlines: { backup: hourMs, restore: 60 },
   quiesceMs: hourMs,
@@ -109,6 +121,7 @@ let note: NoteAnswer;
 let worker: JobWorker;
 let store: StoreInMemory;
 let targets: Targets;
+let files: Files;
 
 beforeAll(async () => {
   server = await createTestDatabase('backup', 'backup');
@@ -125,15 +138,19 @@ beforeAll(async () => {
   note = new NoteAnswer(restores, queue);
 });
 beforeEach(() => {
-  [store, targets] = [new StoreInMemory(), new Targets()];
+  [store, targets, files] = [new StoreInMemory(), new Targets(), new Files()];
   const begin = new BeginBackup(instances, backups, queue);
   const prove = new ProveBackup(instances, new ScheduleRepository(database), new BeginRestore(restores, queue), queue);
   const read = new ReadBackup(store, settings);
   const restore = new ReconcileRestore(
-    ...([restores, backups, instances, begin, prove, read, new Files(), targets] as const),
-    ...([outbox, settings, new BackupMetrics()] as const),
+    ...([restores, backups, instances, begin, prove, read, files, targets] as const),
+    ...([outbox, queue, settings, new BackupMetrics(), log] as const),
   );
-  const reconcilers = { restore: (lease: Parameters<typeof restore.reconcile>[0]) => restore.reconcile(lease) };
+  const proof = new ReconcileProof(backups, read, targets, outbox, queue, new BackupMetrics());
+  const reconcilers: Record<string, Reconcile> = {
+    restore: (lease) => restore.reconcile(lease),
+    proof: (lease) => proof.reconcile(lease),
+  };
   worker = new JobWorker(queue, { reconcilers, pollMs: 20, backoff: () => 20 });
   worker.start();
 });
@@ -156,8 +173,20 @@ const madeOf = (footprintId: string) => ({
   ...{ purpose: 'proof', database: 'd', role: 'r', secret: 's', volumeClaim: 'claim' },
 });
 
+const fileNames = (count: number) =>
+  Array.from({ length: count }, (_, at) => createHash('sha1').update(`file ${at}`).digest('hex')).map(
+    (sha1) => `${sha1.slice(0, 2)}/${sha1}`,
+  );
+const indexOf = (files: readonly string[]) =>
+  gzipSync(
+    [...files]
+      .sort()
+      .map((name) => indexLine({ name, bytes: 7 }))
+      .join(''),
+  );
+
 /** Of an instance that runs, or did; with the objects that a restore reads. */
-async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
+async function complete(state: Instance['state'] = 'running', files?: readonly string[]): Promise<Backup> {
   const [instanceId, footprintId, backupId, takenAt] = [newId(), newId(), newId(), new Date()];
   const live = { footprintId, database: 'db', volumeClaim: 'claim', image: 'odoo:18' };
   const placed = placeOf(footprintId);
@@ -169,6 +198,8 @@ async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
   const keys = keysOf(settings.meshName, { customerId, instanceId, backupId });
   const dump = await store.putSmall(keys.dump('1'), 'a dump');
   const fingerprint = await store.putSmall(keys.fingerprint('1'), JSON.stringify({ tables: {}, rows: 1 }));
+  const index = files ? keys.index('1') : null;
+  if (index) await store.putSmall(index, indexOf(files!));
   const unwritten: Backup = {
     ...{ backupId, instanceId, customerId, footprintId, why: 'manual', token: null, state: 'completed' },
     source: { ...placed, ...live, template },
@@ -177,7 +208,7 @@ async function complete(state: Instance['state'] = 'running'): Promise<Backup> {
       ...{ odooVersion: '18.0', modules: {}, attempt: '1' },
       fingerprint: { key: keys.fingerprint('1'), sha256: fingerprint.sha256 },
     },
-    saved: { index: null, files: 0, bytes: 0 },
+    saved: { index, files: files?.length ?? 0, bytes: 0 },
     ...{ manifest: null, verified: null, fault: null, held: null, requestedAt: takenAt, takenAt, expiresAt: null },
     ...{ condition: null, ...timeSpentAtFirst(takenAt), traceparent: null, correlationId: backupId, requestId: null },
   };
@@ -308,6 +339,95 @@ test('an instance that was switched after all is restored', async () => {
   expect(await said('restore.completed.v1')).toMatchObject([{ footprintId: restore.footprintId }]);
   expect(await said('restore.failed.v1')).toEqual([]);
   expect(await said('footprint.removal-requested.v1')).toEqual([]);
+});
+
+test('a file that the instance had lost before is counted, and makes its backup neither bad nor useless', async () => {
+  const names = fileNames(40);
+  const backup = await complete('running', names.slice(1));
+  targets.named = names;
+  await ended(await restoring(backup, 'proof', standing()));
+  expect(await said('backup.failed.v1')).toEqual([]);
+  expect(await said('backup.verified.v1')).toMatchObject([{ depth: 'full', filesMissing: 1 }]);
+  expect(await backups.get(backup.backupId)).toMatchObject({ fault: null, verified: { filesMissing: 1 } });
+  expect((await new FiguresRepository(database).figures()).filesMissing).toBe(1);
+
+  targets.told.length = 0;
+  const asked = { quiesceAsked: 'q', token: 't', safetyBackupId: backup.backupId, releaseAsked: 'r' };
+  await ended(await restoring(backup, 'in-place', standing({ ...asked, released: 'switched' })));
+  expect(await said('restore.completed.v1')).toMatchObject([{ filesMissing: 1 }]);
+});
+
+test.each([
+  ['all that its database names', 40, 'FILES_MISSING', (names: string[]) => [names, [] as string[]]],
+  ['so many that other files were copied', 40, 'FILES_MISSING', (names: string[]) => [names, names.slice(5)]],
+  ['what its index named when it was written', 40, 'CORRUPTED', (names: string[]) => [names.slice(1), names.slice(1)]],
+])('a backup that has not %s is bad', async (_, count, code, of) => {
+  const names = fileNames(count);
+  const [named, indexed] = of(names);
+  const shortened = code === 'CORRUPTED';
+  const backup = await complete('running', shortened ? names : indexed);
+  targets.named = named!;
+  if (shortened) await store.putSmall(backup.saved!.index!, indexOf(indexed!));
+  await ended(await restoring(backup, 'proof', standing()));
+  expect(await said('backup.failed.v1')).toMatchObject([{ code }]);
+  expect(await said('backup.verified.v1')).toEqual([]);
+  expect(await backups.get(backup.backupId)).toMatchObject({ fault: { code }, verified: null });
+});
+
+test.each(['full', 'light'] as const)(
+  'what a %s proof has found damaged of the contents is kept with the fault, and somebody looks at it',
+  async (depth) => {
+    const names = fileNames(3);
+    const backup = await complete('running', names);
+    const { files: prefix } = keysOf(settings.meshName, backup);
+    // None of them is what its name says, but for the last.
+    for (const [at, name] of names.entries())
+      await store.putSmall(contentKey(prefix, name), `file ${at === 2 ? 2 : 9}`);
+    const damaged = names.slice(0, 2).map(sha1Of);
+    files.filled = { state: 'failed', code: 'CORRUPTED', message: 'm', damaged };
+    if (depth === 'full') await ended(await restoring(backup, 'proof', standing()));
+    else await database.transaction((tx) => queue.ask(tx, { kind: 'proof', key: backup.backupId }));
+    const fault = await waitFor('the fault', async () => (await backups.get(backup.backupId))?.fault);
+    expect(fault).toMatchObject({ code: 'CORRUPTED', damaged: expect.any(Array) });
+    expect([...fault!.damaged!].sort()).toEqual([...damaged].sort());
+    expect(await database.query(`SELECT key FROM job WHERE kind = 'expired'`)).toEqual([{ key: backup.instanceId }]);
+    expect(await said('backup.failed.v1')).toEqual([expect.not.objectContaining({ damaged: expect.anything() })]);
+  },
+);
+
+test('so many proofs of a shard as may be are under way; who asks for a restore does not wait for them', async () => {
+  const backup = await complete();
+  const proofs = [await restoring(backup, 'proof'), await restoring(backup, 'proof')];
+  for (const one of proofs) await waits(one, 'FootprintAsked');
+  const longAgo = new Date(Date.now() - hourMs);
+  const [scheduled, final] = [await restoring(backup, 'proof'), await restoring(await complete(), 'proof')];
+  for (const one of [scheduled, final]) await waits(one, 'NoPlace');
+  await waits(await restoring(backup, 'clone'), 'FootprintAsked');
+  // It is older, and somebody waits for the other.
+  await database.query(`UPDATE restore SET started_at = $2 WHERE restore_id = $1`, [scheduled.restoreId, longAgo]);
+  await database.query(`UPDATE backup SET why = 'final' WHERE backup_id = $1`, [final.backupId]);
+  expect(await get(scheduled)).toMatchObject({ spentMs: 0, seenAt: null });
+
+  const failure = { code: 'NO', fault: 'platform', message: 'm' } as const;
+  await hear((ctx) => note.note(ctx, proofs[0]!, { failure, footprintAsked: undefined }));
+  await waits(final, 'FootprintAsked');
+  expect((await get(scheduled)).condition?.reason).toBe('NoPlace');
+
+  await hear((ctx) => note.toFootprint(ctx, final.footprintId, () => ({ failure, footprintAsked: undefined })));
+  await waits(scheduled, 'FootprintAsked');
+  // How long it waited for its turn is no time that a restore takes.
+  expect((await get(scheduled)).startedAt.getTime()).toBeGreaterThan(longAgo.getTime() + hourMs / 2);
+});
+
+test('a proof for whose footprint there is no room leaves its place to others', async () => {
+  const backup = await complete();
+  const [one, two, third] = [await restoring(backup, 'proof'), await restoring(backup, 'proof'), await complete()];
+  for (const proof of [one, two]) await waits(proof, 'FootprintAsked');
+  await hear((ctx) =>
+    note.toFootprint(ctx, one.footprintId, () => ({ noRoomAt: Date.now(), footprintAsked: undefined })),
+  );
+  await waits(one, 'NoRoom');
+  await waits(await restoring(third, 'proof'), 'FootprintAsked');
 });
 
 test('a footprint that nobody makes is not asked to be removed', async () => {

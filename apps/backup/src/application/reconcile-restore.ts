@@ -13,12 +13,12 @@ import {
 } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { forgetThisRun } from '#observability/index.js';
-import type { Lease, Outcome } from '#persistence/index.js';
-import type { Backup, Verified } from '../domain/backup.js';
+import { forgetThisRun, Log } from '#observability/index.js';
+import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
+import { type Backup, faultOf, type Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import type { MadeFootprint, Refusal } from '../domain/instance.js';
-import { isProvedBad } from '../domain/proof.js';
+import { isOfOtherFiles, isProvedBad } from '../domain/proof.js';
 import {
   contentsOf,
   isNeutral,
@@ -34,18 +34,24 @@ import { BeginBackup } from './begin-backup.js';
 import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
 import { ReadBackup } from './read-backup.js';
+import { askToSetAside } from './set-aside-damaged.js';
 import { hidesWhatIs, hindrance } from './what-hinders.js';
 
 /** Answers hurry us, and the watch; this is for what nobody tells. */
 const lookAgainMs = 10_000;
+/** Who waits for a place is hurried when there is one. */
+const turnAgainMs = 60_000;
 /** Another request for a footprint, after there was no room. */
 const askRoomAgainMs = 30_000;
+/** Of files that are missing. */
+const namesTold = 5;
 
 type Step =
   | { readonly kind: 'done'; readonly progress?: Progress }
   | { readonly kind: 'waits'; readonly reason: string; readonly message: string };
 
 const done: Step = { kind: 'done' };
+const noPlace = { reason: 'NoPlace', message: 'as many proofs as may be are under way on its shard' } as const;
 
 /**
  * Brings what a backup has into a footprint made for it, compares it, and lets the instance live there; or only sees that
@@ -63,8 +69,10 @@ export class ReconcileRestore {
     private readonly files: CellFiles,
     private readonly targets: TenantTargets,
     private readonly outbox: Outbox,
+    private readonly jobs: JobQueue,
     private readonly settings: BackupSettings,
     private readonly metrics: BackupMetrics,
+    private readonly log: Log,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -73,7 +81,8 @@ export class ReconcileRestore {
     } catch (error) {
       const restore = await this.restores.get(lease.key);
       if (restore?.status === 'active' && error instanceof Hopeless) {
-        await this.turnBack(lease, restore, { code: error.code, fault: 'platform', message: error.message });
+        const { code, message, damaged } = error;
+        await this.turnBack(lease, restore, { code, fault: 'platform', message }, damaged);
         return { again: 0 };
       }
       const obstacle = lease.signal.aborted ? undefined : hindrance(error);
@@ -96,7 +105,7 @@ export class ReconcileRestore {
       if (step.kind === 'waits') {
         if (await this.waited(lease, restore, step)) continue;
         forgetThisRun();
-        return { again: lookAgainMs };
+        return { again: step.reason === noPlace.reason ? turnAgainMs : lookAgainMs };
       }
       if (restore.status === 'undoing') await this.giveUp(lease, restore);
       else await this.advance(lease, restore, step.progress);
@@ -140,28 +149,41 @@ export class ReconcileRestore {
       const { source } = await this.backup(contentsOf(restore).database);
       const purpose = mode === 'proof' || mode === 'clone' ? mode : 'restore';
       const asked = { footprintId, purpose, instanceId, template: source.template } as const;
-      await this.note(lease, restore, async (ctx, { state }) => {
+      const begun = await this.change(lease, restore, async (ctx, current, backup) => {
         // It may have gone while a proof of it waited for its turn, or for room.
-        if (state !== 'completed') throw new Hopeless('BACKUP_EXPIRED', 'the time of that backup was over');
-        return { footprintAsked: await ctx.publish(FootprintRequested, asked) };
+        if (backup.state !== 'completed') throw new Hopeless('BACKUP_EXPIRED', 'the time of that backup was over');
+        if (mode === 'proof' && !(await this.hasPlace(ctx, backup))) return false;
+        const footprintAsked = await ctx.publish(FootprintRequested, asked);
+        // How long a proof waited for its turn says nothing about how long a restore takes.
+        const startedAt = mode === 'proof' ? new Date() : current.startedAt;
+        await this.restores.save(ctx, { ...current, startedAt, progress: { ...current.progress, footprintAsked } });
+        return true;
       });
+      if (begun === false) return { kind: 'waits', ...noPlace };
     }
     return { kind: 'waits', reason: 'FootprintAsked', message: 'a footprint is made to be filled' };
+  }
+
+  private async hasPlace(ctx: PublishContext, { source }: Backup): Promise<boolean> {
+    return await this.restores.hasRoomForProof(ctx, source.databaseShard, this.settings.proofsPerShard);
   }
 
   /** As the manifest says, or not at all. Noted before it is opened: nobody fills a database again that was opened. */
   private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
     const footprint = restore.progress.footprint!;
     if (restore.progress.rows === undefined) {
-      const rows = await this.fillAndCompare(lease, restore, footprint);
-      await this.note(lease, restore, async () => ({ rows }));
+      const counts = await this.fillAndCompare(lease, restore, footprint);
+      await this.note(lease, restore, async () => counts);
     }
     await actFor(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
     return done;
   }
 
-  /** @returns how many rows there are. */
-  private async fillAndCompare(lease: Lease, restore: Restore, footprint: MadeFootprint): Promise<number> {
+  private async fillAndCompare(
+    lease: Lease,
+    restore: Restore,
+    footprint: MadeFootprint,
+  ): Promise<Pick<Progress, 'rows' | 'filesMissing'>> {
     const backup = await this.backup(contentsOf(restore).database);
     const manifest = await this.read.manifest(backup);
     const { key, fingerprint } = manifest.database;
@@ -181,14 +203,12 @@ export class ReconcileRestore {
     );
     if (differences.length > 0)
       throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
-    const missing = await actFor(lease, restore, 'compare: files', () =>
-      this.missingFiles(restore, footprint, lease.signal),
+    const files = await actFor(lease, restore, 'compare: files', () =>
+      this.compareFiles(restore, footprint, lease.signal),
     );
-    if (missing.length > 0)
-      throw new Hopeless('FILES_MISSING', `the database names files that no backup has, such as ${missing.join(', ')}`);
     if (isNeutral(restore))
       await actFor(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
-    return manifest.database.rows;
+    return { rows: manifest.database.rows, ...files };
   }
 
   private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
@@ -205,7 +225,7 @@ export class ReconcileRestore {
     this.files.watch(footprint.namespace);
     const from = { folder: footprint.database, files: prefix, indexes };
     const job = await this.files.fill(footprint, restoreId, from, lease.fence);
-    if (job.state === 'failed') throw new Hopeless(job.code, job.message);
+    if (job.state === 'failed') throw new Hopeless(job.code, job.message, job.damaged);
     if (job.state === 'runs') return { kind: 'waits', reason: 'FilesAreFilled', message: job.message };
     const brought = job.state === 'done' ? job.files : 0;
     return { kind: 'done', progress: { files: brought, filesSeen: job.state === 'done' ? 'read' : 'simulated' } };
@@ -339,6 +359,7 @@ export class ReconcileRestore {
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
       else await this.tellCompleted(ctx, ended);
     });
+    await this.hurryNext(restore);
   }
 
   private async end(ctx: PublishContext, current: Restore, more: Progress): Promise<Restore> {
@@ -350,24 +371,26 @@ export class ReconcileRestore {
   }
 
   private async tellProof(ctx: PublishContext, { progress }: Restore, backup: Backup): Promise<void> {
-    const { rows = 0, files = 0, rtoMs = 0, filesSeen = 'simulated' } = progress;
+    const { rows = 0, files = 0, rtoMs = 0, filesSeen = 'simulated', filesMissing } = progress;
     const at = new Date().toISOString();
-    const verified: Verified = { depth: 'full', offSite: true, rows, files, rtoMs, at, filesSeen };
+    const seen = { rows, files, rtoMs, filesSeen, ...(filesMissing !== undefined && { filesMissing }) };
+    const verified: Verified = { depth: 'full', offSite: true, at, ...seen };
     await this.backups.save(ctx, { ...backup, verified, fault: null });
     const { backupId, instanceId, footprintId, why } = backup;
     await ctx.publish(BackupVerified, {
-      ...{ backupId, instanceId, footprintId, why, depth: 'full', offSite: true, rtoMs, rows, files, filesSeen },
+      ...{ backupId, instanceId, footprintId, why, depth: 'full', offSite: true, ...seen },
       verifiedAt: at,
     });
   }
 
   private async tellCompleted(ctx: PublishContext, restore: Restore): Promise<void> {
     const { restoreId, instanceId, backupId, mode, to, footprintId, startedAt, progress } = restore;
-    const { rows = 0, files = 0, safetyBackupId } = progress;
+    const { rows = 0, files = 0, filesMissing, safetyBackupId } = progress;
     if (mode === 'proof') return;
     await ctx.publish(RestoreCompleted, {
       ...{ restoreId, instanceId, backupId, mode, footprintId, rows, files },
       ...(to && { to }),
+      ...(filesMissing !== undefined && { filesMissing }),
       ...(safetyBackupId && { safetyBackupId }),
       durationMs: Date.now() - startedAt.getTime(),
     });
@@ -382,9 +405,14 @@ export class ReconcileRestore {
     });
   }
 
-  private async turnBack(lease: Lease, restore: Restore, failure: Refusal): Promise<void> {
+  private async turnBack(
+    lease: Lease,
+    restore: Restore,
+    failure: Refusal,
+    damaged: readonly string[] = [],
+  ): Promise<void> {
     await this.change(lease, restore, async (ctx, current) => {
-      const progress = { ...current.progress, failure };
+      const progress = { ...current.progress, failure, ...(damaged.length > 0 && { damaged }) };
       const first = timeSpentAtFirst(new Date());
       await this.restores.save(ctx, { ...current, status: 'undoing', progress, condition: null, ...first });
     });
@@ -403,14 +431,24 @@ export class ReconcileRestore {
       await this.restores.save(ctx, { ...current, status: 'ended', condition: null });
       if (mode !== 'proof')
         return void (await ctx.publish(RestoreFailed, { restoreId, instanceId, backupId, mode, ...failure }));
-      const { code, message } = failure;
+      const { damaged = [] } = current.progress;
       const failures = (current.progress.failures ?? 0) + 1;
       // One that could not be restored now may be good all the same: it is tried again, and nobody is told that it is bad.
-      if (!isProvedBad(code, failures)) return await this.prove.askAgain(ctx, backup, failures);
+      if (!isProvedBad(failure.code, failures)) return await this.prove.askAgain(ctx, backup, failures);
       const { footprintId, why } = backup;
-      await this.backups.save(ctx, { ...backup, fault: { code, message } });
+      await this.backups.save(ctx, { ...backup, fault: faultOf(failure, damaged) });
+      if (damaged.length > 0) await askToSetAside(ctx, this.jobs, backup);
       await ctx.publish(BackupFailed, { backupId, instanceId, footprintId, why, ...failure });
     });
+    await this.hurryNext(restore);
+  }
+
+  /** After the commit: of two that free a place at the same time, the later one sees both. */
+  private async hurryNext({ mode, backupId }: Restore): Promise<void> {
+    if (mode !== 'proof') return;
+    const { source } = await this.backup(backupId);
+    for (const key of await this.restores.nextProofs(source.databaseShard, this.settings.proofsPerShard))
+      await this.jobs.hurry('restore', key);
   }
 
   private count({ mode, startedAt, progress: { failure, failures = 0 } }: Restore): void {
@@ -426,7 +464,9 @@ export class ReconcileRestore {
     { reason, message }: Extract<Step, { kind: 'waits' }>,
   ): Promise<boolean> {
     const limitMs = this.settings.deadlines.restore;
-    const spent = seen(restore, new Date(), limitMs);
+    // Who waits for its turn uses up none of its time.
+    const isInLine = reason === noPlace.reason;
+    const spent = isInLine ? unseen(restore) : seen(restore, new Date(), limitMs);
     if (restore.status === 'active' && spent.spentMs > limitMs) {
       await this.turnBack(lease, restore, {
         code: 'NOT_DONE_IN_TIME',
@@ -437,7 +477,7 @@ export class ReconcileRestore {
     }
     // Whatever happens in its cell leads to another look, and most of them see nothing new.
     const isKept = restore.condition?.reason === reason && restore.condition.message === message;
-    if (isKept && !isWorthKeeping(restore, new Date(), limitMs)) return false;
+    if (isKept && (isInLine || !isWorthKeeping(restore, new Date(), limitMs))) return false;
     await this.change(
       lease,
       restore,
@@ -479,23 +519,24 @@ export class ReconcileRestore {
   }
 
   /** Only while the lease is held, and the restore is where it was when it was looked at. Its backup is locked before it. */
-  private async change(
+  private async change<T>(
     lease: Lease,
     { restoreId, backupId, status, stage, traceparent, correlationId, requestId }: Restore,
-    work: (ctx: PublishContext, current: Restore, backup: Backup) => Promise<void>,
+    work: (ctx: PublishContext, current: Restore, backup: Backup) => Promise<T>,
     what: 'progress' | 'note' = 'progress',
-  ): Promise<void> {
+  ): Promise<T | undefined> {
     const cause = {
       traceparent: traceparent ?? undefined,
       correlationId,
       ...(requestId && { causationId: requestId }),
     };
-    await this.outbox.transaction(cause, async (ctx) => {
+    return await this.outbox.transaction(cause, async (ctx) => {
       // Rows before the job, as those lock who answer, so that neither waits for the other.
       const backup = await this.backups.lock(ctx, backupId);
       const current = await this.restores.lock(ctx, restoreId);
       await lease.hold(ctx, what);
-      if (backup && current?.status === status && current.stage === stage) await work(ctx, current, backup);
+      const isAsSeen = backup && current?.status === status && current.stage === stage;
+      return isAsSeen ? await work(ctx, current, backup) : undefined;
     });
   }
 
@@ -505,21 +546,39 @@ export class ReconcileRestore {
     return backup;
   }
 
-  /** A few of the files that the restored database names, and that none of the indexes has. */
-  private async missingFiles(restore: Restore, footprint: MadeFootprint, signal: AbortSignal): Promise<string[]> {
+  /** Whether the indexes have what the restored database names; a file that its instance had lost before is only counted. */
+  private async compareFiles(
+    restore: Restore,
+    footprint: MadeFootprint,
+    signal: AbortSignal,
+  ): Promise<Pick<Progress, 'filesMissing'>> {
     const there = new Set<string>();
     for (const backupId of contentsOf(restore).files) {
       const { files } = await this.read.manifest(await this.backup(backupId));
       // On a simulated node there are none.
-      if (!files) return [];
-      for await (const name of this.read.names(files.index)) there.add(name);
+      if (!files) return {};
+      for await (const name of this.read.names(files, signal)) there.add(name);
     }
-    const missing: string[] = [];
+    let [named, missing] = [0, 0];
+    const some: string[] = [];
     const note = (name: string) => {
-      if (!there.has(name) && missing.length < 5) missing.push(name);
+      named += 1;
+      if (there.has(name)) return;
+      missing += 1;
+      if (some.length < namesTold) some.push(name);
     };
     await this.targets.namedFiles(footprint, note, signal);
-    return missing;
+    if (isOfOtherFiles({ named, missing }))
+      throw new Hopeless(
+        'FILES_MISSING',
+        `of ${named} files that the database names no backup has ${missing}, such as ${some.join(', ')}`,
+      );
+    const { restoreId, instanceId, backupId } = restore;
+    if (missing > 0)
+      this.log.warn('an instance had lost files that its database names', {
+        ...{ instanceId, backupId, restoreId, missing, files: some },
+      });
+    return { filesMissing: missing };
   }
 }
 

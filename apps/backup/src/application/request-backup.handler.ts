@@ -1,7 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { BackupRefused, BackupRequested, type PayloadOf } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
-import { nothingToBackUp, type Refusal } from '../domain/instance.js';
+import { refusalByHand } from '../domain/by-hand.js';
+import { type Instance, nothingToBackUp, type Refusal } from '../domain/instance.js';
+import { policyOf } from '../domain/policy.js';
 import { BeginBackup } from './begin-backup.js';
 import { Backups, Instances } from './ports.js';
 
@@ -32,9 +34,15 @@ export class RequestBackupHandler extends MessageHandler<typeof BackupRequested>
     if (refusal && early && (!instance || instance.state === null))
       throw new Error(`${instanceId}: ${refusal.message}`);
     if (!instance || refusal) return await this.refuse(asked, refusal ?? unknown, ctx);
+    const tooMany = why === 'manual' ? await this.tooMany(instance, ctx) : undefined;
+    if (tooMany) return await this.refuse(asked, tooMany, ctx);
     const { id, traceparent, correlationId } = ctx.message;
     const cause = { traceparent: traceparent ?? null, correlationId, requestId: id };
     await this.begin.of(ctx, instance, { backupId, why, token: token ?? null, cause });
+  }
+
+  private async tooMany({ instanceId, plan }: Instance, ctx: ConsumeContext): Promise<Refusal | undefined> {
+    return refusalByHand(policyOf(plan.name), await this.backups.byHand(ctx, instanceId), new Date());
   }
 
   private async refuse(

@@ -45,6 +45,10 @@ export class StoreInMemory extends ObjectStore {
     for (const key of keys) this.objects.delete(key);
   }
 
+  async hide(key: string): Promise<void> {
+    this.objects.delete(key);
+  }
+
   async removeUnfinished(): Promise<number> {
     return 0;
   }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { keysOf } from '../domain/keys.js';
-import { contentKey, isStoredName, sha1Of } from '../domain/stored-file.js';
+import { isStoredName, keyOfSha1, sha1Of } from '../domain/stored-file.js';
 import { UnnamedFiles } from '../domain/unnamed-files.js';
 import { readIndex } from './fill-files.js';
 import { BackupSettings, Expiries, type Fence, ObjectLocked, ObjectStore } from './ports.js';
@@ -37,7 +37,7 @@ export class SweepContents {
     fence: Fence,
     signal: AbortSignal,
   ): Promise<Swept> {
-    const { instance, files } = keysOf(this.settings.meshName, { ...whose, backupId: '' });
+    const { instance, files, damaged } = keysOf(this.settings.meshName, { ...whose, backupId: '' });
     // Contents before indexes: what comes between is not looked at, and stays.
     const unnamed = new UnnamedFiles();
     for await (const { key } of this.store.list(files)) {
@@ -49,12 +49,33 @@ export class SweepContents {
     for await (const { key } of this.store.list(`${instance}backups/`)) if (isIndex(key)) indexes.add(key);
     for (const index of indexes)
       for await (const { name } of readIndex(this.store, index, signal)) unnamed.name(sha1Of(name));
-    return await this.remove(files, unnamed, fence, signal);
+    const { removed, locked } = await this.remove(files, unnamed, fence, signal);
+    const kept = indexes.size === 0 ? await this.removeSetAside(damaged, files, fence) : 0;
+    return { removed, locked: locked + kept };
+  }
+
+  /**
+   * With the last backup goes what was set aside, and what of it is hidden where it was, which no list shows.
+   * @returns how many the store does not give up.
+   */
+  private async removeSetAside(damaged: string, files: string, fence: Fence): Promise<number> {
+    const keys: string[] = [];
+    for await (const { key } of this.store.list(damaged)) {
+      const [sha1 = ''] = key.slice(damaged.length).split('-');
+      keys.push(key, ...(/^[0-9a-f]{40}$/.test(sha1) ? [keyOfSha1(files, sha1)] : []));
+    }
+    try {
+      await this.store.remove(keys, fence);
+    } catch (error) {
+      if (!(error instanceof ObjectLocked)) throw error;
+      return keys.length;
+    }
+    return 0;
   }
 
   private async remove(files: string, unnamed: UnnamedFiles, fence: Fence, signal: AbortSignal): Promise<Swept> {
     let [removed, locked] = [0, 0];
-    for (const keys of inParts(unnamed.unnamed(), (sha1) => contentKey(files, `${sha1.slice(0, 2)}/${sha1}`))) {
+    for (const keys of inParts(unnamed.unnamed(), (sha1) => keyOfSha1(files, sha1))) {
       signal.throwIfAborted();
       try {
         await this.store.remove(keys, fence);

@@ -54,6 +54,20 @@ export interface Verified {
   readonly rtoMs: number | null;
   readonly at: string;
   readonly filesSeen: 'read' | 'simulated';
+  /** That its database names and that the instance had lost before. Absent: nobody has compared. */
+  readonly filesMissing?: number;
+}
+
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+  /** Contents that a proof has read as something else than their names say, by SHA-1, until somebody has looked at them again. */
+  readonly damaged?: readonly string[];
+}
+
+/** @param damaged contents that are not what their names say, by SHA-1. */
+export function faultOf({ code, message }: Pick<Fault, 'code' | 'message'>, damaged: readonly string[] = []): Fault {
+  return { code, message, ...(damaged.length > 0 && { damaged }) };
 }
 
 export interface Condition {
@@ -76,7 +90,7 @@ export interface Backup {
   readonly manifest: string | null;
   readonly verified: Verified | null;
   /** Why it is not good: it was never completed, or a proof has found something. */
-  readonly fault: { readonly code: string; readonly message: string } | null;
+  readonly fault: Fault | null;
   /** Why somebody keeps it. */
   readonly held: string | null;
   readonly requestedAt: Date;

@@ -7,6 +7,8 @@ export interface Keys {
   readonly manifest: string;
   /** Of its contents, which all backups of the instance share: `<files><ab>/<sha1>`. */
   readonly files: string;
+  /** Where a content of these is kept that was found to be something else: `<damaged><sha1>-<what it is instead>`. */
+  readonly damaged: string;
   dump(attempt: string): string;
   fingerprint(attempt: string): string;
   index(attempt: string): string;
@@ -26,6 +28,7 @@ export function keysOf(
     backup,
     manifest: `${backup}manifest.json`,
     files: `${instance}files/`,
+    damaged: `${instance}damaged/`,
     dump: (attempt) => `${backup}database-${attempt}.dump`,
     fingerprint: (attempt) => `${backup}fingerprint-${attempt}.json`,
     index: (attempt) => `${backup}files-${attempt}.ndjson.gz`,

@@ -15,6 +15,8 @@ export interface BackupPolicy {
   readonly rpoMs: number;
   /** How many of each; a backup may be one of several. */
   readonly keep: Readonly<Record<Span, number>>;
+  /** So many may be asked for by hand until the first of them has had its time. */
+  readonly byHand: number;
   /** Nobody removes a younger one, not even with the mesh's own keys where the store knows locks. */
   readonly lockedMs: number;
   /** So often one is restored and compared as a whole; the others' copies are looked at. */
@@ -33,6 +35,7 @@ const enterprise: BackupPolicy = {
   everyMs: hourMs,
   rpoMs: 2 * hourMs,
   keep: { hourly: 48, daily: 30, weekly: 12, monthly: 24, yearly: 7 },
+  byHand: 50,
   lockedMs: 3 * dayMs,
   fullProofEveryMs: weekMs,
   endedKeptMs: 180 * dayMs,
@@ -43,6 +46,7 @@ const policies: Readonly<Record<string, BackupPolicy>> = {
     everyMs: dayMs,
     rpoMs: 28 * hourMs,
     keep: { ...none, daily: 7 },
+    byHand: 3,
     lockedMs: dayMs,
     fullProofEveryMs: weekMs,
     endedKeptMs: 30 * dayMs,
@@ -51,6 +55,7 @@ const policies: Readonly<Record<string, BackupPolicy>> = {
     everyMs: dayMs,
     rpoMs: 28 * hourMs,
     keep: { ...none, daily: 7, weekly: 4, monthly: 3 },
+    byHand: 10,
     lockedMs: 3 * dayMs,
     fullProofEveryMs: weekMs,
     endedKeptMs: 30 * dayMs,
@@ -59,6 +64,7 @@ const policies: Readonly<Record<string, BackupPolicy>> = {
     everyMs: 6 * hourMs,
     rpoMs: 8 * hourMs,
     keep: { ...none, hourly: 8, daily: 14, weekly: 8, monthly: 12 },
+    byHand: 20,
     lockedMs: 3 * dayMs,
     fullProofEveryMs: weekMs,
     endedKeptMs: 90 * dayMs,

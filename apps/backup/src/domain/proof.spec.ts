@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { isProvedBad } from './proof.js';
+import { isOfOtherFiles, isProvedBad } from './proof.js';
 
 test('what was found in it makes a backup bad at once, what was in the way never does', () => {
   expect(isProvedBad('CORRUPTED', 1)).toBe(true);
@@ -14,4 +14,17 @@ test('that Odoo does not load it is believed the third time', () => {
     true,
     true,
   ]);
+});
+
+test.each([
+  ['none of none', 0, 0, false],
+  ['none', 400, 0, false],
+  ['one of a few', 3, 1, false],
+  ['a tenth', 400, 40, false],
+  ['more than a tenth', 400, 41, true],
+  ['two of a few', 3, 2, true],
+  ['all of many', 400, 400, true],
+  ['the only one', 1, 1, true],
+])('a backup that lacks %s of the files that its database names', (_, named, missing, others) => {
+  expect(isOfOtherFiles({ named, missing })).toBe(others);
 });

@@ -64,10 +64,14 @@ export interface Progress {
   /** Of the database, when it is filled and found equal. */
   readonly rows?: number;
   readonly files?: number;
+  /** That the database names and no index has. */
+  readonly filesMissing?: number;
   readonly filesSeen?: 'read' | 'simulated';
   /** From the question for a footprint until Odoo has opened it, in ms. */
   readonly rtoMs?: number;
   readonly failure?: Refusal;
+  /** Contents of the store that are not what their names say, by SHA-1. */
+  readonly damaged?: readonly string[];
 }
 
 export function stagesOf({ mode }: Pick<Restore, 'mode'>): readonly Stage[] {

@@ -15,10 +15,9 @@ export function isStoredName(name: string): boolean {
 export const sha1Of = (name: string): string => name.slice(name.indexOf('/') + 1);
 
 /** Where its content is kept. @param files a prefix, up to and with its last slash. */
-export function contentKey(files: string, name: string): string {
-  const sha1 = sha1Of(name);
-  return `${files}${sha1.slice(0, 2)}/${sha1}`;
-}
+export const contentKey = (files: string, name: string): string => keyOfSha1(files, sha1Of(name));
+
+export const keyOfSha1 = (files: string, sha1: string): string => `${files}${sha1.slice(0, 2)}/${sha1}`;
 
 /** One of an index: JSON of one line, sorted by name. */
 export const indexLine = ({ name, bytes }: StoredFile): string => `${JSON.stringify({ name, bytes })}\n`;

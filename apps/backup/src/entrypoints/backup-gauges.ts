@@ -62,6 +62,11 @@ export class BackupGauges implements OnApplicationBootstrap, OnModuleDestroy {
       ({ bad }) => bad,
     );
     figures.gauge(
+      'mesh.backup.instances.files.missing',
+      'Instances that have lost files which their database names, by their newest proof.',
+      ({ filesMissing }) => filesMissing,
+    );
+    figures.gauge(
       'mesh.backups.waiting.oldest.seconds',
       'How long the oldest backup has waited for its turn.',
       ({ oldest }) => oldest.waiting,

@@ -34,6 +34,8 @@ export const backupJobs = (leaseMs: number, log: Log): FactoryProvider<JobWorker
   ) =>
     new JobWorker(queue, {
       leaseMs,
+      // Dumps and proofs take long, and there may be as many as there are slots.
+      kept: 4,
       reconcilers: {
         backup: (lease) => backup.reconcile(lease),
         proof: (lease) => proof.reconcile(lease),

@@ -92,6 +92,11 @@ export class BackupRepository extends Backups {
     return rows.map(({ backupId }) => backupId);
   }
 
+  async byHand(tx: Transaction, instanceId: string): Promise<Backup[]> {
+    const state = In(['waiting', 'dumping', 'saving', 'completed']);
+    return await tx.manager.findBy(BackupEntity, { instanceId, why: 'manual', state });
+  }
+
   async openOf(tx: Transaction, instanceId: string): Promise<Backup[]> {
     return await tx.manager.find(BackupEntity, {
       where: { instanceId, state: In(['waiting', 'dumping', 'saving']) },

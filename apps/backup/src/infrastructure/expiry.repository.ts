@@ -31,6 +31,14 @@ export class ExpiryRepository extends Expiries {
     return await this.database.dataSource.manager.findBy(BackupEntity, { instanceId, state: 'expiring' });
   }
 
+  async damaged(instanceId: string): Promise<Backup[]> {
+    return await this.database.dataSource.manager
+      .createQueryBuilder(BackupEntity, 'b')
+      .where(`b.instanceId = :instanceId AND b.state IN ('completed', 'expiring')`, { instanceId })
+      .andWhere(`b.fault->'damaged' IS NOT NULL`)
+      .getMany();
+  }
+
   async indexes(instanceId: string): Promise<string[]> {
     const rows = await this.database.query<{ index: string }>(
       `SELECT saved->>'index' AS index FROM backup

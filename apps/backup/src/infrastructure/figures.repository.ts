@@ -26,18 +26,29 @@ export class FiguresRepository extends Figured {
       this.database.query<{ mode: string; count: number }>(
         `SELECT mode, count(*)::int AS count FROM restore WHERE status <> 'ended' GROUP BY 1`,
       ),
-      this.database.query<{ held: number; bad: number; waiting: number; expiring: number; restore: number }>(
+      this.database.query<{
+        held: number;
+        bad: number;
+        filesMissing: number;
+        waiting: number;
+        expiring: number;
+        restore: number;
+      }>(
         `SELECT (SELECT count(*) FROM backup WHERE held IS NOT NULL AND state = 'completed')::int AS held,
            (SELECT count(*) FROM backup WHERE state = 'completed' AND fault IS NOT NULL
              AND taken_at > now() - interval '1 day')::int AS bad,
+           (SELECT count(*) FROM instance i CROSS JOIN LATERAL
+             (SELECT b.verified FROM backup b WHERE b.instance_id = i.instance_id AND b.state = 'completed'
+                AND b.verified->>'depth' = 'full' AND b.fault IS NULL ORDER BY b.taken_at DESC LIMIT 1) proved
+             WHERE i.state <> 'terminated' AND (proved.verified->>'filesMissing')::int > 0)::int AS "filesMissing",
            (SELECT ${secondsSince('requested_at')} FROM backup WHERE state = 'waiting') AS waiting,
            (SELECT ${secondsSince('expires_at')} FROM backup WHERE state = 'expiring') AS expiring,
            (SELECT ${secondsSince('started_at')} FROM restore WHERE status <> 'ended' AND mode <> 'proof') AS restore`,
       ),
     ]);
-    const { held, bad, ...oldest } = more!;
+    const { held, bad, filesMissing, ...oldest } = more!;
     return {
-      ...{ plans, held, bad, oldest },
+      ...{ plans, held, bad, filesMissing, oldest },
       states: new Map(states.map(({ state, count }) => [state, count])),
       restores: new Map(restores.map(({ mode, count }) => [mode, count])),
     };

@@ -1,8 +1,11 @@
 import { once } from 'node:events';
+import { Writable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { cloneTemplate, ensureTenantRole } from '#tenant-databases/index.js';
+import { Log } from '#observability/index.js';
+import { backupRole, cloneTemplate, ensureTenantRole } from '#tenant-databases/index.js';
 import { createTestShard, type TestShard } from '#testing/test-shard.js';
 import { Hopeless } from '../domain/hopeless.js';
+import { LookAtShards } from './look-at-shards.js';
 import { PostgresSources, ShardsOfBackup } from './postgres-tenants.js';
 
 let server: TestShard;
@@ -14,6 +17,53 @@ beforeAll(async () => {
   );
 });
 afterAll(() => server?.drop());
+
+/** What a service says of these shards when it starts. */
+async function saidAtStart(readers: readonly string[], writers: Readonly<Record<string, string>>) {
+  const lines: string[] = [];
+  const destination = new Writable({
+    write(chunk, _, done) {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  const { meshName } = server.shard;
+  const shards = new ShardsOfBackup({
+    ...{ meshName, programs: undefined, longestMs: 5_000 },
+    readers: readers.map((name) => ({ name, url: server.readerUrl })),
+    writers: Object.entries(writers).map(([name, url]) => ({ name, url })),
+  });
+  await new LookAtShards(shards, new Log({ service: 'spec', destination })).look();
+  await shards.onApplicationShutdown();
+  return lines.map((line) => JSON.parse(line));
+}
+
+test('a shard that is not prepared for backups is told at the start with what it lacks, and one that is away too', async () => {
+  const { url, shard } = server;
+  expect(await saidAtStart(['local'], { local: url })).toEqual([]);
+
+  const lacks = 'row policies of tenants would be run by the role that backs them up';
+  await server.administrate(`ALTER ROLE ${backupRole(shard.meshName)} NOBYPASSRLS`);
+  expect(await saidAtStart(['local'], { local: url })).toMatchObject([
+    {
+      level: 'error',
+      shard: 'local',
+      code: 'SHARD_NOT_PREPARED',
+      missing: [lacks],
+      next: expect.stringMatching(/prepare/),
+    },
+  ]);
+  await server.administrate(`ALTER ROLE ${backupRole(shard.meshName)} BYPASSRLS`);
+
+  const away = new URL(url);
+  away.port = '1';
+  const said = await saidAtStart(['local', 'away'], { local: url, away: away.toString(), unread: url });
+  expect(said.map((line) => [line.shard, line.level]).sort()).toEqual([
+    ['away', 'warn'],
+    ['unread', 'error'],
+  ]);
+  expect(JSON.stringify(said)).toContain('MESH_SHARD_READER_URLS');
+});
 
 test('a dump that hangs for as long as a backup may take is not begun again', async () => {
   const tenant = server.newTenant();

@@ -9,6 +9,7 @@ import {
   findPostgresPrograms,
   holdSnapshot,
   listDump,
+  missingForBackups,
   neutraliseDatabase,
   openRestored,
   type PostgresPrograms,
@@ -59,6 +60,11 @@ export class ShardsOfBackup implements OnApplicationShutdown {
     return [...this.readers.keys()];
   }
 
+  /** Also those that only one of the two roles was told of. */
+  get allNames(): readonly string[] {
+    return [...new Set([...this.readers.keys(), ...this.writers.all.map(({ name }) => name)])];
+  }
+
   /** What `work` says, or an Obstacle or a hopeless case where it is known what is in its way. */
   async reading<T>(name: string, work: (readerUrl: string) => Promise<T>): Promise<T> {
     const url = this.readers.get(name);
@@ -76,6 +82,12 @@ export class ShardsOfBackup implements OnApplicationShutdown {
     } catch (error) {
       throw explained(name, error);
     }
+  }
+
+  /** What a shard lacks of what backups need, each in words; nothing: it is prepared. Throws as `writing`. */
+  async missing(name: string): Promise<string[]> {
+    if (!this.readers.has(name)) return ['it is not in MESH_SHARD_READER_URLS'];
+    return await this.writing(name, missingForBackups);
   }
 
   /** Looked for once; where there were none, again. */
@@ -173,7 +185,7 @@ export class PostgresTargets extends TenantTargets {
 
   async namedFiles(footprint: MadeFootprint, told: (name: string) => void, signal: AbortSignal): Promise<void> {
     await this.read(footprint, signal, async (reading) => {
-      for await (const { name } of reading.storedFiles()) told(name);
+      for await (const { name, rebuilt } of reading.storedFiles()) if (!rebuilt) told(name);
     });
   }
 

@@ -29,6 +29,13 @@ export const RestoreEntity = new EntitySchema<Restore>({
   },
 });
 
+/** Until the transaction ends no other proof takes a place. */
+const oneProofAtATime = `SELECT pg_advisory_xact_lock(hashtext('backup: proofs at once'))`;
+/** From the question for its footprint on; one that is refused gives its place back. */
+const hasPlace = `r.progress ? 'footprintAsked' OR r.stage > 0`;
+const proofsUnderWay = `SELECT count(*) FROM restore r JOIN backup b USING (backup_id)
+  WHERE r.mode = 'proof' AND r.status <> 'ended' AND (${hasPlace}) AND b.source->>'databaseShard' = $1`;
+
 @Injectable()
 export class RestoreRepository extends Restores {
   constructor(private readonly database: Database) {
@@ -49,6 +56,24 @@ export class RestoreRepository extends Restores {
 
   async save(tx: Transaction, restore: Restore): Promise<void> {
     await tx.manager.upsert(RestoreEntity, restore, ['restoreId']);
+  }
+
+  async hasRoomForProof(tx: Transaction, databaseShard: string, most: number): Promise<boolean> {
+    await tx.query(oneProofAtATime);
+    const [row] = await tx.query<{ count: number }>(`SELECT (${proofsUnderWay})::int AS count`, [databaseShard]);
+    return row!.count < most;
+  }
+
+  async nextProofs(databaseShard: string, most: number): Promise<string[]> {
+    const rows = await this.database.query<{ restoreId: string }>(
+      `SELECT r.restore_id AS "restoreId" FROM restore r JOIN backup b USING (backup_id)
+       WHERE r.mode = 'proof' AND r.status = 'active' AND NOT (${hasPlace}) AND b.source->>'databaseShard' = $1
+         AND r.started_at <= now() AND coalesce(r.condition->>'reason', 'NoPlace') = 'NoPlace'
+       ORDER BY b.why NOT IN ('final', 'pre-upgrade'), r.started_at
+       LIMIT greatest(0, $2 - (${proofsUnderWay}))`,
+      [databaseShard, most],
+    );
+    return rows.map(({ restoreId }) => restoreId);
   }
 
   async lockOpenOf(tx: Transaction, instanceId: string): Promise<Restore[]> {

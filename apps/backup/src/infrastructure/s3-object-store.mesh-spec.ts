@@ -438,6 +438,19 @@ describe('object lock', () => {
     await expect(locking.lockUntil('longer/nothing', hour)).rejects.toThrow(ObjectMissing);
   });
 
+  test('hinders nobody from hiding an object: it is not found, what is written after it is, and its version stays', async () => {
+    const locking = storeWith({ objectLock: 'governance' });
+    await locking.putSmall('hidden/x', 'damaged', {});
+    await locking.lockUntil('hidden/x', new Date(Date.now() + 3_600_000));
+    await locking.hide('hidden/x');
+    await locking.hide('hidden/x');
+    expect(await keysBelow('hidden/')).toEqual([]);
+    await expect(locking.get('hidden/x')).rejects.toThrow(ObjectMissing);
+    await locking.putSmall('hidden/x', 'anew', {});
+    expect((await buffer(await locking.get('hidden/x'))).toString()).toBe('anew');
+    await expect(locking.remove(['hidden/x'])).rejects.toThrow(ObjectLocked);
+  });
+
   test('is not asked for where the settings have none', async () => {
     await store.putSmall('unlocked/x', 'x', { lockedUntil: new Date(Date.now() + 3_600_000) });
     await store.lockUntil('unlocked/x', new Date(Date.now() + 3_600_000));
@@ -453,6 +466,7 @@ describe('a store that cannot be asked', () => {
     ['list', () => keysBelow('x/', broken)],
     ['put', () => broken.put('x/y', Readable.from([Buffer.from('x')]), {})],
     ['remove', () => broken.remove(['x/y'])],
+    ['hide', () => broken.hide('x/y')],
     ['removeUnfinished', () => broken.removeUnfinished('x/')],
   ];
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
+  DeleteObjectCommand,
   DeleteObjectsCommand,
   GetBucketVersioningCommand,
   GetObjectCommand,
@@ -122,6 +123,11 @@ export class S3ObjectStore extends ObjectStore {
     }
     // One that is held keeps no other.
     if (locked[0]) throw locked[0];
+  }
+
+  async hide(key: string, fence?: Fence): Promise<void> {
+    const command = new DeleteObjectCommand({ Bucket: this.Bucket, Key: key });
+    await this.requests.send(command, { to: `hide ${key}`, fence });
   }
 
   async removeUnfinished(prefix: string, fence?: Fence): Promise<number> {
