@@ -8,6 +8,8 @@ import { stackAddresses } from './config.js';
 export interface TestShard {
   readonly shard: Shard;
   readonly template: string;
+  /** Of the mesh's role, for database `postgres`. */
+  readonly url: string;
   /** Of the role that reads every tenant, for database `postgres`. */
   readonly readerUrl: string;
   newTenant(): Tenant;
@@ -40,13 +42,15 @@ export async function createTestShard(sql: string): Promise<TestShard> {
       await client.end();
     }
   };
-  const shard = new Shard('local', at('postgres', `${meshName}_shard`, password), meshName);
+  const url = at('postgres', `${meshName}_shard`, password);
+  const shard = new Shard('local', url, meshName);
   const template = `${meshName}_tpl`;
   const shape = { database: template, image: 'none', version: '18.0', bundle: 'apps', language: 'en_US' };
   await publishTemplate(shard, shape, sql);
   return {
     shard,
     template,
+    url,
     readerUrl: at('postgres', backupRole(meshName), backupPassword),
     administrate,
     newTenant() {
