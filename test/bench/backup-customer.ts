@@ -13,6 +13,10 @@ export interface Tenant {
   readonly instanceId: string;
   readonly database: string;
   readonly role: string;
+  readonly footprintId: string;
+  readonly cell: string;
+  readonly namespace: string;
+  readonly volumeClaim: string;
 }
 
 export const customerId = 'c-1042';
@@ -45,8 +49,9 @@ export class BackupCustomer {
       ...{ bundle: 'apps', company: 'ACME Ltd', adminLogin: 'owner@acme.example' },
     }));
     await this.until('instance.requested.v1', requests, ({ fact, data }) => {
-      const { instanceId, database, role } = data;
-      if (fact === 'instance.ready') made.set(instanceId, { instanceId, database, role });
+      const { instanceId, database, role, footprintId, cell, namespace, volumeClaim } = data;
+      if (fact === 'instance.ready')
+        made.set(instanceId, { instanceId, database, role, footprintId, cell, namespace, volumeClaim });
       if (fact === 'instance.state-changed' && data.state === 'running') running.add(instanceId);
       return made.size === n && running.size >= n;
     });

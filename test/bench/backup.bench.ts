@@ -1,18 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { Client, Pool } from 'pg';
+import { newId } from '#contracts/index.js';
 import type { StackEnv } from '#local/env-file.js';
 import { findPostgresPrograms } from '#tenant-databases/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { BackupCustomer, customerId, type Tenant } from './backup-customer.js';
 import { BareBackup, type BareBackupTarget } from './bare-backup.js';
+import { targetIn } from './bare-provisioner.js';
+import { BareVolume } from './bare-volume.js';
 import { bench, type Contender, type Measured, type Running } from './bench.js';
-import { BenchMesh, templateMiB } from './bench-mesh.js';
+import { BenchMesh, tablesOfAnOdoo, templateMiB } from './bench-mesh.js';
 import { inParallel } from './parallel.js';
 import { Stopwatch } from './stopwatch.js';
 import { within } from './within.js';
 
 /** On both sides: as MESH_BACKUPS_PER_SHARD is by itself. */
 const atOnce = 4;
+/** Of a cell: more may be under way than are being dumped. */
+const volumesAtOnce = 8 * atOnce;
 /** The large one has so many MiB for each of the small ones: a thousand beside two hundred. */
 const largeMiBEach = 5;
 /** Backed up before it is measured: they compile what is to be compiled. On both sides. */
@@ -26,6 +31,7 @@ interface Setting {
   readonly tenants: readonly Tenant[];
   readonly large: Tenant;
   readonly bare: BareBackupTarget;
+  readonly cluster: ConstructorParameters<typeof BareVolume>[0];
   readonly askUrl: string;
   readonly listenUrl: string;
   /** The mesh's own database and the shard, as an administrator. */
@@ -45,6 +51,7 @@ export const backup = bench<Setting>({
   contenders: {
     service: contender((one) => one.manyBackups()),
     'bare script': bareContender((script, setting) => bareBackups(script, setting)),
+    'script with volumes': { ...bareContender(bareBackupsWithVolumes), rounds: 1 },
     'full proofs': { ...contender((one) => one.fullProofs()), share: 0.1, rounds: 1 },
     'bare restores': { ...bareContender(bareRestores), share: 0.1, rounds: 1 },
     'large one': { ...contender((one) => one.largeRestore()), share: 0.005, rounds: 1 },
@@ -55,6 +62,7 @@ export const backup = bench<Setting>({
       ...{ says: 'backed up', quantity: 'perSecond', ours: 'service', reference: 'bare script' },
       goal: { of: 'ratio', is: 'at least', value: 0.85 },
     },
+    { says: 'with volumes on both sides', quantity: 'perSecond', ours: 'service', reference: 'script with volumes' },
     { says: 'CPU of our own process', quantity: 'cpuMsEach', ours: 'service', reference: 'bare script' },
     { says: 'light proofs', quantity: 'lightPerSecond', ours: 'service', reference: 'bare script' },
     { says: 'full proofs', quantity: 'perMinute', ours: 'full proofs', reference: 'bare restores' },
@@ -67,8 +75,9 @@ export const backup = bench<Setting>({
     },
   ],
   notes: [
-    `Both sides back up the same instances, copies of a template of ${templateMiB} MiB with 16 tables and 17,000 rows, ${atOnce} dumps at a time, with the same pg_dump (-Fc -Z1) into the same bucket.`,
+    `Both sides back up the same instances, copies of a template with ${tablesOfAnOdoo} tables and ${templateMiB} MiB of rows, about what the smallest Odoo has, ${atOnce} dumps at a time, with the same pg_dump (-Fc -Z1) into the same bucket.`,
     'The service: from the first request on the broker to the last BackupCompleted. Of each it also counts and sums all rows in the same snapshot, holds its files, takes and removes a VolumeSnapshot, a copy of the volume and a Job (simulated ones, which carry no files), writes a fingerprint and a manifest, and tells it. The bare script (bare-backup.ts) does nothing of that.',
+    'The script with volumes also has a snapshot, a volume of it and a Job made and removed for each (bare-volume.ts): what the servers of the cluster do for that, on the same cores, is no part of pg_dump, and is most of the difference.',
     'Its proofs are held back while backups are measured, and then all begin at once. Light: every object read and summed, and pg_restore --list; of the bare script: the dump alone, read and summed, and the same list.',
     'Full proofs: a footprint is made, the dump restored, neutralised and compared row by row, and the footprint removed. Bare: CREATE DATABASE, pg_restore, DROP DATABASE, four at a time.',
     `The large one has ${largeMiBEach} MiB of rows for each of N. From the request to RestoreCompleted: it is restored beside itself and compared while it runs; standstillSeconds is from its stop to its new start, with the safety backup. pgRestoreSeconds: for how long a connection of it was seen on the server, every 100 ms; analysing comes after it.`,
@@ -81,7 +90,7 @@ async function setUp(stack: StackEnv, n: number, profiles: string | undefined) {
     MESH_BACKUP_SCHEDULES: 'off',
     MESH_BACKUPS_PER_SHARD: String(atOnce),
     // All of them are in one cell, where more may be under way than are being dumped.
-    MESH_BACKUPS_PER_CELL: String(8 * atOnce),
+    MESH_BACKUPS_PER_CELL: String(volumesAtOnce),
   };
   const mesh = await BenchMesh.install(stack, profiles, { backup: settings }, 'as wide as an Odoo', 'backup');
   try {
@@ -110,6 +119,7 @@ async function settingOf(stack: StackEnv, mesh: BenchMesh, n: number): Promise<S
         ...{ storage: mesh.installed.backupStorage, pgDump, pgRestore },
         ...{ readerUrl: mesh.shardReaderUrl, shardUrl: mesh.shardUrl },
       },
+      cluster: { ...targetIn(stack.MESH_KUBECONFIG), storageClass: stack.MESH_STORAGE_CLASS },
       servicePid: mesh.services.pid('backup')!,
     };
   } finally {
@@ -322,24 +332,43 @@ class Watched {
   }
 }
 
+type Round = (n: number) => Promise<Measured>;
+
+/** @param round what it does; with an end when it opens more than the script. */
 function bareContender(
-  round: (script: BareBackup, setting: Setting) => (n: number) => Promise<Measured>,
+  round: (script: BareBackup, setting: Setting) => Round | { readonly round: Round; readonly end: () => Promise<void> },
 ): Contender<Setting> {
   return {
     async start(setting): Promise<Running> {
       const script = new BareBackup(setting.bare);
-      return { round: round(script, setting), stop: () => script.close() };
+      const one = round(script, setting);
+      if (typeof one === 'function') return { round: one, stop: () => script.close() };
+      return { round: one.round, stop: async () => void (await Promise.all([script.close(), one.end()])) };
     },
   };
 }
 
-function bareBackups(script: BareBackup, { tenants }: Setting) {
+function bareBackupsWithVolumes(script: BareBackup, setting: Setting) {
+  const volumes = new BareVolume(setting.cluster);
+  return { round: bareBackups(script, setting, volumes), end: () => volumes.close() };
+}
+
+function bareBackups(script: BareBackup, { mesh, tenants }: Setting, volumes?: BareVolume) {
   let round = 0;
   return async (n: number): Promise<Measured> => {
     round += 1;
-    const key = (index: number) => `bare/${round}/${tenants[index]!.database}.dump`;
-    const backUp = (many: number) =>
-      inParallel(many, atOnce, (index) => script.backUp(tenants[index]!.database, key(index)));
+    const key = (index: number) => `bare/${volumes ? 'with-volume' : 'dump'}/${round}/${tenants[index]!.database}.dump`;
+    const copyVolume = async (index: number) => {
+      const { footprintId, cell, namespace, volumeClaim: claim } = tenants[index]!;
+      await volumes?.copy({ meshName: mesh, id: newId(), footprintId, cell, namespace, claim });
+    };
+    const backUp = async (many: number) => {
+      // As many volumes at a time as the service has, whatever the dumps do.
+      await Promise.all([
+        inParallel(many, atOnce, (index) => script.backUp(tenants[index]!.database, key(index))),
+        inParallel(many, volumesAtOnce, copyVolume),
+      ]);
+    };
     if (round === 1) await backUp(Math.min(first, n));
     const watch = new Stopwatch();
     await backUp(n);

@@ -36,7 +36,8 @@ beforeAll(async () => {
   await channel.consume(queue, (one) => one && removals.push(JSON.parse(one.content.toString()).data), {
     noAck: true,
   });
-  for (let at = 0; at < 10; at++) made.push(await lifecycle.running(`switch-${at}`, { plan: 'starter' }));
+  const names = Array.from({ length: 10 }, (_, at) => `switch-${at}`);
+  made.push(...(await Promise.all(names.map((name) => lifecycle.running(name, { plan: 'starter' })))));
 });
 afterAll(async () => {
   await footprints?.close();

@@ -109,7 +109,7 @@ export class TestMesh {
       backup: { MESH_BACKUP_SCHEDULES: 'off', ...backup },
       ...options,
     });
-    const services = new MeshServices(installed, state.processes, root, ports);
+    const services = new MeshServices(installed, state.processes, root, ports, false);
     const broker = await connectAsAdministrator(name);
     const cluster = new KubernetesClient({ kubeconfig: stack.MESH_KUBECONFIG });
     const mesh = new TestMesh(name, installed, services, cluster, broker, folder, state, snapshotsAnswered);

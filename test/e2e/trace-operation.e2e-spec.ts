@@ -10,7 +10,7 @@ import { waitFor } from '#testing/wait-for.js';
 import { seen } from '../reliability/fixtures/points.js';
 import { ServiceProxies } from '../reliability/fixtures/service-proxies.js';
 import { stackEnvironment } from './config.js';
-import { TestMesh, type TestMeshOptions, withoutBackup } from './test-mesh.js';
+import { TestMesh, withoutBackup } from './test-mesh.js';
 
 const steps = ['secret', 'volume', 'role', 'database', 'tenant', 'workload'];
 const callersSpan = '00f067aa0ba902b7';
@@ -20,7 +20,7 @@ const mostSpans = 110;
 let mesh: TestMesh;
 
 beforeAll(async () => {
-  mesh = await TestMesh.start({ traced: true });
+  mesh = await TestMesh.start({ traced: true, jobLease: '2s' });
 });
 afterAll(() => mesh?.stop());
 
@@ -228,22 +228,14 @@ test('spans have few names, and health, metrics and what is only looked at again
 });
 
 /** A request without a trace, until it is Ready and its trace whole; meanwhile `spoil` does what it likes. */
-async function operate(
-  options: TestMeshOptions,
-  spoil: (of: TestMesh, publish: () => Promise<void>) => Promise<void>,
-): Promise<TraceSpan[]> {
-  const own = await TestMesh.start({ ...options, traced: true });
-  try {
-    const request = own.request('spoilt');
-    const { instanceId, customerId } = request.data;
-    await spoil(own, () => own.publish(request));
-    await own.ready(instanceId);
-    const [ready] = own.said('instance.ready.v1', instanceId);
-    const traceId = ready!.envelope.traceparent!.split('-')[1]!;
-    return await traceOf({ traceId, instanceId, customerId, operationId: request.id });
-  } finally {
-    await own.stop();
-  }
+async function operate(slug: string, spoil: (publish: () => Promise<void>) => Promise<void>): Promise<TraceSpan[]> {
+  const request = mesh.request(slug);
+  const { instanceId, customerId } = request.data;
+  await spoil(() => mesh.publish(request));
+  await mesh.ready(instanceId);
+  const [ready] = mesh.said('instance.ready.v1', instanceId);
+  const traceId = ready!.envelope.traceparent!.split('-')[1]!;
+  return await traceOf({ traceId, instanceId, customerId, operationId: request.id });
 }
 
 test.each<[string, Program, string, string, string]>([
@@ -251,13 +243,13 @@ test.each<[string, Program, string, string, string]>([
   ['a fact', 'provisioner', 'footprint', 'facts', 'instance.placed.v1'],
 ])('%s that fails and comes again is a span for each try, side by side', async (_, service, table, queue, about) => {
   const schema = schemaName(service);
-  const spans = await operate({}, async (own, publish) => {
-    await own.sql(`ALTER TABLE ${schema}.${table} RENAME TO hidden`);
+  const spans = await operate(`tried-${table.replace('_', '-')}`, async (publish) => {
+    await mesh.sql(`ALTER TABLE ${schema}.${table} RENAME TO hidden`);
     await publish();
     await waitFor('the second delivery to fail', () =>
-      /"attempt":2.*message failed/.test(readFileSync(own.services.logFile(service), 'utf8')),
+      /"attempt":2.*message failed/.test(readFileSync(mesh.services.logFile(service), 'utf8')),
     );
-    await own.sql(`ALTER TABLE ${schema}.hidden RENAME TO ${table}`);
+    await mesh.sql(`ALTER TABLE ${schema}.hidden RENAME TO ${table}`);
   });
   const tries = named(spans, `process ${service}.${queue}`).filter((span) => key(span) === about);
   expect(new Set(tries.map(({ parentId }) => parentId)).size).toBe(1);
@@ -278,9 +270,10 @@ test.each<[string, Program, string, string, string]>([
   expect(verdicts.filter((verdict) => verdict !== 'duplicate')).toEqual(['handled']);
 });
 
-test.each<[string, Program, (proxies: ServiceProxies) => readonly Sign[]]>([
+test.each<[string, string, Program, (proxies: ServiceProxies) => readonly Sign[]]>([
   [
     'the planner, which has just acknowledged the message with which the trace began',
+    'killed-planner',
     'capacity-planner',
     ({ database, broker }) => [
       statement(database, 'INSERT INTO host_name'),
@@ -288,28 +281,40 @@ test.each<[string, Program, (proxies: ServiceProxies) => readonly Sign[]]>([
       frame(broker, 'basic.ack'),
     ],
   ],
-  ['the provisioner, in the middle of its steps', 'provisioner', ({ shard }) => [statement(shard!, 'CREATE DATABASE')]],
+  [
+    'the provisioner, in the middle of its steps',
+    'killed-in-a-step',
+    'provisioner',
+    ({ shard }) => [statement(shard!, 'CREATE DATABASE')],
+  ],
   [
     'the provisioner, which has just committed that a step is done',
+    'killed-after-a-step',
     'provisioner',
     ({ database }) => [statement(database, 'step":"volume'), completed(database, 'COMMIT')],
   ],
-])('one trace without gaps comes of it when SIGKILL ends %s', async (_, service, signs) => {
-  let proxies: ServiceProxies | undefined;
-  const others = programs.filter((program) => program !== service);
-  const spans = await operate({ start: others, jobLease: '2s' }, async (own, publish) => {
-    proxies = await ServiceProxies.before(own, service);
-    await own.services.start(service);
-    let killed: Promise<void> | undefined;
-    void seen(() => signs(proxies!))(() => {
-      killed = own.services.kill(service);
+])('one trace without gaps comes of it when SIGKILL ends %s', async (_, slug, service, signs) => {
+  await mesh.services.stop(service);
+  const proxies = await ServiceProxies.before(mesh, service);
+  try {
+    const spans = await operate(slug, async (publish) => {
+      await mesh.services.start(service);
+      let killed: Promise<void> | undefined;
+      void seen(() => signs(proxies))(() => {
+        killed = mesh.services.kill(service);
+      });
+      await publish();
+      await waitFor('the moment of the kill', () => killed !== undefined, { timeoutMs: 60_000 });
+      await killed;
+      await mesh.services.start(service);
     });
-    await publish();
-    await waitFor('the moment of the kill', () => killed !== undefined, { timeoutMs: 60_000 });
-    await killed;
-    await own.services.start(service);
-  }).finally(() => proxies?.close());
-  // Both lives of it are in the trace.
-  expect(new Set(spans.filter((span) => span.service === service).map(({ process }) => process)).size).toBe(2);
-  expect(new Set(spans.map(({ traceId }) => traceId)).size).toBe(1);
+    // Both lives of it are in the trace.
+    expect(new Set(spans.filter((span) => span.service === service).map(({ process }) => process)).size).toBe(2);
+    expect(new Set(spans.map(({ traceId }) => traceId)).size).toBe(1);
+  } finally {
+    proxies.leaveOut();
+    await mesh.services.stop(service);
+    await proxies.close();
+    await mesh.services.start(service);
+  }
 });

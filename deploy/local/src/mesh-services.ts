@@ -22,6 +22,8 @@ export class MeshServices {
     private readonly processes: Processes,
     private readonly root: string,
     readonly ports: Ports,
+    /** Whether traces name lines of the sources; reading the maps takes a third of the time in which a service starts. */
+    private readonly sourceMaps = true,
   ) {}
 
   processName(service: Program): string {
@@ -30,7 +32,7 @@ export class MeshServices {
 
   /** The same services once more, as a second replica beside the first. */
   replica(ports: Ports): MeshServices {
-    return new Replica(this.mesh, this.processes, this.root, ports);
+    return new Replica(this.mesh, this.processes, this.root, ports, this.sourceMaps);
   }
 
   /** Resolves when it answers that it is ready; throws with the last lines of its log when it does not. */
@@ -41,12 +43,14 @@ export class MeshServices {
       // The passwords stand in the file: not in the arguments, and not in the record of the process.
       args: [
         `--env-file=${this.mesh.environmentFile(service)}`,
-        '--enable-source-maps',
+        ...(this.sourceMaps ? ['--enable-source-maps'] : []),
         join(this.root, 'dist/apps', service, 'src/main.js'),
       ],
       env: {
         MESH_HTTP_PORT: String(this.ports[service]),
         ...(service === 'edge' && { MESH_PAGES_PORT: String(this.ports.pages) }),
+        // What V8 has compiled once: the second start of a service takes two thirds of the first one's time.
+        NODE_COMPILE_CACHE: join(this.root, 'dist/compile-cache'),
         PATH: '/usr/bin:/bin',
       },
       cwd: this.root,
