@@ -128,7 +128,7 @@ export class BareLifecycle {
 
   private async route(spec: FootprintSpec, to: RouteTarget): Promise<void> {
     const path = `/apis/traefik.io/v1alpha1/namespaces/${spec.namespace}/ingressroutes/${spec.names.object}`;
-    await this.apply(path, ingressRouteManifest(spec, spec.tenant!.host, to));
+    await this.apply(path, ingressRouteManifest(spec, [spec.tenant!.host], to));
   }
 
   private async apply(path: string, manifest: object) {

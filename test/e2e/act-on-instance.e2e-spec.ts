@@ -34,7 +34,7 @@ const actions: Record<string, { readonly key: string; readonly fields?: Record<s
   resume: { key: 'instance.resume-requested.v1' },
   resize: { key: 'instance.resize-requested.v1', fields: { plan: 'enterprise' } },
   upgrade: { key: 'instance.upgrade-requested.v1', fields: { to: 'odoo:18.0-2', modules: ['sale'], rehearse: true } },
-  rename: { key: 'instance.rename-requested.v1', fields: { slug: 'other' } },
+  rename: { key: 'instance.rename-requested.v1', fields: { slug: 'other', customDomains: ['erp.acme.example'] } },
   terminate: { key: 'instance.termination-requested.v1', fields: { at: '2027-01-01T00:00:00Z' } },
   'cancel-termination': { key: 'instance.termination-cancel-requested.v1' },
   retry: { key: 'instance.provision-retry-requested.v1' },
@@ -207,6 +207,14 @@ test.each([
   ['in somebody else’s name', 'stop', { reason: 'x', requestedBy: 'billing' }],
   ['without what it takes', 'resize', { reason: 'x' }],
   ['for a reason that is none', 'suspend', { reason: 'x', why: 'mood' }],
+  ['that changes nothing', 'rename', { reason: 'x' }],
+  ['to a domain that is none', 'rename', { reason: 'x', customDomains: ['*.acme.example'] }],
+  ['to a domain of the mesh’s', 'rename', { reason: 'x', customDomains: ['acted-on.localhost'] }],
+  [
+    'to too many domains',
+    'rename',
+    { reason: 'x', customDomains: Array.from({ length: 11 }, (_, at) => `a${at}.example`) },
+  ],
 ])('an action %s does not fit', async (_, action, body) => {
   expect(await act(action, body)).toMatchObject({ status: 400, body: { code: 'invalid' } });
 });

@@ -119,6 +119,39 @@ test('an instance holds two names while it is renamed, and then the new one', as
   expect(await namesOf(other.instanceId)).toEqual({ other: 'held' });
 });
 
+test('domains of a customer are held all or none, and are free as soon as they are given up', async () => {
+  const [one, other] = [await makeInstance('domains-one'), await makeInstance('domains-other')];
+  const [a, b, c] = ['a.acme.example', 'b.acme.example', 'c.acme.example'];
+  const reserveAll = ({ instanceId }: typeof one, customDomains: string[], more: object = {}) =>
+    ask('host.reservation-requested.v1', { instanceId, customDomains, ...more });
+  const held = async ({ instanceId }: typeof one) => {
+    const rows = 'SELECT host FROM capacity_planner.host_name WHERE instance_id = $1 ORDER BY host';
+    return (await mesh.sql<{ host: string }>(rows, [instanceId])).map(({ host }) => host);
+  };
+  const giveUp = (host: string, reservation: string) =>
+    ask(releaseKey, { instanceId: one.instanceId, host, reason: 'taken away', reservation });
+
+  const { requestId: reservation, ...reserved } = await reserveAll(one, [a, b], { slug: 'domains-new' });
+  expect(reserved).toMatchObject({ fact: 'host.reserved.v1', instanceId: one.instanceId });
+  const mine = [a, b, one.host, one.host.replace('domains-one', 'domains-new')].sort();
+  expect(await held(one)).toEqual(mine);
+
+  const refused = { fact: 'host.reservation-refused.v1', fault: 'user' };
+  expect(await reserveAll(other, [c, b])).toMatchObject({ ...refused, code: 'domain-taken', host: b });
+  expect(await reserveAll(other, [c], { slug: 'domains-new' })).toMatchObject({ ...refused, code: 'slug-taken' });
+  expect(await reserveAll(other, [c, other.host])).toMatchObject({ ...refused, code: 'domain-of-the-mesh' });
+  expect(await reserveAll(other, [c, '*.acme.example'])).toMatchObject({ ...refused, code: 'domain-not-a-name' });
+  expect(await held(other)).toEqual([other.host]);
+
+  // What comes late from before it was reserved gives nothing up.
+  expect(await giveUp(b, newId())).toMatchObject({ fact: 'host.reserved.v1', host: b, requestId: reservation });
+  expect(await held(one)).toEqual(mine);
+  for (const _ of ['once', 'and again'])
+    expect(await giveUp(b, reservation)).toMatchObject({ fact: 'host.released.v1', host: b, atOnce: true });
+  expect(await reserveAll(other, [c, b])).toMatchObject({ fact: 'host.reserved.v1' });
+  expect(await held(other)).toEqual([b, c, other.host]);
+});
+
 test('all names of an instance rest after its end, and nothing more is changed about it', async () => {
   const ready = await makeInstance('ending');
   const { instanceId } = ready;

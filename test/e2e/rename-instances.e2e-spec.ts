@@ -21,14 +21,27 @@ type Ready = Awaited<ReturnType<typeof running>>;
 
 const at = (ready: Ready, slug: string) => `${slug}${ready.host.slice(ready.host.indexOf('.'))}`;
 
-/** Where each host leads on the cluster. */
-async function routesOf({ namespace, volumeClaim: name }: Ready): Promise<Record<string, string>> {
+interface Rule {
+  readonly match: string;
+  readonly services: readonly { readonly name: string }[];
+}
+
+const routeOf = ({ namespace, volumeClaim: name }: Ready) =>
   // biome-ignore lint/suspicious/noExplicitAny: a stranger's eyes
-  const route = await mesh.cluster.get<any>({ kind: 'IngressRoute', name, namespace });
+  mesh.cluster.get<any>({ kind: 'IngressRoute', name, namespace });
+
+/** All that is said on the cluster of each host. */
+async function rulesOf(ready: Ready): Promise<Record<string, Rule[]>> {
+  const rules: Rule[] = (await routeOf(ready)).spec.routes;
+  return Object.groupBy(rules, ({ match }) => /^Host\(`([^`]+)`\)/.exec(match)![1]!) as Record<string, Rule[]>;
+}
+
+/** Where each host leads on the cluster. */
+async function routesOf(ready: Ready): Promise<Record<string, string>> {
   return Object.fromEntries(
-    route.spec.routes.map(({ match, services }: { match: string; services: { name: string }[] }) => [
-      /^Host\(`([^`]+)`\)/.exec(match)![1],
-      services[0]!.name === 'edge' ? 'edge' : 'instance',
+    Object.entries(await rulesOf(ready)).map(([host, [rule]]) => [
+      host,
+      rule!.services[0]!.name === 'edge' ? 'edge' : 'instance',
     ]),
   );
 }
@@ -64,6 +77,12 @@ const released = (ready: Ready) =>
 
 const isGivenUp = (ready: Ready, host: string) =>
   mesh.explained(waitFor(`${host} to be released`, () => released(ready).includes(host), { timeoutMs: 60_000 }));
+
+/** What the planner holds for it. */
+async function heldBy({ instanceId }: Ready): Promise<string[]> {
+  const held = 'SELECT host FROM capacity_planner.host_name WHERE instance_id = $1 AND rests_until IS NULL';
+  return (await mesh.sql<{ host: string }>(held, [instanceId])).map(({ host }) => host).sort();
+}
 
 /** Whose former names lead to it for a while: what becomes of those is looked at last, when their time is over anyway. */
 const renamed: { ready: Ready; host: string; former: string[]; leadsTo: string }[] = [];
@@ -137,10 +156,78 @@ test.each([
   expect(released(ready)).toEqual([]);
 });
 
+test('domains of its customer lead where its host does, whatever becomes of it, and are somebody else’s after it', async () => {
+  const [ready, other] = [await running('domains'), await running('domains-other')];
+  const { instanceId, host } = ready;
+  const [erp, shop, free] = ['erp.acme.example', 'shop.acme.example', 'free.acme.example'];
+  const isFoundAt = (one: Ready, ...customDomains: string[]) =>
+    lifecycle.do('rename', one.instanceId, { customDomains });
+  const lead = (to: string, ...hosts: string[]) => Object.fromEntries(hosts.map((one) => [one, to]));
+
+  const found = { fact: 'renamed', host, previousHost: host, url: ready.url, customDomains: [erp, shop] };
+  expect(await isFoundAt(ready, shop, erp)).toMatchObject(found);
+  expect(lifecycle.stateOf(instanceId)).toMatchObject({
+    state: 'running',
+    reason: 'renamed',
+    host,
+    customDomains: [erp, shop],
+  });
+  expect(await baseUrlOf(ready)).toBe(ready.url);
+  const { [host]: own, ...beside } = await rulesOf(ready);
+  const elsewhere = (domain: string) => own!.map((rule) => ({ ...rule, match: rule.match.replace(host, domain) }));
+  expect(beside).toEqual({ [erp]: elsewhere(erp), [shop]: elsewhere(shop) });
+  expect(await isFoundAt(ready, erp, shop)).toMatchObject({ ...found, durationMs: 0 });
+  const shown = async () => (await mesh.api(`/v1/instances/${instanceId}`)).body.customDomains;
+  await waitFor('both to be shown', async () => String(await shown()) === String([erp, shop]));
+
+  // All or none.
+  expect(await isFoundAt(other, free, erp)).toMatchObject({
+    ...{ fact: 'operation-failed', code: 'domain-taken', fault: 'user', message: expect.stringContaining(erp) },
+  });
+  expect(await heldBy(other)).toEqual([other.host]);
+  expect(await routesOf(other)).toEqual(lead('instance', other.host));
+  expect(await isFoundAt(other, at(ready, 'other'))).toMatchObject({
+    fact: 'operation-refused',
+    code: 'domain-of-the-mesh',
+  });
+  expect(await lifecycle.do('rename', other.instanceId)).toMatchObject({ code: 'NOTHING_ASKED' });
+
+  await lifecycle.do('stop', instanceId);
+  expect(await routesOf(ready)).toEqual(lead('edge', host, erp, shop));
+  for (const domain of [erp, shop]) await isToldAt(domain, '503');
+  await lifecycle.do('resize', instanceId, { plan: 'enterprise' });
+  await lifecycle.do('start', instanceId);
+  expect(await routesOf(ready)).toEqual(lead('instance', host, erp, shop));
+  const renamedTo = at(ready, 'domains-renamed');
+  await lifecycle.do('rename', instanceId, { slug: 'domains-renamed' });
+  expect(await routesOf(ready)).toEqual({ ...lead('instance', renamedTo, erp, shop), [host]: 'edge' });
+
+  // One goes, and leads nowhere: it is free at once.
+  expect(await isFoundAt(ready, erp)).toMatchObject({ fact: 'renamed', customDomains: [erp] });
+  expect(await routesOf(ready)).toEqual({ ...lead('instance', renamedTo, erp), [host]: 'edge' });
+  await isGivenUp(ready, shop);
+  await isToldAt(shop, '404');
+  expect(await isFoundAt(other, shop)).toMatchObject({ fact: 'renamed', customDomains: [shop] });
+  expect(await routesOf(other)).toEqual(lead('instance', other.host, shop));
+
+  await lifecycle.do('termination', instanceId);
+  expect(await routesOf(ready)).toEqual(lead('edge', renamedTo, erp, host));
+  await isToldAt(erp, '503');
+  await mesh.purge(ready);
+  for (const one of [renamedTo, host, erp]) await isGivenUp(ready, one);
+  expect([await heldBy(ready), await routeOf(ready)]).toEqual([[], undefined]);
+  await isToldAt(erp, '404');
+  await waitFor('none to be shown', async () => String(await shown()) === '');
+  expect(await isFoundAt(other, erp, shop)).toMatchObject({ fact: 'renamed', customDomains: [erp, shop] });
+  await lifecycle.do('stop', other.instanceId);
+  await isToldAt(erp, '503');
+});
+
 test('killed at each of its stages, a rename comes to its end, once', async () => {
   const ready = await running('killed-old');
   const host = at(ready, 'killed-new');
-  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'killed-new' });
+  const domains = ['a.killed.example', 'b.killed.example'];
+  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'killed-new', customDomains: domains });
   const stageOf = async () => {
     const [row] = await mesh.sql<{ stage: number; status: string }>(
       'SELECT stage, status FROM lifecycle.operation WHERE operation_id = $1',
@@ -153,20 +240,25 @@ test('killed at each of its stages, a rename comes to its end, once', async () =
     await mesh.services.kill('lifecycle');
     await mesh.services.start('lifecycle');
   }
-  expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'renamed', host, previousHost: ready.host });
+  expect(await lifecycle.answerTo(operation)).toMatchObject({
+    ...{ fact: 'renamed', host, previousHost: ready.host, customDomains: domains },
+  });
   expect(lifecycle.answersTo(operation)).toHaveLength(1);
-  expect(await routesOf(ready)).toEqual({ [host]: 'instance', [ready.host]: 'edge' });
+  const leads = Object.fromEntries([host, ...domains].map((one) => [one, 'instance']));
+  expect(await routesOf(ready)).toEqual({ ...leads, [ready.host]: 'edge' });
   expect(await baseUrlOf(ready)).toMatch(/killed-new/);
 });
 
-test('a rename that cannot be brought to its end is taken back, and its name given back', async () => {
+test('a rename that cannot be brought to its end is taken back, and its names given back', async () => {
   const ready = await running('stays-so');
+  const [kept, never] = ['kept.stays.example', 'never.stays.example'];
+  await lifecycle.do('rename', ready.instanceId, { customDomains: [kept] });
   const route = { kind: 'IngressRoute', name: ready.volumeClaim, namespace: ready.namespace };
   const writtenUnder = (epoch: number) =>
     mesh.cluster.merge(route, { metadata: { annotations: { [epochAnnotation]: String(epoch) } } }, 'mesh-footprint');
   // Somebody has written the route with a later word: it cannot be written any more.
   await writtenUnder(1_000);
-  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'never-so' });
+  const operation = await lifecycle.ask('rename', ready.instanceId, { slug: 'never-so', customDomains: [never] });
   const row = async () =>
     (
       await mesh.sql<{ stage: number; failure: object | null }>(
@@ -179,10 +271,13 @@ test('a rename that cannot be brought to its end is taken back, and its name giv
   await mesh.explained(waitFor('it to be taken back', async () => (await row())?.failure, { timeoutMs: 60_000 }));
   await writtenUnder(1);
   expect(await lifecycle.answerTo(operation)).toMatchObject({ fact: 'operation-failed', code: 'EPOCH_AHEAD' });
-  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({ state: 'running', host: ready.host });
-  expect(await routesOf(ready)).toEqual({ [ready.host]: 'instance' });
+  expect(lifecycle.stateOf(ready.instanceId)).toMatchObject({
+    ...{ state: 'running', host: ready.host, customDomains: [kept] },
+  });
+  expect(await routesOf(ready)).toEqual({ [ready.host]: 'instance', [kept]: 'instance' });
   expect(await baseUrlOf(ready)).toBe(ready.url);
-  await isGivenUp(ready, at(ready, 'never-so'));
+  for (const host of [at(ready, 'never-so'), never]) await isGivenUp(ready, host);
+  expect(await heldBy(ready)).toEqual([kept, ready.host]);
 });
 
 const inTheNameOfLifecycle = (key: string, data: Record<string, unknown>) =>

@@ -171,10 +171,20 @@ it('a former host is its own when it is called so again, and somebody else’s w
   expect(await ledTo('renamed-again.localhost')).toBe('//other.localhost/');
 });
 
+it('domains of its customer are told what its host is, and are former hosts of nobody', async () => {
+  const [erp, shop] = ['erp.acme.example', 'shop.acme.example'];
+  await say('stopped', 'renamed', { host: 'renamed.localhost', customDomains: [erp, shop] });
+  for (const domain of [erp, shop]) await isTold(domain, 'stopped');
+  await say('suspended', 'unpaid', { host: 'renamed.localhost', customDomains: [shop] });
+  await isTold(shop, 'unpaid');
+  expect(await told(erp)).toEqual({ status: 404, code: 'unknown' });
+});
+
 it('an instance that has ended has no host, and had none', async () => {
   await mesh.purge(ready);
   await isTold('renamed.localhost', 'unknown');
-  expect(await told(ready.host)).toEqual({ status: 404, code: 'unknown' });
+  for (const host of [ready.host, 'shop.acme.example'])
+    expect(await told(host)).toEqual({ status: 404, code: 'unknown' });
 });
 
 it('health and metrics are not where everybody comes', async () => {

@@ -50,6 +50,8 @@ export interface TestMeshOptions {
   readonly provisioningDeadline?: string;
   readonly lifecycle?: MeshPlan['lifecycle'];
   readonly backup?: MeshPlan['backup'];
+  readonly domain?: string;
+  readonly entry?: MeshPlan['entry'];
   readonly callsPerMinute?: number;
   /** Those that start at once; by default all but backup, in whose name the test then speaks: `programs` are all. */
   readonly start?: readonly Program[];

@@ -390,14 +390,18 @@ it('a burst of changed routes delays nobody', async () => {
   expect(seen.length).toBeGreaterThan(0);
 });
 
-it('who is renamed answers at the new host at once, and who comes to the old one is led there and nowhere else', async () => {
+it('who is renamed answers at the new host at once, and who comes to the old host is led there and nowhere else', async () => {
   const asked = mesh.request('edge-before');
   await mesh.publish(asked);
   const { instanceId, host: before } = await mesh.ready(asked.data.instanceId, 120_000);
-  const renamed = await new Lifecycle(mesh).do('rename', instanceId, { slug: 'edge-after' });
+  const lifecycle = new Lifecycle(mesh);
+  const domain = 'edge.acme.example';
+  const renamed = await lifecycle.do('rename', instanceId, { slug: 'edge-after', customDomains: [domain] });
   expect(renamed).toMatchObject({ fact: 'renamed', previousHost: before });
   const { host } = renamed;
   expect((await get('/web/login', host)).status).toBe(200);
+  await waitFor('the domain to lead there', async () => (await get('/web/login', domain)).status === 200);
+  expect((await get('/web/database/manager', domain)).status).toBe(403);
 
   await waitFor('the old one to lead on', async () => (await get('/', before)).status === 308);
   const ledTo = async (path: string) => {
@@ -417,4 +421,8 @@ it('who is renamed answers at the new host at once, and who comes to the old one
     if (typeof led === 'number') expect([path, led >= 400]).toEqual([path, true]);
     else expect([path, led.host]).toEqual([path, `${host}:${router.port}`]);
   }
+
+  expect(await lifecycle.do('rename', instanceId, { customDomains: [] })).toMatchObject({ fact: 'renamed' });
+  await waitFor('the domain to lead nowhere', async () => (await get('/web/login', domain)).status === 404);
+  expect((await get('/web/login', host)).status).toBe(200);
 });

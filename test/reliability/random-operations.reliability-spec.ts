@@ -40,7 +40,7 @@ type Step =
       readonly why: string;
       readonly plan: string;
       readonly deadlineMs: number;
-      /** Of a switch back or a move: which of its two footprints; 2: of a switch back somebody else's, of a release none. */
+      /** Of a switch back or a release: which of its two footprints; 2: of a switch back somebody else's, of a release none. */
       readonly to: number;
       /** Of a release: the right one, if there is one. */
       readonly right: boolean;
@@ -120,7 +120,7 @@ class Run {
 
   /** Those that have somewhere to go back to when all else begins. */
   async move(...some: readonly number[]): Promise<void> {
-    await Promise.all(some.map((of) => this.askToMove({ ...plainly, of, what: 'move', to: 1 })));
+    await Promise.all(some.map((of) => this.askToMove({ ...plainly, of, what: 'move' })));
   }
 
   async take(step: Step): Promise<void> {
@@ -170,10 +170,13 @@ class Run {
     if (step.waits) await lifecycle.answerTo(id, 90_000);
   }
 
-  /** Held until it is told to live in the other one, unless somebody else comes between. */
+  /** Held until it is told to live in the one where it does not, unless somebody else comes between. */
   private async askToMove(step: Asked): Promise<void> {
     await this.ask({ ...step, what: 'quiesce', deadlineMs: 15_000, late: false, next: null, waits: true });
-    await this.ask({ ...step, what: 'release', to: step.to % 2, right: true, late: false });
+    const pair = this.footprints[step.of]!;
+    const { footprintId } = lifecycle.stateOf(pair[0].instanceId)!;
+    const to = pair.findIndex((one) => one.footprintId !== footprintId);
+    await this.ask({ ...step, what: 'release', to, right: true, late: false });
   }
 
   /** Or has been, or had to wait for what is. */

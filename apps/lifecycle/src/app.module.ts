@@ -51,6 +51,7 @@ export class AppModule {
       entry: { scheme: config.MESH_URL_SCHEME, tlsSecret: config.MESH_TLS_SECRET },
       urlOf: (host) => urlOfHost(config, host),
       routerUrl: config.MESH_ROUTER_URL,
+      routerAuthorities: config.MESH_ROUTER_CA,
       shards: config.MESH_SHARD_URLS,
       shardDisks: config.MESH_SHARD_DISKS,
       deadlines: {

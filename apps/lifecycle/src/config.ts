@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { contradiction, entrySettings, shardUrls } from '#footprints/settings.js';
+import { entrySettings, refuseContradictions, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { quantityOf } from '#odoo/index.js';
@@ -70,7 +70,7 @@ const Environment = z.object({
   MESH_UNKNOWN_FOR: duration.default(10 * 60_000).pipe(upTo(24 * hour)),
 });
 
-const Consistent = Environment.refine(contradiction.holds, contradiction.issue).refine(
+const Consistent = Environment.superRefine(refuseContradictions).refine(
   ({ MESH_SHARD_DISKS, MESH_SHARD_URLS }) =>
     Object.keys(MESH_SHARD_DISKS).every((name) => MESH_SHARD_URLS.some((shard) => shard.name === name)),
   { path: ['MESH_SHARD_DISKS'], error: 'names a shard that is not in MESH_SHARD_URLS' },

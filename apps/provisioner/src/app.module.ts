@@ -46,6 +46,7 @@ export class AppModule {
       entry: { scheme: config.MESH_URL_SCHEME, tlsSecret: config.MESH_TLS_SECRET },
       urlOf: (host) => urlOfHost(config, host),
       routerUrl: config.MESH_ROUTER_URL,
+      routerAuthorities: config.MESH_ROUTER_CA,
       deadlineMs: config.MESH_PROVISIONING_DEADLINE,
       shards: config.MESH_SHARD_URLS,
     };

@@ -15,6 +15,13 @@ it('a certificate needs https, which is what there is when nothing is said', () 
   expect(() => readConfig(contradiction)).toThrow('with it MESH_URL_SCHEME has to be https');
 });
 
+it('with a certificate the router is asked by TLS: nothing else leads to an instance', () => {
+  const secure = { ...environment, MESH_TLS_SECRET: 'wildcard' };
+  expect(() => readConfig({ ...secure, MESH_ROUTER_URL: 'http://traefik:80' })).toThrow('MESH_ROUTER_URL');
+  expect(readConfig({ ...secure, MESH_ROUTER_URL: 'https://traefik:443' })).toBeDefined();
+  expect(readConfig({ ...environment, MESH_ROUTER_URL: 'http://traefik:80' })).toBeDefined();
+});
+
 it.each(['', 'Wildcard', 'a/b', '-a', 'a b'])('%j is not the name of a Secret', (secret) => {
   expect(() => readConfig({ ...environment, MESH_TLS_SECRET: secret })).toThrow('MESH_TLS_SECRET');
 });

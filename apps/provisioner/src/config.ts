@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { contradiction, entrySettings, shardUrls } from '#footprints/settings.js';
+import { entrySettings, refuseContradictions, shardUrls } from '#footprints/settings.js';
 import { brokerSettings } from '#messaging/index.js';
 import { serviceSettings } from '#observability/index.js';
 import { databaseSettings, duration, jobSettings } from '#persistence/index.js';
@@ -18,7 +18,7 @@ const Environment = z.object({
   ...entrySettings,
 });
 
-const Consistent = Environment.refine(contradiction.holds, contradiction.issue);
+const Consistent = Environment.superRefine(refuseContradictions);
 
 /** The only place that reads the environment. Throws one error that names every fault. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env) {

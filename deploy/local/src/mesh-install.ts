@@ -54,6 +54,10 @@ export interface MeshPlan {
   readonly lifecycle?: Readonly<Record<string, string>>;
   /** For tests: settings of backup, by their names. */
   readonly backup?: Readonly<Record<string, string>>;
+  /** Below which instances have their hosts; by default `localhost`. */
+  readonly domain?: string;
+  /** For tests: how instances are reached, as those who write routes have it, by the settings' names. */
+  readonly entry?: Readonly<Record<string, string>>;
   /** For tests: how often a key may call the API. */
   readonly callsPerMinute?: number;
   /** With a real node: templates as production makes them, by an Odoo. Otherwise of SQL, with no files. */
@@ -116,7 +120,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
         ...(plan.jobLease && { MESH_JOB_LEASE: plan.jobLease }),
       }),
       ...(service === 'capacity-planner' && {
-        MESH_DOMAIN: 'localhost',
+        MESH_DOMAIN: plan.domain ?? 'localhost',
         MESH_SHARDS: 'local=5000',
         MESH_PLACES_PER_CELL: String(plan.placesPerCell ?? 1000),
         MESH_MAX_CELLS: String(plan.maxCells ?? 20),
@@ -140,6 +144,7 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
           MESH_ROUTER_URL: stack.MESH_ROUTER_URL,
           MESH_URL_PORT: new URL(stack.MESH_ROUTER_URL).port,
         }),
+        ...plan.entry,
       }),
       ...(service === 'provisioner' &&
         plan.provisioningDeadline && { MESH_PROVISIONING_DEADLINE: plan.provisioningDeadline }),

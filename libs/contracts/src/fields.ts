@@ -42,6 +42,9 @@ export const template = z.object({
   database: word(63),
 });
 
+/** Names of its customer's own at which an instance is found beside its host. */
+export const customDomains = <Name extends z.ZodType>(name: Name) => z.array(name).max(10);
+
 /** Why something waits, in words for a person, and since when. */
 export const condition = z.object({ reason: word(64), message: z.string().max(2_000), since: time, fault });
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { fact } from './contract.js';
-import { fault, footprintId, instanceId, ofInstance, plan, time, word } from './fields.js';
+import { customDomains, fault, footprintId, instanceId, ofInstance, plan, time, word } from './fields.js';
 import { instanceStates } from './instance-state.js';
 import { suspensionReasons } from './lifecycle-requests.js';
 
@@ -30,6 +30,8 @@ export const InstanceStateChanged = fact('instance.state-changed.v1', {
     secret: word(253),
     volumeClaim: word(253),
     host: word(253),
+    /** Absent: it has none. */
+    customDomains: customDomains(word(253)).optional(),
     /** Somebody else is at work on it while it stands still. */
     quiesce: z.object({ purpose: word(64), deadline: time }).optional(),
     /** Under way. */
@@ -174,8 +176,16 @@ export const InstanceRenamed = fact('instance.renamed.v1', {
   publisher: 'lifecycle',
   subject: 'instance',
   subjectOf: ofInstance,
-  why: 'An instance is found at another host name.',
-  data: z.object({ ...operation, host: word(253), previousHost: word(253), url: z.url() }),
+  why: 'An instance is found at another host name, or at other domains of its customer’s beside it.',
+  data: z.object({
+    ...operation,
+    host: word(253),
+    /** The same: only the domains are others. */
+    previousHost: word(253),
+    url: z.url(),
+    /** All that it has; absent: it has none. */
+    customDomains: customDomains(word(253)).optional(),
+  }),
 });
 
 /**

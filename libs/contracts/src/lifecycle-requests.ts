@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { request } from './contract.js';
-import { anyText, footprintId, instanceId, text, time, word } from './fields.js';
+import { anyText, customDomains, footprintId, instanceId, text, time, word } from './fields.js';
 
 /** Why an instance is suspended; only billing or an operator lifts it. */
 export const suspensionReasons = ['unpaid', 'abuse', 'operator'] as const;
@@ -77,8 +77,14 @@ export const InstanceUpgradeRequested = request('instance.upgrade-requested.v1',
 export const InstanceRenameRequested = request('instance.rename-requested.v1', {
   owner: 'lifecycle',
   answeredBy: ['instance.renamed.v1', ...unanswered],
-  why: 'An instance is to be found at another host name.',
-  data: z.object({ ...asked, slug: anyText(255) }),
+  why: 'An instance is to be found at another host name, or at other domains of its customer’s beside it.',
+  data: z.object({
+    ...asked,
+    /** Absent: the one that it has. */
+    slug: anyText(255).optional(),
+    /** All that it is to have; absent: those that it has. */
+    customDomains: customDomains(anyText(255)).optional(),
+  }),
 });
 
 export const InstanceQuiesceRequested = request('instance.quiesce-requested.v1', {

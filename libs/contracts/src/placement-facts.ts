@@ -64,8 +64,13 @@ export const HostReleased = fact('host.released.v1', {
   publisher: 'capacity-planner',
   subject: 'host',
   subjectOf: (data) => data.host,
-  why: 'A host name is nobody’s any more and rests before somebody else may have it.',
-  data: z.object({ host: word(253), instanceId }),
+  why: 'A host name is nobody’s any more, and one below the mesh’s domain rests before somebody else may have it.',
+  data: z.object({
+    host: word(253),
+    instanceId,
+    /** Absent: anybody may have it only after a rest. */
+    atOnce: z.boolean().optional(),
+  }),
 });
 
 export const PlacementChanged = fact('placement.changed.v1', {
@@ -89,7 +94,12 @@ export const HostReserved = fact('host.reserved.v1', {
   subject: 'host',
   subjectOf: (data) => data.host,
   why: 'A host name is an instance’s.',
-  data: z.object({ host: word(253), instanceId }),
+  data: z.object({
+    host: word(253),
+    instanceId,
+    /** By which it was reserved last; absent: said by a release of before there were customers' domains. */
+    requestId: word(128).optional(),
+  }),
 });
 
 export const HostReservationRefused = fact('host.reservation-refused.v1', {

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { rootCertificates } from 'node:tls';
 import { SpanKind } from '@opentelemetry/api';
 import { Agent } from 'undici';
 import { inSpan } from '#observability/index.js';
@@ -19,15 +21,22 @@ const betweenMs = 50;
 export class RoutedSite {
   private readonly router: { readonly url: URL; readonly agent: Agent } | undefined;
 
-  /** @param routerUrl `http[s]://host:port` of the router of all hosts; undefined: there is none. */
+  /**
+   * @param routerUrl `http[s]://host:port` of the router of all hosts; undefined: there is none. By TLS it has to show a
+   * certificate for the host that is asked for, whatever its own name is.
+   * @param authorities a file in PEM: whose certificates are believed, beside those of the authorities that Node knows.
+   */
   constructor(
     routerUrl: string | undefined,
     private readonly userAgent: string,
+    authorities?: string,
   ) {
     if (routerUrl === undefined) return;
     // A page that is made while the registry loads is waited for, not asked for again.
-    const limits = { headersTimeout: 10_000, bodyTimeout: 10_000, connect: { timeout: 5_000 } };
-    this.router = { url: new URL(routerUrl), agent: new Agent(limits) };
+    const ca = authorities === undefined ? undefined : [...rootCertificates, readFileSync(authorities, 'utf8')];
+    const limits = { headersTimeout: 10_000, bodyTimeout: 10_000 };
+    const agent = new Agent({ ...limits, connect: { timeout: 5_000, ...(ca && { ca }) } });
+    this.router = { url: new URL(routerUrl), agent };
   }
 
   /** Asks for the log-in page at the host, again and again for at most two seconds. */

@@ -25,18 +25,29 @@ export const entrySettings = {
   MESH_URL_PORT: z.coerce.number().int().min(1).max(65_535).optional(),
   /** The router of all hosts: an instance is Ready when it answers there. Without it, when its pod is. */
   MESH_ROUTER_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** A file with authorities (PEM) that the router's certificate may be of, beside those that everybody knows. */
+  MESH_ROUTER_CA: z.string().min(1).optional(),
 };
 
 interface EntrySettings {
   readonly MESH_URL_SCHEME: 'http' | 'https';
   readonly MESH_TLS_SECRET?: string | undefined;
   readonly MESH_URL_PORT?: number | undefined;
+  readonly MESH_ROUTER_URL?: string | undefined;
 }
 
-export const contradiction = {
-  holds: (all: EntrySettings) => all.MESH_TLS_SECRET === undefined || all.MESH_URL_SCHEME === 'https',
-  issue: { path: ['MESH_TLS_SECRET'], error: 'with it MESH_URL_SCHEME has to be https' },
-};
+/** For zod's `superRefine`: what cannot be meant together. */
+export function refuseContradictions(
+  { MESH_TLS_SECRET, MESH_URL_SCHEME, MESH_ROUTER_URL }: EntrySettings,
+  ctx: { addIssue(issue: { code: 'custom'; path: string[]; message: string }): void },
+): void {
+  if (MESH_TLS_SECRET === undefined) return;
+  const refuse = (setting: string, message: string) => ctx.addIssue({ code: 'custom', path: [setting], message });
+  if (MESH_URL_SCHEME !== 'https') refuse('MESH_TLS_SECRET', 'with it MESH_URL_SCHEME has to be https');
+  // Routes are on `websecure` alone then: who asked on `web` would never be answered.
+  if (MESH_ROUTER_URL?.startsWith('http:'))
+    refuse('MESH_ROUTER_URL', 'with MESH_TLS_SECRET it has to be https, of the entry point websecure');
+}
 
 /** The address a customer gets. */
 export function urlOfHost({ MESH_URL_SCHEME, MESH_URL_PORT }: EntrySettings, host: string): string {

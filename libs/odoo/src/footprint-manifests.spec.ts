@@ -5,7 +5,7 @@ import type { FootprintSpec } from './footprint.js';
 import { footprintManifests, ingressRouteManifest, type RouteTarget, targetOf } from './footprint-manifests.js';
 import { footprintNames } from './names.js';
 import { findPlan } from './plans.js';
-import { middlewareSpecs } from './traefik.js';
+import { type IngressRoute, middlewareSpecs } from './traefik.js';
 
 const footprintId = '0199f3c2-7a41-7c1e-9f6a-2b7c5d1e4f00';
 const object = 'o0199f3c27a417c1e9f6a2b7c5d1e4f00';
@@ -190,7 +190,7 @@ it('the Deployment is the one a real Odoo ran with', () => {
   });
 });
 
-const routeOf = (of: FootprintSpec, to?: RouteTarget) => ingressRouteManifest(of, 'acme.example.com', to);
+const routeOf = (of: FootprintSpec, to?: RouteTarget) => ingressRouteManifest(of, ['acme.example.com'], to);
 const rule = (priority: number, where: string, middlewares: readonly string[], service = object) => ({
   kind: 'Rule',
   match: `Host(\`acme.example.com\`)${where}`,
@@ -219,7 +219,7 @@ describe('what an instance was called before', () => {
     match: `Host(\`${host}\`)`,
   });
   const former = ['old.example.com', 'older.example.com'];
-  const renamed = (to: RouteTarget) => ingressRouteManifest(spec, 'acme.example.com', to, former);
+  const renamed = (to: RouteTarget) => ingressRouteManifest(spec, ['acme.example.com'], to, former);
 
   it.each(['instance', 'edge'] as const)(
     'leads to the edge, after the rules of the host that leads to the %s',
@@ -238,7 +238,38 @@ describe('what an instance was called before', () => {
   });
 
   it('cannot be anything but a name', () => {
-    expect(() => ingressRouteManifest(spec, 'acme.example.com', 'edge', ['a`) || Host(`b'])).toThrow('not a host name');
+    expect(() => ingressRouteManifest(spec, ['acme.example.com'], 'edge', ['a`) || Host(`b'])).toThrow(
+      'not a host name',
+    );
+  });
+});
+
+describe('a domain of its customer’s', () => {
+  const domain = 'erp.acme.example';
+  const found = (to: RouteTarget, of = spec) =>
+    ingressRouteManifest(of, ['acme.example.com', domain], to, ['old.example.com']);
+  const elsewhere = (routes: IngressRoute['spec']['routes']) =>
+    routes.map((route) => ({ ...route, match: route.match.replace('acme.example.com', domain) }));
+
+  it.each([
+    ['instance', false],
+    ['instance', true],
+    ['edge', false],
+  ] as const)('has all the rules of its host where that leads to the %s (RPC: %s)', (to, rpc) => {
+    const of = { ...spec, plan: { ...spec.plan, rpc } };
+    const { routes } = routeOf(of, to).spec;
+    expect(found(to, of).spec.routes.slice(0, -1)).toEqual([...routes, ...elsewhere(routes)]);
+  });
+
+  it('does not say where the instance is led to, and has the certificate that the router knows for it', () => {
+    expect(targetOf(found('edge'), 'acme.example.com')).toBe('edge');
+    expect(found('instance').spec).not.toHaveProperty('tls');
+    const entry = { scheme: 'https', tlsSecret: 'all-hosts' } as const;
+    expect(found('instance', { ...spec, entry }).spec.tls).toEqual({ secretName: 'all-hosts' });
+  });
+
+  it('cannot be anything but a name', () => {
+    expect(() => ingressRouteManifest(spec, ['acme.example.com', 'a`) || Host(`b'])).toThrow('not a host name');
   });
 });
 

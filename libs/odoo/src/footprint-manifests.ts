@@ -28,7 +28,7 @@ export function footprintManifests(
     volumeClaim: volumeClaimManifest(spec),
     service: serviceManifest(spec),
     deployment: deploymentManifest(spec),
-    ingressRoute: spec.tenant ? ingressRouteManifest(spec, spec.tenant.host) : undefined,
+    ingressRoute: spec.tenant ? ingressRouteManifest(spec, [spec.tenant.host]) : undefined,
   };
 }
 
@@ -75,12 +75,12 @@ export function serviceManifest(spec: FootprintSpec): Wire<V1Service> {
 export type RouteTarget = 'instance' | 'edge';
 
 /**
- * One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. What the instance
- * was called before leads to the edge, which knows where it is found now.
+ * One object of one name for both, so that pointing it elsewhere is one write, and nothing is left over. All its hosts lead
+ * to the same; what the instance was called before leads to the edge, which knows where it is found now.
  */
 export function ingressRouteManifest(
   spec: FootprintSpec,
-  host: string,
+  hosts: readonly string[],
   to: RouteTarget = 'instance',
   formerHosts: readonly string[] = [],
 ): IngressRoute {
@@ -93,7 +93,9 @@ export function ingressRouteManifest(
     spec: {
       entryPoints: [tlsSecret === undefined ? 'web' : 'websecure'],
       routes: [
-        ...(to === 'edge' ? routesToEdge(host) : routesOf(host, names.object, { scheme, rpc: plan.rpc })),
+        ...hosts.flatMap((host) =>
+          to === 'edge' ? routesToEdge(host) : routesOf(host, names.object, { scheme, rpc: plan.rpc }),
+        ),
         ...formerHosts.flatMap(routesToEdge),
       ],
       ...(tlsSecret !== undefined && { tls: { secretName: tlsSecret } }),

@@ -3,6 +3,7 @@ export * from './bundles.js';
 export * from './cell.js';
 export * from './cell-manifests.js';
 export * from './cluster-manifests.js';
+export * from './custom-domain.js';
 export * from './deployment-manifest.js';
 export * from './edge-manifests.js';
 export * from './footprint.js';

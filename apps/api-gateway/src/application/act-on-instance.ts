@@ -16,7 +16,12 @@ export interface Wanted {
   readonly fields: object;
   /** What a field is that the caller leaves out; null: there is nothing that it could be. */
   readonly absent: Readonly<Record<string, (view: InstanceView) => string | null>>;
+  /** What cannot be in the fields, whatever becomes of the instance; undefined: nothing. */
+  readonly faultOf?: ((fields: object, view: InstanceView) => string | undefined) | undefined;
 }
+
+/** The fields do not fit together, or the instance. */
+export class Misfit extends Error {}
 
 /** A field was left out, and the instance has nothing to put there. */
 export class NothingToTake extends Error {}
@@ -34,11 +39,12 @@ export class ActOnInstance {
   ) {}
 
   /**
-   * Throws UnknownInstance when there is none for this caller, NothingToTake, and IdempotencyKeyReused; then nothing is sent.
+   * Throws UnknownInstance when there is none for this caller, NothingToTake, Misfit, and IdempotencyKeyReused; then
+   * nothing is sent.
    * @param key under which the caller repeats it.
    */
   async ask(
-    { action, contract, instanceId: wanted, fields, absent }: Wanted,
+    { action, contract, instanceId: wanted, fields, absent, faultOf }: Wanted,
     { caller, key, traceparent }: { caller: Caller; key: string | undefined; traceparent: string | undefined },
   ): Promise<Pick<Action, 'operationId' | 'instanceId'>> {
     const { answer } = await this.outbox.transaction({ traceparent }, (ctx) =>
@@ -46,6 +52,8 @@ export class ActOnInstance {
         const view = await this.views.get(wanted, ctx);
         if (!view || !sees(caller, view.customerId)) throw new UnknownInstance();
         const { instanceId } = view;
+        const fault = faultOf?.(fields, view);
+        if (fault) throw new Misfit(fault);
         const whole = { ...filledIn(fields, absent, view), instanceId, requestedBy: caller.keyId };
         const operationId = await ctx.publish(contract, whole);
         await this.actions.note(ctx, { operationId, instanceId, action });

@@ -141,6 +141,7 @@ export class ProjectStateHandler extends MessageHandler<typeof InstanceStateChan
       host,
       // The planner gives no other names.
       slug: host.split('.')[0]!,
+      customDomains: changed.customDomains ?? [],
       footprintId,
       previousFootprintId: changed.previousFootprintId ?? null,
       ...(cell && { cell }),

@@ -200,7 +200,7 @@ const underWay: Readonly<Record<string, readonly [waitsFor: string, then: string
     'a backup, the update of its modules, and a pod of the new image to be Ready',
     'It runs on the new image then, or on the old one with nothing changed.',
   ],
-  rename: ['its new name to be reserved, and to be answered at', 'It is found at its new name then.'],
+  rename: ['its names to be reserved, and to be answered at', 'It is found at all of them then, and at no others.'],
   quiesce: ['its pod and its connections to the database to end', 'Whoever asked works on it then, until a deadline.'],
   release: ['its pod to be Ready, if it is to run', 'It is as before then, or as whoever worked on it has made it.'],
   'switch-back': [

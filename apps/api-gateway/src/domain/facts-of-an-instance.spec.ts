@@ -30,6 +30,17 @@ test.each([
   ['instance.upgraded.v1', { rehearsed: true, warnings: ['a', 'b'] }, /^A rehearsal .* went well, with 2 warnings\.$/],
   ['instance.released.v1', { expired: true }, /^The deadline has passed/],
   ['instance.purge-approved.v1', { backupId: undefined, neverReady: true }, /it was never Ready\.$/],
+  [
+    'instance.renamed.v1',
+    { customDomains: ['erp.acme.example'] },
+    'It is found at https://acme-trading.example.com instead of acme.example.com, and at erp.acme.example.',
+  ],
+  [
+    'instance.renamed.v1',
+    { previousHost: 'acme-trading.example.com' },
+    'It is found at https://acme-trading.example.com.',
+  ],
+  ['host.released.v1', { atOnce: true }, 'Its name acme.example.com is free.'],
   ['backup.verified.v1', { depth: 'full', rtoMs: 70 }, /good: it was restored in 70 ms/],
   ['backup.verified.v1', { depth: 'full', rtoMs: undefined }, /good: it was restored[,.]/],
   ['backup.verified.v1', { depth: 'light', offSite: false, filesSeen: 'read' }, /its copies were looked at\.$/],

@@ -14,6 +14,8 @@ export interface InstanceView {
   readonly customerId: string | null;
   readonly slug: string | null;
   readonly host: string | null;
+  /** Its customer's own, at which it is found beside its host. */
+  readonly customDomains: string[];
   readonly url: string | null;
   /** How it was seen to be ready: `http`, a real answer; `pod-condition`, a simulated node said so. */
   readonly verified: string | null;
@@ -70,8 +72,13 @@ export function urlAt(url: string | null, host: string | null): string | null {
   return url.replace(/^([a-z]+:\/\/)[^/:]+/, (_, scheme) => `${scheme}${host}`);
 }
 
+/** Below which the mesh gives names. */
+export function domainOf(host: string): string {
+  return host.slice(host.indexOf('.') + 1);
+}
+
 /** The address that another instance beside this one will have; null: nobody can say yet, or it is no name of a host. */
 export function urlBeside({ url, host }: Pick<InstanceView, 'url' | 'host'>, slug: string): string | null {
   if (url === null || host === null || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(slug)) return null;
-  return urlAt(url, [slug, ...host.split('.').slice(1)].join('.'));
+  return urlAt(url, `${slug}.${domainOf(host)}`);
 }

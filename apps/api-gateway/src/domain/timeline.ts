@@ -81,7 +81,11 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
     const left = data.rolledBack ? 'it runs on its old image, and nothing was changed' : 'it is not on its old image';
     return failed(`The upgrade failed, and ${left}: ${data.message}.`, data);
   },
-  'instance.renamed': (data) => plain(`It is found at ${data.url} instead of ${data.previousHost}.`),
+  'instance.renamed': ({ url, host, previousHost, customDomains = [] }) => {
+    const instead = host === previousHost ? '' : ` instead of ${previousHost}`;
+    const domains = customDomains.length > 0 ? `, and at ${customDomains.join(', ')}` : '';
+    return plain(`It is found at ${url}${instead}${domains}.`);
+  },
   'instance.quiesced': (data) => plain(`Nothing of it runs or writes, until ${data.deadline}: ${data.purpose}.`),
   'instance.released': ({ purpose, expired, verified }) => {
     if (verified) return plain(`It lives in another footprint${seenBy(verified)}: ${purpose}.`);
@@ -103,7 +107,7 @@ const sentences: Readonly<Record<string, (data: Data) => Told>> = {
   'placement.change-refused': (data) => failed(`It cannot have another plan: ${data.message}.`, data),
   'host.reserved': (data) => plain(`The name ${data.host} is its own.`),
   'host.reservation-refused': (data) => failed(`It does not get the name ${data.host}: ${data.message}.`, data),
-  'host.released': (data) => plain(`Its name ${data.host} is free after a rest.`),
+  'host.released': ({ host, atOnce }) => plain(`Its name ${host} is ${atOnce ? 'free' : 'free after a rest'}.`),
   'backup.completed': (data) => plain(`A backup was made (${data.why}), which shows it at ${data.takenAt}.`),
   'backup.failed': (data) => failed(`A backup (${data.why}) failed: ${data.message}.`, data),
   'backup.refused': (data) => failed(`No backup is made: ${data.message}.`, data),

@@ -15,8 +15,10 @@ import {
   InstanceUpgradeRequested,
   type RequestContract,
 } from '#contracts/index.js';
-import { ActOnInstance, NothingToTake, UnknownInstance, type Wanted } from '../application/act-on-instance.js';
+import { faultOfCustomDomains } from '#odoo/index.js';
+import { ActOnInstance, Misfit, NothingToTake, UnknownInstance, type Wanted } from '../application/act-on-instance.js';
 import type { Right } from '../domain/access.js';
+import { domainOf, type InstanceView } from '../domain/instance-view.js';
 import { Problem } from './problem.js';
 import { withoutReuse } from './repeats.js';
 import type { Call, Route } from './route.js';
@@ -35,7 +37,14 @@ const actions = [
   action('resume', InstanceResumeRequested, ofOperators, 'Lifts the suspension of an instance'),
   action('resize', InstanceResizeRequested, ofOperators, 'Gives an instance another plan'),
   action('upgrade', InstanceUpgradeRequested, ofOperators, 'Lets an instance run on another image, or rehearses it'),
-  action('rename', InstanceRenameRequested, ofOperators, 'Gives an instance another host name'),
+  action(
+    'rename',
+    InstanceRenameRequested,
+    ofOperators,
+    'Gives an instance another host name, or other domains of its customer beside it',
+    {},
+    faultOfNames,
+  ),
   action(
     'switch-back',
     InstanceSwitchBackRequested,
@@ -53,6 +62,7 @@ interface InstanceAction {
   readonly name: string;
   readonly contract: RequestContract;
   readonly absent: Wanted['absent'];
+  readonly faultOf: Wanted['faultOf'];
   readonly route: Route & ReturnType<typeof routeOf>;
 }
 
@@ -63,8 +73,18 @@ function action(
   right: Right,
   summary: string,
   absent: Wanted['absent'] = {},
+  faultOf?: Wanted['faultOf'],
 ): InstanceAction {
-  return { name, contract, absent, route: routeOf(name, contract, right, summary, absent) };
+  return { name, contract, absent, faultOf, route: routeOf(name, contract, right, summary, absent) };
+}
+
+/** What lifecycle and planner would refuse, said at once. Whether somebody else has a name only they know. */
+function faultOfNames(fields: object, { host }: InstanceView): string | undefined {
+  const { slug, customDomains } = fields as { readonly slug?: string; readonly customDomains?: readonly string[] };
+  if (slug === undefined && customDomains === undefined) return 'slug or customDomains: one of them is needed';
+  if (host === null || customDomains === undefined) return undefined;
+  const fault = faultOfCustomDomains(customDomains, domainOf(host));
+  return fault && `customDomains: ${fault.message}`;
 }
 
 function routeOf(
@@ -103,10 +123,10 @@ function routeOf(
 export class InstanceActionsController {
   constructor(private readonly acting: ActOnInstance) {}
 
-  async ask({ name, contract, absent }: InstanceAction, call: Call<InstanceAction['route']>) {
+  async ask({ name, contract, absent, faultOf }: InstanceAction, call: Call<InstanceAction['route']>) {
     const { params, headers, body: fields, caller, traceparent } = call;
     try {
-      const wanted = { action: name, contract, instanceId: params.instanceId, fields, absent };
+      const wanted = { action: name, contract, instanceId: params.instanceId, fields, absent, faultOf };
       const accepted = await withoutReuse(
         this.acting.ask(wanted, { caller, key: headers['idempotency-key'], traceparent }),
       );
@@ -115,6 +135,7 @@ export class InstanceActionsController {
     } catch (error) {
       if (error instanceof UnknownInstance) throw new Problem('unknown-instance');
       if (error instanceof NothingToTake) throw new Problem('nothing-before');
+      if (error instanceof Misfit) throw new Problem('invalid', error.message);
       throw error;
     }
   }

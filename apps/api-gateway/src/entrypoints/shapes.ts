@@ -28,6 +28,7 @@ export const Instance = z
     customerId: z.string().nullable(),
     slug: z.string().nullable(),
     host: z.string().nullable(),
+    customDomains: z.array(z.string()).describe('Those of its customer, at which it is found beside its host.'),
     url: z.string().nullable(),
     verified: z
       .string()

@@ -288,6 +288,19 @@ export class Gateway1764000000026 implements MigrationInterface {
   }
 }
 
+/** Domains of customers'. */
+export class Gateway1764000000027 implements MigrationInterface {
+  readonly name = 'Gateway1764000000027';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`ALTER TABLE instance_view ADD custom_domains text[] NOT NULL DEFAULT '{}'`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE instance_view DROP custom_domains');
+  }
+}
+
 /** In this order. */
 export const gatewayMigrations = [
   Gateway1764000000020,
@@ -297,4 +310,5 @@ export const gatewayMigrations = [
   Gateway1764000000024,
   Gateway1764000000025,
   Gateway1764000000026,
+  Gateway1764000000027,
 ] as const;

@@ -68,7 +68,12 @@ async function shown(facts: readonly Said[], instanceId = newId()): Promise<Omit
 const permutations = <T>(of: readonly T[]): T[][] =>
   of.length < 2 ? [[...of]] : of.flatMap((one, i) => permutations(of.toSpliced(i, 1)).map((rest) => [one, ...rest]));
 
-const renamed = { host: 'new-name.localhost', plan: { name: 'enterprise', version: 2 }, image: 'odoo:18.0-2' };
+const renamed = {
+  customDomains: ['erp.acme.example'],
+  host: 'new-name.localhost',
+  plan: { name: 'enterprise', version: 2 },
+  image: 'odoo:18.0-2',
+};
 const lives: [string, Said[], object][] = [
   [
     'was renamed, resized, upgraded and stopped',
@@ -76,7 +81,7 @@ const lives: [string, Said[], object][] = [
     {
       ...{ state: 'stopped', reason: 'requested', message: null, desired: 'stopped', plan: 'enterprise' },
       ...{ host: 'new-name.localhost', slug: 'new-name', image: 'odoo:18.0-2', step: 'ready', operation: null },
-      url: expect.stringContaining('://new-name.localhost'),
+      ...{ url: expect.stringContaining('://new-name.localhost'), customDomains: ['erp.acme.example'] },
     },
   ],
   [
@@ -101,8 +106,8 @@ const lives: [string, Said[], object][] = [
   ],
   [
     'was destroyed has ended, whatever else is said',
-    [placed, ready, ended, lifecycle('purging', 'approved')],
-    { state: 'terminated', reason: null, message: null, url: null },
+    [placed, ready, ended, lifecycle('purging', 'approved', renamed)],
+    { state: 'terminated', reason: null, message: null, url: null, customDomains: [] },
   ],
   [
     'was ended before it was Ready says so',

@@ -13,6 +13,7 @@ const columns = {
   customerId: 'customer_id',
   slug: 'slug',
   host: 'host',
+  customDomains: 'custom_domains',
   url: 'url',
   verified: 'verified',
   plan: 'plan',
@@ -46,6 +47,8 @@ const shown: Readonly<Partial<Record<keyof typeof columns, string>>> = {
   message: `CASE WHEN lifecycle_state IS NULL OR ${shownState} = 'provisioning'
     OR (${shownState} = 'failed' AND state = 'failed') THEN message END`,
   url: `CASE WHEN ${shownState} <> 'terminated' THEN url END`,
+  // They may be somebody else's by then.
+  customDomains: `CASE WHEN ${shownState} = 'terminated' THEN '{}' ELSE custom_domains END`,
 };
 
 const shownSince = `CASE WHEN lifecycle_state IS NULL OR ${shownState} <> lifecycle_state

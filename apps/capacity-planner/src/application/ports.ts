@@ -26,8 +26,18 @@ export abstract class HostNames {
   abstract of(tx: Transaction, instanceId: string): Promise<HeldName[]>;
   /** False: another instance has it, or it rests after one. */
   abstract take(tx: Transaction, host: string, instanceId: string): Promise<boolean>;
+  /**
+   * All of them, by this request, or none. @returns one that another instance has, or that rests after one; undefined: they
+   * are this instance's.
+   */
+  abstract takeAll(
+    tx: Transaction,
+    names: readonly Pick<HeldName, 'host' | 'custom'>[],
+    instanceId: string,
+    reservation: string,
+  ): Promise<string | undefined>;
   abstract rest(tx: Transaction, host: string, instanceId: string, days: number): Promise<void>;
-  /** It was never used: anybody may have it at once. */
+  /** Anybody may have it at once: it was never used, or is a domain of the customer's. */
   abstract release(tx: Transaction, host: string, instanceId: string): Promise<void>;
 }
 

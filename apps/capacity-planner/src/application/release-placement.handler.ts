@@ -5,7 +5,7 @@ import { JobQueue } from '#persistence/index.js';
 import { restDays } from '../domain/host-name.js';
 import { Besides, Cells, DatabaseShards, HostNames, Placements } from './ports.js';
 
-/** An instance came to its end: its place is free, and its host names rest. */
+/** An instance came to its end: its place is free, and its host names rest, but for domains of its customer's. */
 @Injectable()
 export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTerminated> {
   constructor(
@@ -27,10 +27,11 @@ export class ReleasePlacementHandler extends MessageHandler<typeof InstanceTermi
     if (beside) await this.besides.save(ctx, { ...beside, state: 'gone' });
     await this.cells.givePlaceBack(ctx, placement.cell!);
     await this.shards.giveDatabaseBack(ctx, placement.databaseShard!);
-    for (const { host, rests } of await this.hosts.of(ctx, instanceId)) {
+    for (const { host, rests, custom } of await this.hosts.of(ctx, instanceId)) {
       if (rests) continue;
-      await this.hosts.rest(ctx, host, instanceId, restDays);
-      await ctx.publish(HostReleased, { host, instanceId });
+      if (custom) await this.hosts.release(ctx, host, instanceId);
+      else await this.hosts.rest(ctx, host, instanceId, restDays);
+      await ctx.publish(HostReleased, { host, instanceId, ...(custom && { atOnce: true }) });
     }
     await this.jobs.ask(ctx, { kind: 'waiting', key: 'placements' });
   }

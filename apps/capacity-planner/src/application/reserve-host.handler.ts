@@ -1,11 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { HostReservationRefused, HostReservationRequested, HostReserved, type PayloadOf } from '#contracts/index.js';
-import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
-import { faultOfSlug, slugTaken } from '../domain/host-name.js';
+import { type ConsumeContext, MessageHandler, TerminalError } from '#messaging/index.js';
+import { faultOfCustomDomains } from '#odoo/index.js';
+import { domainTaken, faultOfSlug, type HeldName, slugTaken } from '../domain/host-name.js';
 import { notPlaced } from '../domain/placement.js';
 import { HostNames, Placements, PlannerSettings } from './ports.js';
 
-/** An instance is to be renamed: hold the new name for it beside the old one, by which it is called until that is given up. */
+type Wanted = PayloadOf<typeof HostReservationRequested>;
+type Name = Pick<HeldName, 'host' | 'custom'>;
+
+/**
+ * An instance is to be found at other names: hold them for it beside those that it has, by one of which it is called until
+ * that is given up. All that it asks for, or none.
+ */
 @Injectable()
 export class ReserveHostHandler extends MessageHandler<typeof HostReservationRequested> {
   constructor(
@@ -16,24 +23,31 @@ export class ReserveHostHandler extends MessageHandler<typeof HostReservationReq
     super();
   }
 
-  async handle({ instanceId, slug }: PayloadOf<typeof HostReservationRequested>, ctx: ConsumeContext): Promise<void> {
-    const host = `${slug}.${this.settings.domain}`;
-    const refusal = await this.take(ctx, instanceId, slug, host);
-    if (!refusal) return void (await ctx.publish(HostReserved, { host, instanceId }));
-    await ctx.publish(HostReservationRefused, {
-      requestId: ctx.message.id,
-      instanceId,
-      host,
-      fault: 'user',
-      ...refusal,
-    });
+  async handle(wanted: Wanted, ctx: ConsumeContext): Promise<void> {
+    const { instanceId } = wanted;
+    const { id: requestId } = ctx.message;
+    const names = this.namesOf(wanted);
+    if (names.length === 0) throw new TerminalError(`instance ${instanceId} asks for no name`);
+    const refusal = await this.take(ctx, wanted, names);
+    if (refusal)
+      return void (await ctx.publish(HostReservationRefused, { requestId, instanceId, fault: 'user', ...refusal }));
+    for (const { host } of names) await ctx.publish(HostReserved, { host, instanceId, requestId });
   }
 
-  private async take(ctx: ConsumeContext, instanceId: string, slug: string, host: string) {
+  private namesOf({ slug, customDomains = [] }: Wanted): Name[] {
+    const below = slug === undefined ? [] : [{ host: `${slug}.${this.settings.domain}`, custom: false }];
+    return [...below, ...customDomains.map((host) => ({ host, custom: true }))];
+  }
+
+  private async take(ctx: ConsumeContext, { instanceId, slug, customDomains = [] }: Wanted, names: readonly Name[]) {
+    const { host } = names[0]!;
     const placement = await this.placements.lock(ctx, instanceId);
-    if (placement?.state !== 'placed') return notPlaced(placement);
-    const fault = faultOfSlug(slug);
-    if (fault) return fault;
-    return (await this.hosts.take(ctx, host, instanceId)) ? undefined : slugTaken;
+    if (placement?.state !== 'placed') return { host, ...notPlaced(placement) };
+    const { domain } = this.settings;
+    const fault = (slug === undefined ? undefined : faultOfSlug(slug)) ?? faultOfCustomDomains(customDomains, domain);
+    if (fault) return { host, ...fault };
+    const taken = await this.hosts.takeAll(ctx, names, instanceId, ctx.message.id);
+    if (taken === undefined) return undefined;
+    return { host: taken, ...(customDomains.includes(taken) ? domainTaken(taken) : slugTaken) };
   }
 }

@@ -24,11 +24,23 @@ export const slugTaken = {
   message: 'another instance has this name, or had it until recently',
 } as const;
 
+/** Of a customer's domain. Once it is given up it may be somebody else's at once: that is for DNS to say, not for the mesh. */
+export function domainTaken(domain: string): { readonly code: 'domain-taken'; readonly message: string } {
+  return {
+    code: 'domain-taken',
+    message: `another instance has ${domain}: take it away there first, or leave it out`,
+  };
+}
+
 /** A host name that became free rests this long, so that old links and cookies do not reach a new customer. */
 export const restDays = 30;
 
 export interface HeldName {
   readonly host: string;
+  /** A domain of the customer's: nothing is called by it alone, and it does not rest. */
+  readonly custom: boolean;
+  /** The request by which it was taken last; null: it was said by none, or before this was kept. */
+  readonly reservation: string | null;
   /** It was given up, and nobody else may have it yet. */
   readonly rests: boolean;
 }
@@ -38,18 +50,28 @@ export type Release =
   | { readonly kind: 'release'; readonly main: string }
   /** It was given up before. */
   | { readonly kind: 'released' }
+  /** A domain of the customer's, from then on for anybody; or it was so before. */
+  | { readonly kind: 'free' }
+  /** It was taken again since then, by this request. */
+  | { readonly kind: 'kept'; readonly reservation: string }
   | { readonly kind: 'impossible'; readonly why: string };
 
 /**
  * What it means that an instance gives a name up.
  * @param main what it is called. @param names all of its, the last one taken first.
+ * @param reservation of a domain of the customer's: the request by which it was taken.
  */
-export function releaseOf(host: string, main: string, names: readonly HeldName[]): Release {
+export function releaseOf(host: string, main: string, names: readonly HeldName[], reservation?: string): Release {
   const found = names.find((one) => one.host === host);
+  // Nothing is left of a domain that was given up before.
+  if (!found && reservation !== undefined) return { kind: 'free' };
   if (!found) return { kind: 'impossible', why: 'it is not one of the names of this instance' };
+  if (found.custom && found.reservation !== null && found.reservation !== reservation)
+    return { kind: 'kept', reservation: found.reservation };
+  if (found.custom) return { kind: 'free' };
   if (found.rests) return { kind: 'released' };
   if (host !== main) return { kind: 'release', main };
-  const other = names.find((one) => one.host !== host && !one.rests);
+  const other = names.find((one) => one.host !== host && !one.rests && !one.custom);
   return other
     ? { kind: 'release', main: other.host }
     : { kind: 'impossible', why: 'it is the only name of this instance, which has not ended' };

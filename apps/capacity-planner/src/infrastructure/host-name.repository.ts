@@ -7,7 +7,7 @@ import type { HeldName } from '../domain/host-name.js';
 export class HostNameRepository extends HostNames {
   async of(tx: Transaction, instanceId: string): Promise<HeldName[]> {
     return await tx.query<HeldName>(
-      `SELECT host, rests_until IS NOT NULL AS rests FROM host_name WHERE instance_id = $1 ORDER BY taken_at DESC, host`,
+      `SELECT host, custom, reservation, rests_until IS NOT NULL AS rests FROM host_name WHERE instance_id = $1 ORDER BY taken_at DESC, host`,
       [instanceId],
     );
   }
@@ -22,6 +22,29 @@ export class HostNameRepository extends HostNames {
       [host, instanceId],
     );
     return taken.length > 0;
+  }
+
+  async takeAll(
+    tx: Transaction,
+    names: readonly Pick<HeldName, 'host' | 'custom'>[],
+    instanceId: string,
+    reservation: string,
+  ): Promise<string | undefined> {
+    const hosts = names.map(({ host }) => host);
+    await tx.query('SAVEPOINT names');
+    // In one order, so that of two who want the same the one waits for the other.
+    const taken = await tx.query<{ host: string }>(
+      `INSERT INTO host_name AS h (host, custom, instance_id, reservation)
+       SELECT host, custom, $3, $4 FROM unnest($1::text[], $2::boolean[]) AS wanted (host, custom) ORDER BY host
+       ON CONFLICT (host) DO UPDATE SET custom = excluded.custom, instance_id = excluded.instance_id,
+         reservation = excluded.reservation, rests_until = NULL, taken_at = now()
+         WHERE h.instance_id = excluded.instance_id OR h.rests_until < now()
+       RETURNING host`,
+      [hosts, names.map(({ custom }) => custom), instanceId, reservation],
+    );
+    const lacking = hosts.find((host) => !taken.some((one) => one.host === host));
+    await tx.query(lacking === undefined ? 'RELEASE SAVEPOINT names' : 'ROLLBACK TO SAVEPOINT names');
+    return lacking;
   }
 
   async rest(tx: Transaction, host: string, instanceId: string, days: number): Promise<void> {

@@ -136,10 +136,24 @@ export class Planner1764000000060 implements MigrationInterface {
   }
 }
 
+/** Domains of customers', and by which request a name was taken. */
+export class Planner1764000000070 implements MigrationInterface {
+  readonly name = 'Planner1764000000070';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE host_name ADD custom boolean NOT NULL DEFAULT false, ADD reservation text');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE host_name DROP custom, DROP reservation');
+  }
+}
+
 /** In this order. */
 export const plannerMigrations = [
   Planner1764000000010,
   Planner1764000000040,
   Planner1764000000050,
   Planner1764000000060,
+  Planner1764000000070,
 ] as const;

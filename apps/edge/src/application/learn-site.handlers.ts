@@ -40,8 +40,14 @@ export class LearnStateHandler extends MessageHandler<typeof InstanceStateChange
   }
 
   async handle(changed: PayloadOf<typeof InstanceStateChanged>, ctx: ConsumeContext): Promise<void> {
-    const { instanceId, host, reason } = changed;
-    await this.sites.learn(ctx, instanceId, weights.lifecycle, { host, state: shownAs(changed), reason });
+    const { instanceId, host, reason, customDomains } = changed;
+    await this.sites.learn(
+      ctx,
+      instanceId,
+      weights.lifecycle,
+      { host, state: shownAs(changed), reason },
+      customDomains,
+    );
   }
 }
 

@@ -35,5 +35,25 @@ export class EdgeFormerHosts1764000000041 implements MigrationInterface {
   }
 }
 
+/** Domains of their customers. */
+export class EdgeCustomDomains1764000000042 implements MigrationInterface {
+  readonly name = 'EdgeCustomDomains1764000000042';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`ALTER TABLE site ADD custom_domains text[] NOT NULL DEFAULT '{}'`);
+    await runner.query(
+      `CREATE INDEX site_custom_domains ON site USING gin (custom_domains) WHERE custom_domains <> '{}'`,
+    );
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE site DROP custom_domains');
+  }
+}
+
 /** In this order. */
-export const edgeMigrations = [Edge1764000000040, EdgeFormerHosts1764000000041] as const;
+export const edgeMigrations = [
+  Edge1764000000040,
+  EdgeFormerHosts1764000000041,
+  EdgeCustomDomains1764000000042,
+] as const;

@@ -12,7 +12,9 @@ export class SiteRepository extends Sites {
   async at(host: string): Promise<Site | undefined> {
     // A name is free again only after its instance is gone; of two that say they have it the last one does.
     const [site] = await this.database.query<Site>(
-      'SELECT host, state, reason FROM site WHERE host = $1 ORDER BY heard_at DESC LIMIT 1',
+      `SELECT host, state, reason FROM site
+       WHERE host = $1 OR (custom_domains <> '{}' AND custom_domains @> ARRAY[$1])
+       ORDER BY heard_at DESC LIMIT 1`,
       [host],
     );
     return site;
@@ -26,22 +28,32 @@ export class SiteRepository extends Sites {
     return found?.host ?? undefined;
   }
 
-  async learn(tx: Transaction, instanceId: string, weight: Weight, { host, state, reason }: Site): Promise<void> {
-    await this.put(tx, instanceId, weight, host, state, reason);
+  async learn(
+    tx: Transaction,
+    instanceId: string,
+    weight: Weight,
+    { host, state, reason }: Site,
+    customDomains: readonly string[] = [],
+  ): Promise<void> {
+    await this.put(tx, instanceId, weight, host, state, reason, customDomains);
   }
 
-  /** The row stays, without its host: a fact that comes late does not bring the instance back. */
+  /** The row stays, without its hosts: a fact that comes late does not bring the instance back. */
   async end(tx: Transaction, instanceId: string, weight: Weight): Promise<void> {
-    await this.put(tx, instanceId, weight, null, 'terminated', null);
+    await this.put(tx, instanceId, weight, null, 'terminated', null, []);
   }
 
-  private async put(tx: Transaction, ...values: readonly (string | number | null)[]): Promise<void> {
+  private async put(
+    tx: Transaction,
+    ...values: readonly (string | number | null | readonly string[])[]
+  ): Promise<void> {
     await tx.queryPrepared(
       `WITH before AS (SELECT host FROM site WHERE instance_id = $1),
        put AS (
-         INSERT INTO site (instance_id, weight, host, state, reason) VALUES ($1, $2, $3, $4, $5)
+         INSERT INTO site (instance_id, weight, host, state, reason, custom_domains) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (instance_id) DO UPDATE SET weight = excluded.weight, host = excluded.host,
-           state = excluded.state, reason = excluded.reason, heard_at = now()
+           state = excluded.state, reason = excluded.reason, custom_domains = excluded.custom_domains,
+           heard_at = now()
            WHERE site.weight <= excluded.weight
          RETURNING instance_id, host),
        former AS (

@@ -11,7 +11,7 @@ import { timeSpentAtFirst } from '#footprints/deadline.js';
 import type { PublishContext } from '#messaging/index.js';
 import type { Lease } from '#persistence/index.js';
 import type { Instance } from '../domain/instance.js';
-import type { Operation, Progress, Stage } from '../domain/operation.js';
+import { namesToReserve, type Operation, type Progress, type Stage } from '../domain/operation.js';
 import { lackOf } from '../domain/preflight.js';
 import { ChangeOperation } from './change-operation.js';
 import type { StageOutcome } from './footprint-stages.js';
@@ -36,19 +36,21 @@ export class AskOthers {
     stage: Extract<Stage, 'room' | 'host' | 'backup' | 'clone' | 'cancel'>,
   ): Promise<StageOutcome> {
     const { instanceId, input } = operation;
+    const names = namesToReserve(instance.live, input);
     switch (stage) {
       case 'room':
         return await this.once(lease, operation, 'RoomAsked', 'the planner was asked for room', async (ctx) => ({
           asked: await ctx.publish(PlacementChangeRequested, { instanceId, plan: input.plan! }),
         }));
       case 'host':
+        if (!names) return { kind: 'done' };
         return await this.once(
           lease,
           operation,
           'HostAsked',
-          'the planner was asked for its new name',
+          'the planner was asked for its new names',
           async (ctx) => ({
-            asked: await ctx.publish(HostReservationRequested, { instanceId, slug: input.slug! }),
+            asked: await ctx.publish(HostReservationRequested, { instanceId, ...names }),
           }),
         );
       case 'backup':

@@ -25,7 +25,9 @@ export class EndOperation {
     const ended = await this.withWhatItMeans(tx, instance, operation);
     await this.instances.save(tx, ended);
     // First, so that who hears the answer finds the state that it speaks of.
-    await this.tellState(this.outbox.within(tx, causeOf(operation)), ended);
+    const said = this.outbox.within(tx, causeOf(operation));
+    await this.tellState(said, ended);
+    if (operation.kind === 'rename') await this.giveHostsBack(said, ended, operation, 'it was taken away');
     await this.answer(tx, operation, (ctx, one) => sayDone(ctx, this.settings, ended, one));
   }
 
@@ -40,7 +42,7 @@ export class EndOperation {
     await this.instances.save(tx, ended);
     const said = this.outbox.within(tx, causeOf(operation));
     await this.tellState(said, ended);
-    await this.giveHostBack(said, ended, operation);
+    await this.giveHostsBack(said, ended, operation, 'its rename failed');
     await this.answer(tx, operation, (ctx, one) => sayFailed(ctx, one, failure));
   }
 
@@ -69,11 +71,22 @@ export class EndOperation {
     await ctx.publish(InstanceStateChanged, stateFact(this.settings.meshName, instance, active));
   }
 
-  /** What the planner holds for a rename that failed; unless it is a name that the instance had before. */
-  private async giveHostBack(ctx: PublishContext, { instanceId, live }: Instance, { progress }: Operation) {
-    const { host } = progress;
-    if (!host || hasHost(live, host)) return;
-    await ctx.publish(HostReleaseRequested, { instanceId, host, reason: 'its rename failed' });
+  /** What the planner holds and the instance has not: for a rename that failed, or since one that took domains away. */
+  private async giveHostsBack(
+    ctx: PublishContext,
+    { instanceId, live }: Instance,
+    { input, progress }: Operation,
+    reason: string,
+  ): Promise<void> {
+    const { host, before, reservation = progress.asked, answered, fellThrough } = progress;
+    // Refused, it holds nothing; and a domain does not rest, so one that may still lead here stays reserved.
+    const asked = reservation && typeof answered !== 'object' && !fellThrough ? (input.customDomains ?? []) : [];
+    const unused = [
+      ...(host ? [{ host }] : []),
+      ...asked.map((one) => ({ host: one, reservation: reservation! })),
+      ...(before?.customDomains ?? []),
+    ].filter((one) => !hasHost(live, one.host));
+    for (const one of unused) await ctx.publish(HostReleaseRequested, { instanceId, ...one, reason });
   }
 
   /** The one and those that are answered with it. */

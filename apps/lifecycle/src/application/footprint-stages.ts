@@ -105,7 +105,10 @@ export class FootprintStages {
     return { kind: 'waits', reason: 'Draining', message: 'this process is going', soon: true, acted };
   }
 
-  /** The site is asked only when all else stands: it costs a request through the router. */
+  /**
+   * The site is asked only when all else stands: it costs a request through the router. At its host alone: that no
+   * certificate is there for a customer's domain, or one has run out, keeps no instance from coming up.
+   */
   private async look(
     instance: Instance,
     next: (seen: Seen) => Step | undefined,

@@ -9,8 +9,8 @@ import {
 } from '#contracts/index.js';
 import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { hasHost, isNamed } from '../domain/instance.js';
-import type { Operation, Progress } from '../domain/operation.js';
+import { hasHost, isNamed, type Live } from '../domain/instance.js';
+import { namesToReserve, type Operation, type Progress, wantsHost } from '../domain/operation.js';
 import { Instances, Operations } from './ports.js';
 
 /** The planner's word about names of an instance: one short handler per fact. */
@@ -25,17 +25,18 @@ export class HearOfHostHandler extends MessageHandler<typeof HostReserved> {
     super();
   }
 
-  async handle({ instanceId, host }: PayloadOf<typeof HostReserved>, ctx: ConsumeContext): Promise<void> {
+  async handle({ instanceId, host, requestId }: PayloadOf<typeof HostReserved>, ctx: ConsumeContext): Promise<void> {
     const instance = await this.instances.lock(ctx, instanceId);
     if (!instance) return;
     const renames = (await this.operations.open(ctx, instanceId)).filter(
-      ({ kind, input }) => kind === 'rename' && isNamed(host, input.slug!),
+      ({ kind, input }) => kind === 'rename' && wantsHost(input, host),
     );
-    const asking = renames.find(isAsking);
-    if (asking) return await answer(this.operations, this.jobs, ctx, asking, { answered: 'yes', host });
+    const asking = renames.find((one) => isAsking(one) && isAnsweredBy(instance.live, one, host, requestId));
+    if (asking) return await answer(this.operations, this.jobs, ctx, asking, heldFor(asking, host));
     if (renames.length > 0 || hasHost(instance.live, host)) return;
     // Whoever asked for it has given up waiting meanwhile.
-    await ctx.publish(HostReleaseRequested, { instanceId, host, reason: 'nobody waits for it any more' });
+    const reason = 'nobody waits for it any more';
+    await ctx.publish(HostReleaseRequested, { instanceId, host, reason, ...(requestId && { reservation: requestId }) });
   }
 }
 
@@ -69,7 +70,9 @@ export class HearOfReleasedHostHandler extends MessageHandler<typeof HostRelease
     const instance = await this.instances.lock(ctx, instanceId);
     if (!instance || instance.state === 'purging' || instance.state === 'terminated') return;
     if (!hasHost(instance.live, host)) return;
-    await ctx.publish(HostReservationRequested, { instanceId, slug: host.slice(0, host.indexOf('.')) });
+    const custom = instance.live.customDomains?.some((one) => one.host === host);
+    const name = custom ? { customDomains: [host] } : { slug: host.slice(0, host.indexOf('.')) };
+    await ctx.publish(HostReservationRequested, { instanceId, ...name });
   }
 }
 
@@ -78,12 +81,32 @@ function isAsking({ kind, status, progress }: Operation): boolean {
   return kind === 'rename' && status === 'active' && progress.asked !== undefined && progress.answered === undefined;
 }
 
+/**
+ * The planner holds all that was asked for or nothing, so one of its words is enough: the one that says the host, where that
+ * was asked for.
+ */
+function isAnsweredBy(
+  live: Live,
+  { input, progress }: Operation,
+  host: string,
+  requestId: string | undefined,
+): boolean {
+  const { slug } = namesToReserve(live, input) ?? {};
+  const isOurs = requestId === undefined || requestId === progress.asked;
+  return isOurs && (slug === undefined || (isNamed(host, slug) && !input.customDomains?.includes(host)));
+}
+
+function heldFor({ input, progress }: Operation, host: string): Pick<Progress, 'answered' | 'host' | 'reservation'> {
+  const custom = input.customDomains?.includes(host);
+  return { answered: 'yes', reservation: progress.asked!, ...(!custom && { host }) };
+}
+
 async function answer(
   operations: Operations,
   jobs: JobQueue,
   ctx: ConsumeContext,
   asking: Operation,
-  answered: Pick<Progress, 'answered' | 'host'>,
+  answered: Pick<Progress, 'answered' | 'host' | 'reservation'>,
 ): Promise<void> {
   await operations.save(ctx, { ...asking, progress: { ...asking.progress, ...answered } });
   await jobs.ask(ctx, { kind: 'instance', key: asking.instanceId, priority: 'interactive' });

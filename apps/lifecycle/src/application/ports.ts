@@ -121,6 +121,8 @@ export abstract class LifecycleSettings {
   /** The address a customer gets. */
   abstract urlOf(host: string): string;
   abstract readonly routerUrl: string | undefined;
+  /** A file with authorities, in PEM, that its certificate may be of beside those that everybody knows. */
+  abstract readonly routerAuthorities: string | undefined;
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
   /** What databases may take of a shard's disk, in bytes, by the shard's name; of others nobody knows. */
   abstract readonly shardDisks: Readonly<Record<string, number>>;

@@ -7,7 +7,7 @@ import type { Lease, Outcome } from '#persistence/index.js';
 import { overtakerOf, verdictOf } from '../domain/arbitration.js';
 import { enter } from '../domain/entering.js';
 import type { Failure } from '../domain/failure.js';
-import type { Instance } from '../domain/instance.js';
+import { hostsOf, type Instance } from '../domain/instance.js';
 import { moved } from '../domain/moving.js';
 import { isSo, type Operation, type Progress, refusalOf, type Stage, stagesOf } from '../domain/operation.js';
 import { atOnce } from '../domain/state-table.js';
@@ -318,7 +318,7 @@ function mayBegin({ state, quiesce }: Instance, { status, kind, urgent }: Operat
 
 /** Whoever comes there has to be told otherwise from now on. */
 function isShownOtherwise(now: Instance, before: Instance): boolean {
-  return now.state !== before.state || now.live.host !== before.live.host;
+  return now.state !== before.state || String(hostsOf(now.live)) !== String(hostsOf(before.live));
 }
 
 function tooLate(stage: Stage, { reason, message }: { readonly reason: string; readonly message: string }): Failure {

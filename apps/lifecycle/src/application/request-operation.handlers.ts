@@ -105,7 +105,9 @@ export class RenameHandler extends MessageHandler<typeof InstanceRenameRequested
   }
 
   async handle(asked: PayloadOf<typeof InstanceRenameRequested>, ctx: ConsumeContext): Promise<void> {
-    await this.operations.accept(ctx, 'rename', asked, { slug: asked.slug });
+    const { slug, customDomains } = asked;
+    // In one order, whichever they came in: who asks for the same asks for the same.
+    await this.operations.accept(ctx, 'rename', asked, { slug, customDomains: customDomains?.toSorted() });
   }
 }
 

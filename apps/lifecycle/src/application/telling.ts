@@ -22,7 +22,7 @@ import {
 import type { Cause, PublishContext } from '#messaging/index.js';
 import { footprintNames } from '#odoo/index.js';
 import type { Failure } from '../domain/failure.js';
-import { type Instance, placeOf, previousFootprintOf } from '../domain/instance.js';
+import { hostsOf, type Instance, placeOf, previousFootprintOf } from '../domain/instance.js';
 import { desiredOf, type Operation } from '../domain/operation.js';
 import type { LifecycleSettings } from './ports.js';
 
@@ -40,6 +40,8 @@ export function stateFact(
   const { instanceId, state, previous, reason, live, quiesce, since } = instance;
   const names = footprintNames(meshName, live.footprintId, live.secretVersion);
   const previousFootprintId = previousFootprintOf(instance);
+  // What has ended has none: they may be somebody else's already.
+  const [, ...domains] = state === 'terminated' ? [] : hostsOf(live);
   return {
     instanceId,
     state,
@@ -55,6 +57,7 @@ export function stateFact(
     secret: names.secret,
     volumeClaim: names.object,
     host: live.host,
+    ...(domains.length > 0 && { customDomains: domains }),
     ...(quiesce && { quiesce: { purpose: quiesce.purpose, deadline: quiesce.deadline } }),
     ...(active && { operation: { operationId: active.operationId, operation: active.kind } }),
     since: since.toISOString(),
@@ -101,7 +104,9 @@ export async function sayDone(
     case 'rename': {
       const { host } = live;
       const previousHost = progress.before?.host ?? host;
-      return void (await say(InstanceRenamed, { ...done, host, previousHost, url: urlOf(host) }));
+      const [, ...domains] = hostsOf(live);
+      const beside = domains.length > 0 ? { customDomains: domains } : {};
+      return void (await say(InstanceRenamed, { ...done, host, previousHost, url: urlOf(host), ...beside }));
     }
     case 'quiesce':
     case 'release': {

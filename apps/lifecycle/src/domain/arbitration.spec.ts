@@ -57,6 +57,8 @@ test('what wants the same as the last before it merges, and only then', () => {
   const rename = one('rename', { slug: 'acme' });
   expect(decide(one('rename', { slug: 'acme' }), rename, [])).toEqual({ verdict: 'merges', into: rename.operationId });
   expect(decide(one('rename', { slug: 'acme-2' }), rename, [])).toEqual({ verdict: 'waits' });
+  for (const customDomains of [[], ['acme.example']])
+    expect(decide(one('rename', { slug: 'acme', customDomains }), rename, [])).toEqual({ verdict: 'waits' });
   const suspend = one('suspend', { why: 'unpaid' });
   expect(decide(one('suspend', { why: 'abuse' }), suspend, [])).toEqual({ verdict: 'waits' });
 });

@@ -78,6 +78,7 @@ export function isSame(one: Pick<Operation, 'kind' | 'input'>, other: { kind: Op
     (a.rehearse ?? false) === (b.rehearse ?? false) &&
     a.slug === b.slug &&
     a.footprintId === b.footprintId &&
+    String(a.customDomains) === String(b.customDomains) &&
     String(a.modules) === String(b.modules)
   );
 }

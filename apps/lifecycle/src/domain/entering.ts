@@ -1,6 +1,6 @@
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { findPlan } from '#odoo/index.js';
-import { atHost, type Instance, type Live } from './instance.js';
+import { atHost, type Instance, type Live, withCustomDomains } from './instance.js';
 import { moved, takenBack } from './moving.js';
 import { type Operation, stagesOf } from './operation.js';
 import { afterTrying, livingIn, withAnotherSecret } from './switching.js';
@@ -90,14 +90,17 @@ function fitting(instance: Instance, operation: Operation): Entered {
   ];
 }
 
-/** It is the new host's from here on, and what it was called before stands in `before`; when it failed it is called so again. */
+/** The new names are its own from here on, and what it had before stands in `before`; when it failed it has those again. */
 function renaming(instance: Instance, operation: Operation, until: string): Entered {
   const { live } = instance;
-  const { failure, before, host } = operation.progress;
+  const { input, progress } = operation;
+  const { failure, before, host, reservation } = progress;
   if (failure) return [{ ...instance, live: takenBack(instance, before!) }, operation];
+  const named = host === undefined ? live : atHost(live, host, until);
+  const { customDomains } = input;
   return [
-    { ...instance, live: atHost(live, host!, until) },
-    { ...operation, progress: { ...operation.progress, before: live } },
+    { ...instance, live: customDomains ? withCustomDomains(named, customDomains, reservation!) : named },
+    { ...operation, progress: { ...progress, before: live } },
   ];
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { atHost, hasHost, isNamed, type Live, withoutFormerHost } from './instance.js';
+import { atHost, hasHost, hostsOf, isNamed, type Live, withCustomDomains, withoutFormerHost } from './instance.js';
 
 const live = { host: 'a.example.com' } as Live;
 const [monday, tuesday, friday] = ['2026-11-23', '2026-11-24', '2026-11-27'].map((day) => `${day}T00:00:00.000Z`);
@@ -21,6 +21,18 @@ test('who is renamed has its former names, each until its day', () => {
 test('who is called by a former name again has it as a former one no more', () => {
   const back = atHost(atHost(live, 'b.example.com', monday!), 'a.example.com', friday!);
   expect(back).toEqual({ host: 'a.example.com', formerHosts: [{ host: 'b.example.com', until: friday }] });
+});
+
+test('domains of its customer are those that are wanted, each as it was reserved', () => {
+  const two = withCustomDomains(live, ['erp.acme.example', 'shop.acme.example'], 'r1');
+  expect(hostsOf(two)).toEqual(['a.example.com', 'erp.acme.example', 'shop.acme.example']);
+  const others = withCustomDomains(two, ['new.acme.example', 'shop.acme.example'], 'r2');
+  expect(others.customDomains).toEqual([
+    { host: 'new.acme.example', reservation: 'r2' },
+    { host: 'shop.acme.example', reservation: 'r1' },
+  ]);
+  expect([hasHost(others, 'shop.acme.example'), hasHost(others, 'erp.acme.example')]).toEqual([true, false]);
+  expect(hostsOf(withCustomDomains(others, [], 'r3'))).toEqual(['a.example.com']);
 });
 
 test.each([

@@ -26,6 +26,14 @@ export interface Live {
   readonly host: string;
   /** What it was found at before; whoever comes there is led to `host`. Absent: it never had another name. */
   readonly formerHosts?: readonly FormerHost[];
+  /** Its customer's own, which lead where `host` does. Absent: it never had any. */
+  readonly customDomains?: readonly CustomDomain[];
+}
+
+export interface CustomDomain {
+  readonly host: string;
+  /** The request by which the planner holds it: what gives it up names that, so that a later one stands. */
+  readonly reservation: string;
 }
 
 export interface FormerHost {
@@ -155,9 +163,26 @@ export function isNamed(host: string, slug: string): boolean {
   return host.slice(0, host.indexOf('.')) === slug;
 }
 
+/** Below which the mesh gives names. */
+export function domainOf({ host }: Pick<Live, 'host'>): string {
+  return host.slice(host.indexOf('.') + 1);
+}
+
 /** Whether this is a name of it, by which it is found or was. */
-export function hasHost({ host, formerHosts = [] }: Live, name: string): boolean {
-  return host === name || formerHosts.some((former) => former.host === name);
+export function hasHost({ host, formerHosts = [], customDomains = [] }: Live, name: string): boolean {
+  return host === name || [...formerHosts, ...customDomains].some((one) => one.host === name);
+}
+
+/** All at which it answers, the one that it calls itself by first. */
+export function hostsOf({ host, customDomains = [] }: Live): readonly string[] {
+  return [host, ...customDomains.map((one) => one.host)];
+}
+
+/** With these domains and no others. @param reservation of those that it had not. */
+export function withCustomDomains(live: Live, hosts: readonly string[], reservation: string): Live {
+  const known = live.customDomains ?? [];
+  const customDomains = hosts.map((host) => known.find((one) => one.host === host) ?? { host, reservation });
+  return { ...live, customDomains };
 }
 
 /** Found at another host from here on; of a name that it had before it is a former one no more. */

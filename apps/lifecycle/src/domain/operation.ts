@@ -1,8 +1,18 @@
 import type { InstanceState } from '#contracts/index.js';
 import type { TimeSpent } from '#footprints/deadline.js';
-import { findPlan } from '#odoo/index.js';
+import { faultOfCustomDomains, findPlan } from '#odoo/index.js';
 import type { Failure } from './failure.js';
-import { type Instance, isNamed, type Live, placeOf, planOf, type Quiesce, type SuspensionReason } from './instance.js';
+import {
+  domainOf,
+  hasHost,
+  type Instance,
+  isNamed,
+  type Live,
+  placeOf,
+  planOf,
+  type Quiesce,
+  type SuspensionReason,
+} from './instance.js';
 import type { Check } from './preflight.js';
 import { nextState } from './state-table.js';
 import { type ReadyFootprint, refusalOfSwitch, refusalOfSwitchBack } from './switching.js';
@@ -38,7 +48,9 @@ export interface Input {
   readonly modules?: readonly string[];
   readonly rehearse?: boolean;
   /** The first label of a host. */
-  readonly slug?: string;
+  readonly slug?: string | undefined;
+  /** All that it is to have. */
+  readonly customDomains?: readonly string[] | undefined;
   /** To live in from then on. */
   readonly footprintId?: string;
   /** Of a release: nobody asked, its time has run out. */
@@ -69,11 +81,11 @@ export type Stage =
   | 'update'
   /** Nothing is left of what did that; of a copy that is not wanted neither. */
   | 'tidy'
-  /** The planner holds the new host for it. */
+  /** The planner holds the new host and domains for it. */
   | 'host'
   /** Odoo itself calls it by the new address. */
   | 'address'
-  /** The new host leads where the old one did, and the old one to the edge. */
+  /** The new host leads where the old one did, and the old one to the edge; its domains lead where the host does. */
   | 'route'
   /** Nothing is made of it any more, or it was Ready before. */
   | 'cancel';
@@ -133,8 +145,9 @@ export interface Progress {
   readonly log?: string;
   /** A copy of the database that is not wanted any more. */
   readonly discarded?: string;
-  /** Of a rename: what the planner holds for it. */
+  /** Of a rename: what the planner holds for it, and by which request it holds the domains among it. */
   readonly host?: string;
+  readonly reservation?: string;
   /** The footprint that it is switched to, as that was. */
   readonly target?: Live;
   /** It did not come up in this one. */
@@ -297,7 +310,7 @@ export function isSo(instance: Instance, { kind, input }: Pick<Operation, 'kind'
     case 'resize':
       return nextState(instance, kind) !== undefined && isOnPlan(instance, input.plan!);
     case 'rename':
-      return nextState(instance, kind) !== undefined && isNamed(instance.live.host, input.slug!);
+      return nextState(instance, kind) !== undefined && asksForNames(input) && isFoundAt(instance.live, input);
     case 'switch-back':
       return nextState(instance, kind) !== undefined && instance.live.footprintId === input.footprintId;
     default:
@@ -341,10 +354,42 @@ export function refusalOf(
         `${input.to} is ${version ? `Odoo ${version}` : 'of a version that its tag does not say'}, and it runs ${now}`,
       );
   }
+  if (kind === 'rename' && !asksForNames(input))
+    return refused('NOTHING_ASKED', 'it names neither a slug nor custom domains: say one of them, or both');
+  const domains = kind === 'rename' && faultOfCustomDomains(input.customDomains ?? [], domainOf(live));
+  if (domains) return refused(domains.code, domains.message);
   if (kind === 'terminate' && state === 'terminating') return undefined;
   if (nextState(instance, kind) === undefined && !isSo(instance, { kind, input }))
     return refused(`IS_${state.toUpperCase()}`, `it is ${state}, and nothing that is so can do ${kind}`);
   return kind === 'switch-back' ? refusalOfSwitchBack(instance, input.footprintId!) : undefined;
+}
+
+function asksForNames({ slug, customDomains }: Input): boolean {
+  return slug !== undefined || customDomains !== undefined;
+}
+
+function isFoundAt({ host, customDomains = [] }: Live, { slug, customDomains: wanted }: Input): boolean {
+  const domains = customDomains.map((one) => one.host);
+  return (
+    (slug === undefined || isNamed(host, slug)) &&
+    (wanted === undefined || (wanted.length === domains.length && wanted.every((one) => domains.includes(one))))
+  );
+}
+
+/** What the planner does not hold for it yet of what a rename asks for; undefined: nothing. */
+export function namesToReserve(
+  live: Live,
+  { slug, customDomains = [] }: Input,
+): { readonly slug?: string; readonly customDomains?: string[] } | undefined {
+  const domains = customDomains.filter((one) => !hasHost(live, one));
+  const another = slug !== undefined && !isNamed(live.host, slug);
+  if (!another && domains.length === 0) return undefined;
+  return { ...(another && { slug }), ...(domains.length > 0 && { customDomains: domains }) };
+}
+
+/** Whether it is by this name, among others, that a rename wants it to be found. */
+export function wantsHost({ slug, customDomains = [] }: Input, host: string): boolean {
+  return customDomains.includes(host) || (slug !== undefined && isNamed(host, slug));
 }
 
 /** Whether it is on the newest version of the plan already. */

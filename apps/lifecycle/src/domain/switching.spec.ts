@@ -101,7 +101,8 @@ test('who lives there already is there', () => {
 
 test('wherever it lives, its plan and its names are its own, and what is there is fitted to them', () => {
   const formerHosts = [{ host: 'b.example.com', until }];
-  const named = { ...instance, live: { ...instance.live, formerHosts } };
+  const customDomains = [{ host: 'a.acme.example', reservation: 'r1' }];
+  const named = { ...instance, live: { ...instance.live, formerHosts, customDomains } };
   const target = targetOf(named, second, ready);
   expect(target).toMatchObject({ footprintId: second, database: 'd2', image: 'odoo:18.0-1', copies: 0 });
   expect(target.place).toEqual({ cell: 'c1', namespace: 'n1', databaseShard: 's1', template });
@@ -110,6 +111,7 @@ test('wherever it lives, its plan and its names are its own, and what is there i
     plan: starter,
     host: 'a.example.com',
     formerHosts,
+    customDomains,
   });
 
   const resized = { ...named, live: { ...named.live, plan: business } };
@@ -118,7 +120,8 @@ test('wherever it lives, its plan and its names are its own, and what is there i
     storageBytes: findPlan('business')!.storageBytes,
   });
   // A name that it gave up meanwhile does not come back with a footprint.
-  expect(livingIn({ ...target, formerHosts }, instance)).not.toHaveProperty('formerHosts');
+  const back = livingIn({ ...target, formerHosts, customDomains }, instance);
+  for (const names of ['formerHosts', 'customDomains']) expect(back).not.toHaveProperty(names);
 });
 
 test('it is taken over stage by stage, and started only where it is to run', () => {

@@ -72,11 +72,12 @@ export function targetOf(
 
 /** Wherever an instance lives, its plan and its names are its own. */
 export function livingIn(target: Live, { live }: Pick<Instance, 'live'>): Live {
-  const { plan, host, formerHosts } = live;
-  const { formerHosts: _, ...there } = target;
+  const { plan, host, formerHosts, customDomains } = live;
+  const { formerHosts: _, customDomains: __, ...there } = target;
   const fitted = isOf(target, plan) ? there : withAnotherSecret(there);
   const storageBytes = Math.max(target.storageBytes, planOf(plan).storageBytes);
-  return { ...fitted, plan, storageBytes, host, ...(formerHosts && { formerHosts }) };
+  const names = { host, ...(formerHosts && { formerHosts }), ...(customDomains && { customDomains }) };
+  return { ...fitted, plan, storageBytes, ...names };
 }
 
 function isOf({ plan }: Live, { name, version }: Live['plan']): boolean {

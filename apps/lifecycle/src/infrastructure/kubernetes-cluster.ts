@@ -36,7 +36,7 @@ import {
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
 import { type CellRoom, Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
-import { type Instance, placeOf, planOf } from '../domain/instance.js';
+import { hostsOf, type Instance, placeOf, planOf } from '../domain/instance.js';
 import type { Seen } from '../domain/next-step.js';
 import type { Quota } from '../domain/preflight.js';
 
@@ -135,9 +135,8 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
   }
 
   async applyRoute(instance: Instance, to: RouteTarget, seen: Seen, fence: Fence): Promise<void> {
-    const { host, formerHosts = [] } = instance.live;
-    const former = formerHosts.map((one) => one.host);
-    const manifest = ingressRouteManifest(this.specOf(instance, 1), host, to, former);
+    const former = (instance.live.formerHosts ?? []).map((one) => one.host);
+    const manifest = ingressRouteManifest(this.specOf(instance, 1), hostsOf(instance.live), to, former);
     await this.applyIfUnchanged(manifest, seen.route, fence);
   }
 

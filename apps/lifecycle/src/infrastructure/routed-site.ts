@@ -6,9 +6,9 @@ import { LifecycleSettings, Site } from '../application/ports.js';
 export class RoutedSite extends Site implements OnApplicationShutdown {
   private readonly routed: Routed;
 
-  constructor({ routerUrl }: LifecycleSettings) {
+  constructor({ routerUrl, routerAuthorities }: LifecycleSettings) {
     super();
-    this.routed = new Routed(routerUrl, 'odoo-mesh-lifecycle');
+    this.routed = new Routed(routerUrl, 'odoo-mesh-lifecycle', routerAuthorities);
   }
 
   async ask(host: string, signal: AbortSignal) {

@@ -103,6 +103,8 @@ export abstract class ProvisionerSettings {
   abstract urlOf(host: string): string;
   /** `http[s]://host:port` of the router of all hosts; without one, Ready is believed of the pod's condition. */
   abstract readonly routerUrl: string | undefined;
+  /** A file with authorities, in PEM, that its certificate may be of beside those that everybody knows. */
+  abstract readonly routerAuthorities: string | undefined;
   /** A making that was looked at for so long, and is not Ready, is given up. In ms. */
   abstract readonly deadlineMs: number;
   /** Database shards with the mesh role's address on each. */

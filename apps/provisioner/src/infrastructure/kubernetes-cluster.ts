@@ -115,7 +115,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const { tenant } = spec;
     const apply = (manifest: object) => this.client.apply(manifest as KubernetesObject, fieldManager, { fence });
     const standing = () => Promise.all([serviceManifest(spec), deploymentManifest(spec)].map(apply));
-    const route = async () => tenant && (await apply(ingressRouteManifest(spec, tenant.host)));
+    const route = async () => tenant && (await apply(ingressRouteManifest(spec, [tenant.host])));
     if (tenant && orderOf(footprint).claim !== 'new') {
       // The route comes last: it is by the route that a claimed spare is known as done.
       await askingCluster(Promise.all([standing(), this.labelClaimed(spec, tenant, fence)]));

@@ -7,9 +7,9 @@ import { type Footprint, orderOf } from '../domain/footprint.js';
 export class RoutedSite extends Site implements OnApplicationShutdown {
   private readonly routed: Routed;
 
-  constructor({ routerUrl }: ProvisionerSettings) {
+  constructor({ routerUrl, routerAuthorities }: ProvisionerSettings) {
     super();
-    this.routed = new Routed(routerUrl, 'odoo-mesh-provisioner');
+    this.routed = new Routed(routerUrl, 'odoo-mesh-provisioner', routerAuthorities);
   }
 
   async ask(footprint: Footprint, signal: AbortSignal) {
