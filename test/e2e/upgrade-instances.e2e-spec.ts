@@ -18,6 +18,14 @@ afterAll(async () => {
   await mesh?.stop();
 });
 
+/** A simulated cell has no quota of memory, and nobody has said how large the disk of its shard is. */
+const roomForAll = [
+  { check: 'volume', verdict: 'fits', message: expect.stringContaining('MiB') },
+  { check: 'shard-disk', verdict: 'not-checked', message: expect.stringContaining('MESH_SHARD_DISKS') },
+  { check: 'memory', verdict: 'not-checked', message: expect.stringContaining('no quota of its cell') },
+  { check: 'connections', verdict: 'fits', message: expect.stringContaining('up to') },
+];
+
 const running = (slug: string) => lifecycle.running(slug);
 type Ready = Awaited<ReturnType<typeof running>>;
 
@@ -51,6 +59,7 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
     image: to,
     previousImage: ready.template.image,
     warnings: ['a simulated node ran nothing'],
+    preflight: roomForAll,
   });
   // Nothing was touched before the backup was there.
   const [made] = mesh.said('backup.completed.v1', ready.instanceId);
@@ -84,8 +93,8 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
 
 test('without its backup an upgrade touches nothing', async () => {
   const ready = await running('no-backup');
-  // What is no Odoo's cannot be backed up.
-  await mesh.sql('ALTER TABLE ir_attachment RENAME TO attachment', [], ready.database);
+  // What does not say which Odoo's it is cannot be backed up.
+  await mesh.sql(`UPDATE ir_module_module SET latest_version = 'none'`, [], ready.database);
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
   expect(await lifecycle.answerTo(operation)).toMatchObject({
     fact: 'upgrade-failed',
@@ -98,6 +107,21 @@ test('without its backup an upgrade touches nothing', async () => {
   expect(await databasesOf(ready)).toEqual([ready.database]);
 });
 
+test('without room for it an upgrade touches nothing and asks nobody, rehearsed or not', async () => {
+  const ready = await running('no-room');
+  await mesh.sql(`ALTER ROLE "${ready.role}" CONNECTION LIMIT 1`);
+  for (const rehearse of [false, true])
+    expect(await lifecycle.do('upgrade', ready.instanceId, { to, rehearse })).toMatchObject({
+      ...{ fact: 'upgrade-failed', code: 'TOO_FEW_CONNECTIONS', fault: 'platform', rolledBack: true },
+      message: expect.stringMatching(/up to \d+ connections, and its role on shard local may have 1: set its/),
+      preflight: expect.arrayContaining([expect.objectContaining({ check: 'connections', verdict: 'lacking' })]),
+    });
+  const states = mesh.said('instance.state-changed.v1', ready.instanceId).map(({ envelope }) => envelope.data.state);
+  expect([...new Set(states)]).toEqual(['provisioning', 'running']);
+  expect(await mesh.sql('SELECT 1 FROM backup.backup WHERE instance_id = $1', [ready.instanceId])).toEqual([]);
+  expect(await deploymentOf(ready)).toEqual({ image: ready.template.image, secret: ready.secret, replicas: 1 });
+});
+
 test('rehearsed, an upgrade is tried in a clone of the backup, which is removed; the instance runs on untouched', async () => {
   const ready = await running('rehearsed');
   const { instanceId } = ready;
@@ -106,6 +130,7 @@ test('rehearsed, an upgrade is tried in a clone of the backup, which is removed;
   expect(await lifecycle.answerTo(operation)).toMatchObject({
     ...{ fact: 'upgraded', rehearsed: true, image: to, previousImage: ready.template.image },
     warnings: ['a simulated node ran nothing'],
+    preflight: roomForAll,
   });
   expect([await deploymentOf(ready), await databasesOf(ready)]).toEqual([before, [ready.database]]);
   const states = mesh.said('instance.state-changed.v1', instanceId).map(({ envelope }) => envelope.data);

@@ -12,6 +12,7 @@ import { FootprintStages } from './application/footprint-stages.js';
 import { ForgetOperations } from './application/forget-operations.js';
 import * as hosts from './application/host-facts.handlers.js';
 import * as facts from './application/instance-facts.handlers.js';
+import { LookForRoom } from './application/look-for-room.js';
 import {
   Cluster,
   Footprints,
@@ -52,6 +53,7 @@ export class AppModule {
       routerUrl: config.MESH_ROUTER_URL,
       routerAuthorities: config.MESH_ROUTER_CA,
       shards: config.MESH_SHARD_URLS,
+      shardDisks: config.MESH_SHARD_DISKS,
       deadlines: {
         up: config.MESH_START_DEADLINE,
         down: config.MESH_STOP_DEADLINE,
@@ -104,6 +106,7 @@ export class AppModule {
         FootprintStages,
         SeeToDates,
         ChangeOperation,
+        LookForRoom,
         AskOthers,
         ReconcileInstance,
         RefuseUnknown,

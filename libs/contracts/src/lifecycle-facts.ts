@@ -123,6 +123,21 @@ export const InstanceResized = fact('instance.resized.v1', {
   data: z.object({ ...operation, plan, previousPlan: plan }),
 });
 
+/**
+ * What room there was before anything of an upgrade was begun, each with its figures. Absent: said by a release of before
+ * anybody looked, or it ended before somebody had looked.
+ */
+const preflight = z
+  .array(
+    z.object({
+      check: z.enum(['volume', 'shard-disk', 'memory', 'connections']),
+      verdict: z.enum(['fits', 'lacking', 'not-checked']),
+      message,
+    }),
+  )
+  .max(10)
+  .optional();
+
 export const InstanceUpgraded = fact('instance.upgraded.v1', {
   publisher: 'lifecycle',
   subject: 'instance',
@@ -135,6 +150,7 @@ export const InstanceUpgraded = fact('instance.upgraded.v1', {
     rehearsed: z.boolean(),
     /** What its log warned of, a line each. */
     warnings: z.array(z.string().max(500)).max(50),
+    preflight,
   }),
 });
 
@@ -152,6 +168,7 @@ export const InstanceUpgradeFailed = fact('instance.upgrade-failed.v1', {
     rolledBack: z.boolean(),
     /** The last lines of what failed. */
     log: z.string().max(8_000),
+    preflight,
   }),
 });
 

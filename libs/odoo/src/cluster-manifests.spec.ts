@@ -46,10 +46,11 @@ it('who writes footprints may write their objects, and cannot list Secrets', () 
   ]);
 });
 
-it('who runs Jobs may make and end them, and read what they said', () => {
+it('who runs Jobs may make and end them, and read what they said and what there is room for', () => {
   expect(rulesOf('m2-job-runner')).toEqual([
     { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get', 'list', 'watch', 'create', 'delete'] },
     { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+    { apiGroups: [''], resources: ['resourcequotas'], verbs: ['list'] },
   ]);
 });
 

@@ -50,10 +50,11 @@ const footprintRules: readonly Wire<V1PolicyRule>[] = [
   { apiGroups: ['traefik.io'], resources: ['ingressroutes'], verbs: write },
 ];
 
-/** Bound in each cell beside the footprint role, for who works with Jobs: it reads their logs. */
+/** Bound in each cell beside the footprint role, for who works with Jobs: it reads their logs, and what the cell has room for. */
 const jobRules: readonly Wire<V1PolicyRule>[] = [
   { apiGroups: ['batch'], resources: ['jobs'], verbs: ['get', 'list', 'watch', 'create', 'delete'] },
   { apiGroups: [''], resources: ['pods/log'], verbs: ['get'] },
+  { apiGroups: [''], resources: ['resourcequotas'], verbs: ['list'] },
 ];
 
 /**

@@ -13,6 +13,8 @@ export * from './names.js';
 export * from './odoo-conf.js';
 export * from './password.js';
 export * from './plans.js';
+export * from './pod-demand.js';
+export * from './quantity.js';
 export * from './traefik.js';
 export * from './upgrade-job.js';
 export * from './wire.js';

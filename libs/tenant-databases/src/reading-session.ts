@@ -10,6 +10,8 @@ export interface ReadingOptions {
   /** From the connection on, in ms; then it ends with TOOK_TOO_LONG. */
   readonly longestMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Who reads, in pg_stat_activity. */
+  readonly applicationName?: string;
 }
 
 /** Shorter than the server waits for somebody who is gone, or stands still, and holds back its vacuum. */
@@ -23,7 +25,7 @@ const idleForMs = 60_000;
 export async function inTransaction<T>(
   readerUrl: string,
   database: string,
-  { longestMs, signal }: ReadingOptions,
+  { longestMs, signal, applicationName = 'mesh backup' }: ReadingOptions,
   work: (ask: Ask, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
@@ -32,7 +34,7 @@ export async function inTransaction<T>(
   const client = new Client({
     connectionString: urlOf(readerUrl, database),
     connectionTimeoutMillis: 10_000,
-    application_name: 'mesh backup',
+    application_name: applicationName,
     keepAlive: true,
     options: settings(longestMs),
     stream: () => {

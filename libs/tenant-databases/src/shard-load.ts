@@ -37,3 +37,78 @@ export async function databaseBytes(shard: Shard, database: string): Promise<num
   if (!row) throw new TenantDatabaseError('DATABASE_MISSING', `there is no database ${database} on this shard`, false);
   return Number(row.bytes);
 }
+
+/** A server with thousands of databases has millions of files to be looked at. */
+const longestLookMs = 60_000;
+
+/**
+ * What all databases of the shard take on its disk, with what a copy that was cut off has left; without WAL and logs, which
+ * nobody but an administrator sees. Costs a look at every file of the server. Throws TOOK_TOO_LONG (try again).
+ */
+export async function shardBytes(shard: Shard): Promise<number> {
+  try {
+    const [row] = await shard.query<{ bytes: string }>(`SELECT pg_tablespace_size('pg_default') AS bytes`);
+    return Number(row!.bytes);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    throw code === '57014' ? new TenantDatabaseError('TOOK_TOO_LONG', message, true) : error;
+  }
+}
+
+/**
+ * The files of its filestore that a database names, each once, in bytes. Throws NOT_ODOO for one without attachments,
+ * BAD_VALUE for a size that is none, and what `readDatabase` throws.
+ */
+export async function filestoreBytes(shard: Shard, database: string): Promise<number> {
+  return await shard.reading(
+    database,
+    async (ask) => {
+      try {
+        // As in odoo-tables.ts: what is cast is text, so that no cast of a tenant's is run.
+        const { rows } = await ask(
+          `SELECT coalesce(sum(bytes), 0) AS bytes FROM (
+             SELECT max(nullif(format('%s', file_size), '')::bigint) AS bytes
+             FROM ONLY public.ir_attachment WHERE store_fname IS NOT NULL GROUP BY format('%s', store_fname)
+           ) files`,
+        );
+        return Number(rows[0].bytes);
+      } catch (error) {
+        throw thatIsNoOdoo(error) ?? error;
+      }
+    },
+    longestLookMs,
+  );
+}
+
+/** What stands where Odoo's table should is the tenant's, and may be anything. */
+function thatIsNoOdoo(error: unknown): TenantDatabaseError | undefined {
+  const { code = '', message } = error as { code?: string; message: string };
+  if (/^22/.test(code)) return new TenantDatabaseError('BAD_VALUE', message, false);
+  return /^(42(?!501)|55000$)/.test(code) ? new TenantDatabaseError('NOT_ODOO', message, false) : undefined;
+}
+
+/** Of whoever is no superuser. */
+export interface Connections {
+  /** Of the whole server, without those that are kept for administrators. */
+  readonly most: number;
+  readonly taken: number;
+  /** Of `taken`. */
+  readonly ofTenant: number;
+  /** CONNECTION LIMIT of the tenant's role; -1: none. */
+  readonly tenantLimit: number;
+}
+
+/** Throws TENANT_MISSING. */
+export async function connectionsOf(shard: Shard, tenant: string): Promise<Connections> {
+  const [found] = await shard.query<Connections>(
+    // Version 16 keeps some for a role of their own too.
+    `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true)::int, 0) AS most,
+       (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend') AS taken,
+       (SELECT count(*)::int FROM pg_stat_activity WHERE usename = $1) AS "ofTenant", rolconnlimit AS "tenantLimit"
+     FROM pg_roles WHERE rolname = $1`,
+    [tenant],
+  );
+  if (!found) throw new TenantDatabaseError('TENANT_MISSING', `there is no role ${tenant} on this shard`, false);
+  return found;
+}

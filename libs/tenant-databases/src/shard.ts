@@ -1,5 +1,6 @@
 import { Client, Pool, type PoolClient, type QueryResult } from 'pg';
 import { thatEndsWhenSilentFor } from '#persistence/index.js';
+import { type Ask, inTransaction } from './reading-session.js';
 
 /** Throws when whoever works has lost the right to, for instance because its lease went to another. */
 export type Fence = () => void;
@@ -145,6 +146,12 @@ export class Shard {
     } finally {
       await client.end();
     }
+  }
+
+  /** One transaction in which nothing is changed and nothing that a tenant made is run, though its tables are read. */
+  async reading<T>(database: string, work: (ask: Ask) => Promise<T>, longestMs: number): Promise<T> {
+    const applicationName = `${this.meshName} shard ${this.name}`;
+    return await inTransaction(this.url, database, { longestMs, applicationName }, work);
   }
 
   private async takeOver(session: Borrowed['session'], tenant: string, fence: Fence): Promise<void> {

@@ -10,6 +10,8 @@ export interface TestShard {
   /** Of the mesh's role on it. */
   readonly url: string;
   readonly template: string;
+  /** Of the mesh's role, for database `postgres`. */
+  readonly url: string;
   /** Of the role that reads every tenant, for database `postgres`. */
   readonly readerUrl: string;
   newTenant(): Tenant;
@@ -51,6 +53,7 @@ export async function createTestShard(sql: string): Promise<TestShard> {
     shard,
     url,
     template,
+    url,
     readerUrl: at('postgres', backupRole(meshName), backupPassword),
     administrate,
     newTenant() {

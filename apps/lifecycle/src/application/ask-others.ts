@@ -12,8 +12,10 @@ import type { PublishContext } from '#messaging/index.js';
 import type { Lease } from '#persistence/index.js';
 import type { Instance } from '../domain/instance.js';
 import { namesToReserve, type Operation, type Progress, type Stage } from '../domain/operation.js';
+import { lackOf } from '../domain/preflight.js';
 import { ChangeOperation } from './change-operation.js';
 import type { StageOutcome } from './footprint-stages.js';
+import { LookForRoom } from './look-for-room.js';
 import { Operations } from './ports.js';
 
 const askProvisionerAgainMs = 30_000;
@@ -24,6 +26,7 @@ export class AskOthers {
   constructor(
     private readonly operations: Operations,
     private readonly changes: ChangeOperation,
+    private readonly room: LookForRoom,
   ) {}
 
   async ask(
@@ -51,10 +54,7 @@ export class AskOthers {
           }),
         );
       case 'backup':
-        return await this.once(lease, operation, 'BackupAsked', 'its backup is being made', async (ctx) => {
-          const backupId = newId();
-          return { backupId, asked: await ctx.publish(BackupRequested, { instanceId, backupId, why: 'pre-upgrade' }) };
-        });
+        return await this.backup(lease, instance, operation);
       case 'clone':
         return await this.clone(lease, operation);
       case 'cancel':
@@ -74,6 +74,19 @@ export class AskOthers {
     if (answered) return { kind: 'failed', failure: answered };
     if (!asked) await this.note(lease, operation, ask);
     return { kind: 'waits', reason, message, acted: !asked };
+  }
+
+  /** Nobody is asked for a backup of what could not be brought to its end. */
+  private async backup(lease: Lease, instance: Instance, operation: Operation): Promise<StageOutcome> {
+    const { instanceId, progress } = operation;
+    const preflight = progress.asked ? [] : await this.room.look(instance);
+    const lack = lackOf(preflight);
+    if (lack) return { kind: 'failed', failure: lack, progress: { preflight } };
+    return await this.once(lease, operation, 'BackupAsked', 'its backup is being made', async (ctx) => {
+      const backupId = newId();
+      const asked = await ctx.publish(BackupRequested, { instanceId, backupId, why: 'pre-upgrade' });
+      return { preflight, backupId, asked };
+    });
   }
 
   /** From the backup that was made just before. */

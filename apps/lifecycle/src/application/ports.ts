@@ -3,6 +3,7 @@ import type { Transaction } from '#persistence/index.js';
 import type { Instance } from '../domain/instance.js';
 import type { Seen } from '../domain/next-step.js';
 import type { Operation } from '../domain/operation.js';
+import type { Room } from '../domain/preflight.js';
 import type { ReadyFootprint } from '../domain/switching.js';
 
 export abstract class Instances {
@@ -47,6 +48,11 @@ export abstract class Operations {
  */
 export type Fence = () => void;
 
+export type CellRoom = Pick<Room, 'quotas' | 'update' | 'own'> & {
+  readonly volume: Omit<Room['volume'], 'filesBytes'>;
+};
+export type ShardRoom = Room['shard'] & Pick<Room['volume'], 'filesBytes'>;
+
 /** The live footprint of an instance. Everything throws when the cluster cannot be read; an Obstacle (libs/footprints) where it is known why. */
 export abstract class Cluster {
   /** Changes in this namespace hurry the instance they belong to. Safe to repeat. */
@@ -81,6 +87,8 @@ export abstract class Cluster {
   abstract removeUpdates(instance: Instance, fence: Fence): Promise<boolean>;
   /** Secrets of older versions than the last two. */
   abstract dropOldSecrets(instance: Instance, fence: Fence): Promise<void>;
+  /** Of its volume, and of its cell for the pod of an update. */
+  abstract lookForRoom(instance: Instance): Promise<CellRoom>;
 }
 
 /** The footprint's role on its shard. Throws as the cluster does. */
@@ -94,6 +102,8 @@ export abstract class TenantShards {
   abstract dropDatabase(instance: Instance, database: string, fence: Fence): Promise<void>;
   /** The live database's Odoo calls itself by the live host from its next look on. */
   abstract setBaseUrl(instance: Instance, fence: Fence, password?: string): Promise<void>;
+  /** Of the shard, and what the live database takes there and names of files. */
+  abstract lookForRoom(instance: Instance): Promise<ShardRoom>;
   /** Where an Odoo reaches its database. */
   abstract addressOf(instance: Instance): { readonly host: string; readonly port: number };
 }
@@ -114,6 +124,8 @@ export abstract class LifecycleSettings {
   /** A file with authorities, in PEM, that its certificate may be of beside those that everybody knows. */
   abstract readonly routerAuthorities: string | undefined;
   abstract readonly shards: readonly { readonly name: string; readonly url: string }[];
+  /** What databases may take of a shard's disk, in bytes, by the shard's name; of others nobody knows. */
+  abstract readonly shardDisks: Readonly<Record<string, number>>;
   /** How long each may take, in ms; time in which nobody could look does not count. */
   abstract readonly deadlines: {
     readonly up: number;

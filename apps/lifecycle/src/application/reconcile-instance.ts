@@ -298,6 +298,8 @@ export class ReconcileInstance {
   private deadlineOf({ progress }: Operation, stage: Stage): number {
     const { up, down, answer, backup, update } = this.settings.deadlines;
     if (stage === 'up' || stage === 'route') return up;
+    // Before it is asked for, somebody looks whether there is room.
+    if (stage === 'backup' && !progress.asked) return answer;
     if (stage === 'backup' || stage === 'clone') return backup;
     if (stage === 'update') return update;
     // Who gave up on the way back would leave two footprints that the same host leads to.

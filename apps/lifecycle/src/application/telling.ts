@@ -99,6 +99,7 @@ export async function sayDone(
         previousImage: progress.before?.image ?? live.image,
         rehearsed: input.rehearse ?? false,
         warnings: [...(progress.warnings ?? [])],
+        ...preflightOf(progress),
       }));
     case 'rename': {
       const { host } = live;
@@ -145,7 +146,8 @@ export async function sayFailed(ctx: PublishContext, operation: Operation, failu
   if (kind === 'upgrade') {
     const { fellThrough = false, log = '' } = operation.progress;
     const rolledBack = !fellThrough || (operation.input.rehearse ?? false);
-    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack, log };
+    const preflight = preflightOf(operation.progress);
+    const failed = { instanceId, operationId, durationMs, ...failure, rolledBack, log, ...preflight };
     return void (await ctx.publish(InstanceUpgradeFailed, failed));
   }
   await ctx.publish(InstanceOperationFailed, { instanceId, operationId, operation: kind, durationMs, ...failure });
@@ -155,6 +157,10 @@ export async function sayFailed(ctx: PublishContext, operation: Operation, failu
 export async function sayRefused(ctx: PublishContext, operation: Operation, refusal: Failure): Promise<void> {
   const { instanceId, operationId, kind } = operation;
   await ctx.publish(InstanceOperationRefused, { instanceId, operationId, operation: kind, ...refusal });
+}
+
+function preflightOf({ preflight }: Operation['progress']) {
+  return preflight && { preflight: [...preflight] };
 }
 
 function durationOf({ startedAt }: Operation): number {

@@ -13,6 +13,7 @@ import {
   type Quiesce,
   type SuspensionReason,
 } from './instance.js';
+import type { Check } from './preflight.js';
 import { nextState } from './state-table.js';
 import { type ReadyFootprint, refusalOfSwitch, refusalOfSwitchBack } from './switching.js';
 
@@ -70,7 +71,7 @@ export type Stage =
   | 'switch'
   /** Nobody who knows the old password can write any more. */
   | 'fence'
-  /** A backup was made just before. */
+  /** There is room for what comes, and a backup was made just before. */
   | 'backup'
   /** What the backup has stands once more in a footprint of its own, neutralised. */
   | 'clone'
@@ -136,7 +137,9 @@ export interface Progress {
   /** What is tried in the clone, beside the database that the clone came with. */
   readonly rehearsal?: Live;
   readonly copiedFrom?: string;
-  /** Of an upgrade: its backup, what the update warned of, and the last lines of what failed. */
+  /** Of an upgrade: what room there was for it, before anything was asked for. */
+  readonly preflight?: readonly Check[];
+  /** Its backup, what the update warned of, and the last lines of what failed. */
   readonly backupId?: string;
   readonly warnings?: readonly string[];
   readonly log?: string;

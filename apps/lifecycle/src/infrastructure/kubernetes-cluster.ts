@@ -1,10 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import type { V1Deployment, V1Job, V1PersistentVolumeClaim, V1Pod, V1Secret } from '@kubernetes/client-node';
+import type {
+  V1Deployment,
+  V1Job,
+  V1PersistentVolumeClaim,
+  V1Pod,
+  V1ResourceQuota,
+  V1Secret,
+} from '@kubernetes/client-node';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { askingCluster, FootprintWatch, Obstacle, workloadState } from '#footprints/index.js';
 import { AlreadyExists, KubernetesClient, type KubernetesObject } from '#kubernetes/index.js';
 import { Log } from '#observability/index.js';
 import {
+  countsPod,
+  type Demand,
   deploymentManifest,
   epochAnnotation,
   type FootprintSpec,
@@ -13,18 +22,23 @@ import {
   ingressRouteManifest,
   labelNames,
   odooConf,
+  podDemand,
+  podSpec,
+  quantityOf,
   type RouteTarget,
   secretManifest,
   serviceManifest,
+  sumOf,
   targetOf,
   tenantLabels,
   upgradeContainers,
   upgradeJobManifest,
 } from '#odoo/index.js';
 import { JobQueue } from '#persistence/index.js';
-import { Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
+import { type CellRoom, Cluster, type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
 import { hostsOf, type Instance, placeOf, planOf } from '../domain/instance.js';
 import type { Seen } from '../domain/next-step.js';
+import type { Quota } from '../domain/preflight.js';
 
 const fieldManager = 'mesh-footprint';
 
@@ -170,7 +184,7 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     const claim = await askingCluster(this.client.get<V1PersistentVolumeClaim & KubernetesObject>(ref));
     if (!claim) throw new Obstacle('VOLUME_LOST', `PersistentVolumeClaim ${names.object} is gone`);
     const wanted = instance.live.storageBytes;
-    if (bytesOf(claim.spec?.resources?.requests?.storage ?? '0') >= wanted) return;
+    if (quantityOf(claim.spec?.resources?.requests?.storage ?? '0') >= wanted) return;
     const spec = { resources: { requests: { storage: String(wanted) } } };
     await askingCluster(this.client.merge(ref, { spec }, fieldManager, { fence }));
   }
@@ -251,6 +265,31 @@ export class KubernetesCluster extends Cluster implements OnApplicationShutdown 
     this.changes.stop();
   }
 
+  async lookForRoom(instance: Instance): Promise<CellRoom> {
+    const spec = this.specOf(instance, 0);
+    const { names, namespace, footprintId } = spec;
+    const [claim, quotas, pods] = await askingCluster(
+      Promise.all([
+        this.client.get<V1PersistentVolumeClaim & KubernetesObject>({
+          ...{ kind: 'PersistentVolumeClaim', name: names.object, namespace },
+        }),
+        this.client.list<V1ResourceQuota & KubernetesObject>('ResourceQuota', namespace),
+        this.client.list<V1Pod & KubernetesObject>('Pod', namespace, `app=odoo,${labelNames.footprint}=${footprintId}`),
+      ]),
+    );
+    if (!claim) throw new Obstacle('VOLUME_LOST', `PersistentVolumeClaim ${names.object} is gone`);
+    const capacity = claim.status?.capacity?.storage;
+    if (!capacity) throw new Obstacle('VOLUME_UNKNOWN', `of volume ${names.object} nobody says how large it is`);
+    const update = upgradeJobManifest(spec, { name: updateName(instance), from: names.database, modules: [] });
+    const { priorityClassName } = podSpec(spec);
+    return {
+      volume: { name: names.object, bytes: quantityOf(capacity) },
+      quotas: quotas.filter((one) => countsPod(one.spec ?? {}, priorityClassName!)).map(quotaOf),
+      update: { ...podDemand(update.spec!.template.spec!), 'count/jobs.batch': 1 },
+      own: sumOf(pods.filter(isCounted).map((pod) => podDemand(pod.spec!))),
+    };
+  }
+
   /** Of the newest version that is there below the live one. */
   private async lastPassword(instance: Instance): Promise<string> {
     const { live } = instance;
@@ -319,11 +358,20 @@ function epochOf({ metadata }: { readonly metadata?: { readonly annotations?: un
   return Number((metadata?.annotations as Record<string, string> | undefined)?.[epochAnnotation] ?? 0) || 0;
 }
 
-/** A Kubernetes quantity of bytes: plain, or with a binary or decimal suffix. */
-function bytesOf(quantity: string): number {
-  const [, number, suffix = ''] = /^([0-9.]+(?:[eE][+-]?[0-9]+)?)([kKMGTPE]i?)?$/.exec(quantity) ?? [];
-  if (number === undefined) throw new Error(`not a quantity of bytes: ${JSON.stringify(quantity)}`);
-  const base = suffix.endsWith('i') ? 1024 : 1000;
-  const power = suffix ? 'KMGTPE'.indexOf(suffix[0]!.toUpperCase()) + 1 : 0;
-  return Number(number) * base ** power;
+/** Quotas count no pod that has come to its end. */
+function isCounted({ status }: V1Pod): boolean {
+  return status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
+}
+
+/** Throws an Obstacle for one that nobody has counted for yet: the server lets nothing in by it either. */
+function quotaOf({ metadata, spec, status }: V1ResourceQuota): Quota {
+  const name = metadata!.name!;
+  const { hard, used } = status ?? {};
+  if (Object.keys(spec?.hard ?? {}).some((resource) => !hard?.[resource] || !used?.[resource]))
+    throw new Obstacle('QUOTA_UNKNOWN', `what is taken of quota ${name} was not counted yet`);
+  return { name, hard: amountsOf(hard), used: amountsOf(used) };
+}
+
+function amountsOf(quantities: Readonly<Record<string, string>> | undefined): Demand {
+  return Object.fromEntries(Object.entries(quantities ?? {}).map(([name, text]) => [name, quantityOf(text)]));
 }

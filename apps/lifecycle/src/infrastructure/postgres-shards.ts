@@ -2,14 +2,18 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { Shards } from '#footprints/index.js';
 import { footprintNames } from '#odoo/index.js';
 import {
+  connectionsOf,
   copyTenantDatabase,
+  databaseBytes,
   dropTenantDatabase,
   fenceTenant,
+  filestoreBytes,
   setBaseUrl,
   setTenantConnectionLimit,
+  shardBytes,
   type Tenant,
 } from '#tenant-databases/index.js';
-import { type Fence, LifecycleSettings, TenantShards } from '../application/ports.js';
+import { type Fence, LifecycleSettings, type ShardRoom, TenantShards } from '../application/ports.js';
 import { type Instance, placeOf } from '../domain/instance.js';
 
 @Injectable()
@@ -53,6 +57,22 @@ export class PostgresShards extends TenantShards implements OnApplicationShutdow
     await this.shards.on(placeOf(instance).databaseShard, (shard) =>
       setBaseUrl(shard, this.tenantOf(instance), database, url, fence, password),
     );
+  }
+
+  async lookForRoom(instance: Instance): Promise<ShardRoom> {
+    const { databaseShard } = placeOf(instance);
+    const { database } = instance.live;
+    const bytes = this.settings.shardDisks[databaseShard];
+    return await this.shards.on(databaseShard, async (shard) => {
+      const [connections, taken, filesBytes, takenBytes] = await Promise.all([
+        connectionsOf(shard, this.tenantOf(instance).name),
+        databaseBytes(shard, database),
+        filestoreBytes(shard, database),
+        bytes === undefined ? undefined : shardBytes(shard),
+      ]);
+      const disk = bytes === undefined || takenBytes === undefined ? undefined : { bytes, takenBytes };
+      return { name: shard.name, databaseBytes: taken, disk, connections, filesBytes };
+    });
   }
 
   addressOf(instance: Instance): { readonly host: string; readonly port: number } {
