@@ -7,8 +7,6 @@ import { stackAddresses } from './config.js';
 /** The stack's database server as a shard of a mesh of the test's own. */
 export interface TestShard {
   readonly shard: Shard;
-  /** Of the mesh's role on it. */
-  readonly url: string;
   readonly template: string;
   /** Of the mesh's role, for database `postgres`. */
   readonly url: string;
@@ -53,7 +51,6 @@ export async function createTestShard(sql: string): Promise<TestShard> {
     shard,
     url,
     template,
-    url,
     readerUrl: at('postgres', backupRole(meshName), backupPassword),
     administrate,
     newTenant() {
