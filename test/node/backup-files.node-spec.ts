@@ -188,6 +188,7 @@ it('one flipped byte in the store is found and named', async () => {
     state: 'failed',
     code: 'CORRUPTED',
     message: expect.stringContaining(key),
+    damaged: [name.split('/').at(-1)],
   });
   expect(await target.filesIn('flipped')).not.toContain(name);
   await store.remove([key]);

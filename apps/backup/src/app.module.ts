@@ -8,6 +8,7 @@ import { BackupMetrics } from './application/backup-metrics.js';
 import { BeginBackup } from './application/begin-backup.js';
 import { BeginRestore } from './application/begin-restore.js';
 import { ExpireBackups } from './application/expire-backups.js';
+import { FillFootprint } from './application/fill-footprint.js';
 import { HoldBackupHandler, ReleaseBackupHandler } from './application/hold-backup.handlers.js';
 import * as instances from './application/instance-facts.handlers.js';
 import {
@@ -144,6 +145,7 @@ export class AppModule {
         ReadBackup,
         ReconcileBackup,
         ReconcileProof,
+        FillFootprint,
         ReconcileRestore,
         ReconcileSnapshots,
         ScheduleBackups,

@@ -14,9 +14,10 @@ const waitForBackupMs = 30_000;
 const lookAgainMs = 3_600_000;
 
 /**
- * Sets aside what proofs have found damaged of an instance, and removes what is left of its backups whose time is over: first the manifest of each, so that whatever happens
- * afterwards there is no half a backup, then its other objects, then the contents that no other backup names, then it says
- * that they are gone. A run that dies anywhere is taken up by the next one, from the beginning.
+ * Sets aside what proofs have found damaged of an instance, and removes what is left of its backups whose time is over:
+ * first the manifest of each, so that whatever happens afterwards there is no half a backup, then its other objects, then
+ * the contents that no other backup names, then it says that they are gone. A run that dies anywhere is taken up by the
+ * next one, from the beginning.
  */
 @Injectable()
 export class ReconcileExpired {

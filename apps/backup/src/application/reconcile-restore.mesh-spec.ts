@@ -30,6 +30,7 @@ import { ScheduleRepository } from '../infrastructure/schedule.repository.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
+import { FillFootprint } from './fill-footprint.js';
 import { manifestOf } from './manifest.js';
 import { type BackupSettings, CellFiles, type JobState, TenantTargets } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
@@ -143,8 +144,9 @@ beforeEach(() => {
   const prove = new ProveBackup(instances, new ScheduleRepository(database), new BeginRestore(restores, queue), queue);
   const read = new ReadBackup(store, settings);
   const restore = new ReconcileRestore(
-    ...([restores, backups, instances, begin, prove, read, files, targets] as const),
-    ...([outbox, queue, settings, new BackupMetrics(), log] as const),
+    ...([restores, backups, instances, begin, prove] as const),
+    new FillFootprint(backups, read, files, targets, log),
+    ...([outbox, queue, settings, new BackupMetrics()] as const),
   );
   const proof = new ReconcileProof(backups, read, targets, outbox, queue, new BackupMetrics());
   const reconcilers: Record<string, Reconcile> = {

@@ -13,27 +13,18 @@ import {
 } from '#contracts/index.js';
 import { isWorthKeeping, type Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import { Outbox, type PublishContext } from '#messaging/index.js';
-import { forgetThisRun, Log } from '#observability/index.js';
+import { forgetThisRun } from '#observability/index.js';
 import { JobQueue, type Lease, type Outcome } from '#persistence/index.js';
 import { type Backup, faultOf, type Verified } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
-import type { MadeFootprint, Refusal } from '../domain/instance.js';
-import { isOfOtherFiles, isProvedBad } from '../domain/proof.js';
-import {
-  contentsOf,
-  isNeutral,
-  type Progress,
-  type Restore,
-  type Stage,
-  stageOf,
-  stagesOf,
-} from '../domain/restore.js';
-import { actFor } from './act-for.js';
+import type { Refusal } from '../domain/instance.js';
+import { isProvedBad } from '../domain/proof.js';
+import { contentsOf, type Progress, type Restore, type Stage, stageOf, stagesOf } from '../domain/restore.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
-import { BackupSettings, Backups, CellFiles, type Fingerprint, Instances, Restores, TenantTargets } from './ports.js';
+import { FillFootprint, type Step } from './fill-footprint.js';
+import { BackupSettings, Backups, Instances, Restores } from './ports.js';
 import { ProveBackup } from './prove-backup.js';
-import { ReadBackup } from './read-backup.js';
 import { askToSetAside } from './set-aside-damaged.js';
 import { hidesWhatIs, hindrance } from './what-hinders.js';
 
@@ -43,19 +34,13 @@ const lookAgainMs = 10_000;
 const turnAgainMs = 60_000;
 /** Another request for a footprint, after there was no room. */
 const askRoomAgainMs = 30_000;
-/** Of files that are missing. */
-const namesTold = 5;
-
-type Step =
-  | { readonly kind: 'done'; readonly progress?: Progress }
-  | { readonly kind: 'waits'; readonly reason: string; readonly message: string };
 
 const done: Step = { kind: 'done' };
 const noPlace = { reason: 'NoPlace', message: 'as many proofs as may be are under way on its shard' } as const;
 
 /**
- * Brings what a backup has into a footprint made for it, compares it, and lets the instance live there; or only sees that
- * it can be done. Nothing of the instance is touched before that footprint is good; what fails leaves it as it was.
+ * Has a footprint made, lets it be filled with what a backup has, and lets the instance live there; or only sees that it
+ * can be done. Nothing of the instance is touched before that footprint is good; what fails leaves it as it was.
  */
 @Injectable()
 export class ReconcileRestore {
@@ -65,14 +50,11 @@ export class ReconcileRestore {
     private readonly instances: Instances,
     private readonly begin: BeginBackup,
     private readonly prove: ProveBackup,
-    private readonly read: ReadBackup,
-    private readonly files: CellFiles,
-    private readonly targets: TenantTargets,
+    private readonly filling: FillFootprint,
     private readonly outbox: Outbox,
     private readonly jobs: JobQueue,
     private readonly settings: BackupSettings,
     private readonly metrics: BackupMetrics,
-    private readonly log: Log,
   ) {}
 
   async reconcile(lease: Lease): Promise<Outcome> {
@@ -122,9 +104,9 @@ export class ReconcileRestore {
       case 'database':
         return await this.fillDatabase(lease, restore);
       case 'files':
-        return await this.fillVolume(lease, restore);
+        return await this.filling.volume(lease, restore);
       case 'load':
-        return await this.load(lease, restore);
+        return await this.filling.load(lease, restore);
       case 'quiesce':
         return await this.quiesce(lease, restore);
       case 'safety':
@@ -168,78 +150,14 @@ export class ReconcileRestore {
     return await this.restores.hasRoomForProof(ctx, source.databaseShard, this.settings.proofsPerShard);
   }
 
-  /** As the manifest says, or not at all. Noted before it is opened: nobody fills a database again that was opened. */
+  /** Noted before it is opened: nobody fills a database again that was opened. */
   private async fillDatabase(lease: Lease, restore: Restore): Promise<Step> {
-    const footprint = restore.progress.footprint!;
     if (restore.progress.rows === undefined) {
-      const counts = await this.fillAndCompare(lease, restore, footprint);
+      const counts = await this.filling.database(lease, restore);
       await this.note(lease, restore, async () => counts);
     }
-    await actFor(lease, restore, 'open: database', () => this.targets.open(footprint, lease.fence));
+    await this.filling.open(lease, restore);
     return done;
-  }
-
-  private async fillAndCompare(
-    lease: Lease,
-    restore: Restore,
-    footprint: MadeFootprint,
-  ): Promise<Pick<Progress, 'rows' | 'filesMissing'>> {
-    const backup = await this.backup(contentsOf(restore).database);
-    const manifest = await this.read.manifest(backup);
-    const { key, fingerprint } = manifest.database;
-    await actFor(lease, restore, 'fill: database', async () => {
-      const dump = await this.read.content(key, lease.signal);
-      await this.targets
-        .fill(footprint, dump, manifest.database.sha256, lease.fence, lease.signal)
-        .catch(async (error) => {
-          // What was sent to it may be something else than what was dumped: that is why, whatever PostgreSQL says of it.
-          await this.read.whole(key, manifest.database, lease.signal);
-          throw error;
-        });
-    });
-    const expected = JSON.parse(await this.read.text(fingerprint.key, fingerprint.sha256)) as Fingerprint;
-    const differences = await actFor(lease, restore, 'compare: database', () =>
-      this.targets.differences(footprint, expected, lease.signal),
-    );
-    if (differences.length > 0)
-      throw new Hopeless('NOT_EQUAL', `the restored database differs: ${differences.slice(0, 10).join('; ')}`);
-    const files = await actFor(lease, restore, 'compare: files', () =>
-      this.compareFiles(restore, footprint, lease.signal),
-    );
-    if (isNeutral(restore))
-      await actFor(lease, restore, 'neutralise: database', () => this.targets.neutralise(footprint, lease.fence));
-    return { rows: manifest.database.rows, ...files };
-  }
-
-  private async fillVolume(lease: Lease, restore: Restore): Promise<Step> {
-    const { progress, restoreId } = restore;
-    const footprint = progress.footprint!;
-    const indexes: string[] = [];
-    let prefix: string | undefined;
-    for (const backupId of contentsOf(restore).files) {
-      const { files } = await this.read.manifest(await this.backup(backupId));
-      if (files) indexes.push(files.index);
-      prefix ??= files?.prefix;
-    }
-    if (prefix === undefined) return { kind: 'done', progress: { files: 0, filesSeen: 'simulated' } };
-    this.files.watch(footprint.namespace);
-    const from = { folder: footprint.database, files: prefix, indexes };
-    const job = await this.files.fill(footprint, restoreId, from, lease.fence);
-    if (job.state === 'failed') throw new Hopeless(job.code, job.message, job.damaged);
-    if (job.state === 'runs') return { kind: 'waits', reason: 'FilesAreFilled', message: job.message };
-    const brought = job.state === 'done' ? job.files : 0;
-    return { kind: 'done', progress: { files: brought, filesSeen: job.state === 'done' ? 'read' : 'simulated' } };
-  }
-
-  private async load(lease: Lease, restore: Restore): Promise<Step> {
-    const { progress, restoreId, startedAt } = restore;
-    const footprint = progress.footprint!;
-    this.files.watch(footprint.namespace);
-    const { image } = footprint.template;
-    const job = await this.files.load(footprint, restoreId, image, footprint.secret, lease.fence);
-    if (job.state === 'failed') throw new Hopeless(job.code, job.message);
-    if (job.state === 'runs') return { kind: 'waits', reason: 'OdooLoads', message: job.message };
-    return { kind: 'done', progress: { rtoMs: Date.now() - startedAt.getTime() } };
   }
 
   private async quiesce(lease: Lease, restore: Restore): Promise<Step> {
@@ -300,7 +218,7 @@ export class ReconcileRestore {
   private async clear(lease: Lease, restore: Restore): Promise<Step> {
     const { progress, footprintId } = restore;
     const { footprint } = progress;
-    const ended = await this.endJobs(lease, restore);
+    const ended = await this.filling.endJobs(lease, restore);
     if (ended.kind === 'waits') return ended;
     if (footprint === null || !progress.footprintAsked) return done;
     if (!progress.removalAsked)
@@ -311,11 +229,6 @@ export class ReconcileRestore {
         }),
       }));
     return done;
-  }
-
-  private async endJobs(lease: Lease, { progress: { footprint }, restoreId }: Restore): Promise<Step> {
-    if (!footprint || (await this.files.tidy(footprint, restoreId, lease.fence))) return done;
-    return { kind: 'waits', reason: 'JobsEnd', message: 'what has filled it is being removed' };
   }
 
   /** The instance first: nothing of what was done for it may keep it from running. */
@@ -333,7 +246,7 @@ export class ReconcileRestore {
       }
       return { kind: 'waits', reason: 'LetGo', message: 'the instance is let go as it was' };
     }
-    if (progress.released === 'switched') return await this.endJobs(lease, restore);
+    if (progress.released === 'switched') return await this.filling.endJobs(lease, restore);
     return await this.clear(lease, restore);
   }
 
@@ -352,8 +265,7 @@ export class ReconcileRestore {
         });
         await this.tellProgress(ctx, current, steps[stage]!);
       });
-    if (restore.mode !== 'proof' && restore.progress.footprint)
-      await this.files.tidy(restore.progress.footprint, restore.restoreId, lease.fence);
+    if (restore.mode !== 'proof') await this.filling.endJobs(lease, restore);
     await this.change(lease, restore, async (ctx, current, backup) => {
       const ended = await this.end(ctx, current, more);
       if (ended.mode === 'proof') await this.tellProof(ctx, ended, backup);
@@ -544,41 +456,6 @@ export class ReconcileRestore {
     const backup = await this.backups.get(backupId);
     if (!backup) throw new Hopeless('UNKNOWN_BACKUP', `there is no backup ${backupId}`);
     return backup;
-  }
-
-  /** Whether the indexes have what the restored database names; a file that its instance had lost before is only counted. */
-  private async compareFiles(
-    restore: Restore,
-    footprint: MadeFootprint,
-    signal: AbortSignal,
-  ): Promise<Pick<Progress, 'filesMissing'>> {
-    const there = new Set<string>();
-    for (const backupId of contentsOf(restore).files) {
-      const { files } = await this.read.manifest(await this.backup(backupId));
-      // On a simulated node there are none.
-      if (!files) return {};
-      for await (const name of this.read.names(files, signal)) there.add(name);
-    }
-    let [named, missing] = [0, 0];
-    const some: string[] = [];
-    const note = (name: string) => {
-      named += 1;
-      if (there.has(name)) return;
-      missing += 1;
-      if (some.length < namesTold) some.push(name);
-    };
-    await this.targets.namedFiles(footprint, note, signal);
-    if (isOfOtherFiles({ named, missing }))
-      throw new Hopeless(
-        'FILES_MISSING',
-        `of ${named} files that the database names no backup has ${missing}, such as ${some.join(', ')}`,
-      );
-    const { restoreId, instanceId, backupId } = restore;
-    if (missing > 0)
-      this.log.warn('an instance had lost files that its database names', {
-        ...{ instanceId, backupId, restoreId, missing, files: some },
-      });
-    return { filesMissing: missing };
   }
 }
 
