@@ -33,9 +33,6 @@ export const lanesOfServices: ReadonlySet<LaneName> = new Set(['e2e', 'reliabili
 /** Lanes that read traces back. */
 export const lanesWithTraces: ReadonlySet<LaneName> = new Set(['e2e']);
 
-/** Files at once where that is not as many as cores: tests of pods that run wait for kubelet and probes half of their time. */
-const workers: Partial<Record<LaneName, number>> = { node: 3 };
-
 /** What kills a server of the stack, or opens it to everybody, must have it for itself. */
 const lanesAlone: ReadonlySet<LaneName> = new Set(['outage', 'node-outage']);
 
@@ -74,8 +71,7 @@ export async function runLane(
   const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
   const options = ['--selectProjects', lane, '--passWithNoTests', '--json', `--outputFile=${reportFile}`];
   const alone = lanesAlone.has(lane) ? ['--runInBand'] : [];
-  const atOnce = workers[lane] === undefined ? [] : [`--maxWorkers=${workers[lane]}`];
-  const only = [...alone, ...atOnce, ...(filter.grep ? ['-t', filter.grep] : []), ...filter.paths];
+  const only = [...alone, ...(filter.grep ? ['-t', filter.grep] : []), ...filter.paths];
   const status = await show(process.execPath, [...jest, ...options, ...only], {
     cwd: config.root,
     env: { ...config.environment, ...env },
