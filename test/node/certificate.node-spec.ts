@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Agent } from 'undici';
 import { secureEntryPoint } from '#local/node/router.js';
@@ -11,6 +9,7 @@ import { stackEnvironment } from '../e2e/config.js';
 import { Lifecycle } from '../e2e/lifecycle.js';
 import { TestMesh } from '../e2e/test-mesh.js';
 import { pageAt } from './living-instance.js';
+import { selfSigned } from './self-signed.js';
 
 const { MESH_STATE } = stackEnvironment();
 const port = new State(MESH_STATE).keptPort(secureEntryPoint)!;
@@ -39,19 +38,6 @@ afterAll(async () => {
   await agent?.close();
   rmSync(folder, { recursive: true });
 });
-
-/** One of its own authority, in PEM. */
-async function selfSigned(name: string): Promise<{ key: string; certificate: string }> {
-  const { stdout } = await promisify(execFile)('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-    ...['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`, '-keyout', '-', '-out', '-'],
-  ]);
-  const part = (pattern: RegExp) => pattern.exec(stdout)![0];
-  return {
-    key: part(/-----BEGIN PRIVATE.*?PRIVATE KEY-----\n/s),
-    certificate: part(/-----BEGIN CERT.*?CERTIFICATE-----\n/s),
-  };
-}
 
 /** As a browser that knows the authority gets it. */
 async function securePage(host: string): Promise<{ status: number; text: string }> {

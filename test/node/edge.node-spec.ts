@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Agent } from 'undici';
 import type { KubernetesObject } from '#kubernetes/index.js';
@@ -14,6 +12,7 @@ import { waitFor } from '#testing/wait-for.js';
 import { stackEnvironment } from '../e2e/config.js';
 import { Lifecycle } from '../e2e/lifecycle.js';
 import { TestMesh } from '../e2e/test-mesh.js';
+import { selfSigned } from './self-signed.js';
 
 const { MESH_ROUTER_URL, MESH_NODE_ADDRESS, MESH_STATE } = stackEnvironment();
 const router = new URL(MESH_ROUTER_URL!);
@@ -241,18 +240,6 @@ it('with a certificate an instance is served by TLS, and by nothing else', async
   expect(seen).toMatchObject({ 'x-forwarded-proto': 'https', 'x-forwarded-host': host });
   expect((await get('/', host)).status).toBe(404);
 });
-
-/** One for a single host, in PEM. */
-async function selfSigned(host: string): Promise<{ key: string; certificate: string }> {
-  const { stdout } = await promisify(execFile)('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-    ...['-subj', `/CN=${host}`, '-addext', `subjectAltName=DNS:${host}`, '-keyout', '-', '-out', '-'],
-  ]);
-  const [key, certificate] = [/-----BEGIN PRIVATE.*?PRIVATE KEY-----\n/s, /-----BEGIN CERT.*?CERTIFICATE-----\n/s].map(
-    (one) => one.exec(stdout)![0],
-  );
-  return { key: key!, certificate: certificate! };
-}
 
 /** Undefined until a route leads there. */
 async function answered(host: string): Promise<Answer | undefined> {
