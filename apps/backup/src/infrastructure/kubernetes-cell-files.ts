@@ -34,8 +34,6 @@ const fieldManager = 'mesh-backup';
 const kindsOfJobs = ['backup', 'proof', 'restore'] as const;
 /** So long a claim may be without a volume and still get one. */
 const volumeIsMadeWithinMs = 60_000;
-/** So long the Jobs of a cell share what the first of them was given to reach the store. */
-const accessAgainMs = 30_000;
 /** Of what Odoo has said, for a person. */
 const linesTold = 20;
 
@@ -47,8 +45,6 @@ type Snapshot = VolumeSnapshot & KubernetesObject;
 @Injectable()
 export class KubernetesCellFiles extends CellFiles implements OnApplicationShutdown {
   private readonly changes: FootprintWatch;
-  /** By namespace. */
-  private readonly accessGivenAt = new Map<string, number>();
 
   constructor(
     private readonly client: KubernetesClient,
@@ -169,8 +165,10 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
     task: FilesToSave | FilesToFill,
     fence: Fence,
   ): Promise<JobState> {
-    const { filesImage, jobDeadlineSeconds } = this.settings;
-    await this.haveAccess(work, fence);
+    const { objectStoreAccess, filesImage, jobDeadlineSeconds } = this.settings;
+    // Each time, so that keys that were changed are the ones that a Job gets.
+    const secret = objectStoreSecretManifest(work, objectStoreAccess);
+    await askingCluster(this.client.apply(secret as KubernetesObject, fieldManager, { fence }));
     const manifest = filesJobManifest(work, kind, {
       image: filesImage,
       claim,
@@ -179,15 +177,6 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
     });
     await this.create(manifest, fence);
     return { state: 'runs', message: 'a Job is to carry the files' };
-  }
-
-  /** Again and again, so that a Job gets the keys that are good now; one that was removed meanwhile is waited for. */
-  private async haveAccess(work: BackupWork, fence: Fence): Promise<void> {
-    const since = performance.now() - (this.accessGivenAt.get(work.namespace) ?? Number.NEGATIVE_INFINITY);
-    if (since < accessAgainMs) return;
-    const secret = objectStoreSecretManifest(work, this.settings.objectStoreAccess);
-    await askingCluster(this.client.apply(secret as KubernetesObject, fieldManager, { fence }));
-    this.accessGivenAt.set(work.namespace, performance.now());
   }
 
   private async filesJobState(job: Job, fence: Fence): Promise<JobState> {
