@@ -10,6 +10,7 @@ import { targetIn } from './bare-provisioner.js';
 import { BareVolume } from './bare-volume.js';
 import { bench, type Contender, type Measured, type Running } from './bench.js';
 import { BenchMesh, tablesOfAnOdoo, templateMiB } from './bench-mesh.js';
+import { MachineCpu } from './machine-cpu.js';
 import { inParallel } from './parallel.js';
 import { Stopwatch } from './stopwatch.js';
 import { within } from './within.js';
@@ -200,6 +201,7 @@ class Watched {
       warm = true;
       const [cpu, rssMiBBefore] = [this.cpuMs(), this.rssMiB()];
       let [done, rssMiBMiddle, rssMiBHighest] = [0, 0, 0];
+      const machine = MachineCpu.ifAsked();
       const watch = new Stopwatch();
       const backupIds = await within(
         60_000 + n * slowestMs,
@@ -211,6 +213,7 @@ class Watched {
         }),
       );
       const { perSecond } = watch.stop(n);
+      machine?.tell('service', n);
       const [cpuMsEach, rssMiBAfter] = [(this.cpuMs() - cpu) / n, this.rssMiB()];
       await this.settled(['backup']);
       const proofs = new Stopwatch();
@@ -379,9 +382,11 @@ function bareBackups(script: BareBackup, { mesh, tenants }: Setting, volumes?: B
       ]);
     };
     if (round === 1) await backUp(Math.min(first, n));
+    const machine = MachineCpu.ifAsked();
     const watch = new Stopwatch();
     await backUp(n);
     const { perSecond, cpuMicrosEach } = watch.stop(n);
+    machine?.tell(volumes ? 'script with volumes' : 'bare script', n);
     const proofs = new Stopwatch();
     await inParallel(n, atOnce, (index) => script.look(key(index)));
     const { perSecond: lightPerSecond } = proofs.stop(n);

@@ -21,14 +21,17 @@ export class ContenderProcess {
     private readonly child: ChildProcess,
   ) {}
 
-  /** @param profiles where its CPU profile is put at its end; undefined: none is taken. */
+  /**
+   * @param watched profiles: where its CPU profile is put at its end; undefined: none is taken. cpu: it tells which programs
+   * of this machine have done the work.
+   */
   static async start(
     bench: string,
     contender: string,
     setting: unknown,
-    profiles: string | undefined,
+    { profiles, cpu }: { readonly profiles: string | undefined; readonly cpu: boolean },
   ): Promise<ContenderProcess> {
-    const args = [bench, contender, ...(profiles ? [profiles] : [])];
+    const args = [bench, contender, ...(profiles ? ['--profiles', profiles] : []), ...(cpu ? ['--cpu'] : [])];
     const child = fork(join(import.meta.dirname, 'contender.js'), args, {
       execArgv: ['--enable-source-maps'],
       signal: interruption,

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { benches } from './benches.js';
 import type { Answer, Order } from './contender-process.js';
+import { MachineCpu } from './machine-cpu.js';
 
 /** One contender in a process of its own: what it allocates, compiles and waits for is nobody else's. */
 function say(answer: Answer): void {
@@ -58,4 +60,9 @@ class Profiler {
   }
 }
 
-await run(process.argv[2] ?? '', process.argv[3] ?? '', process.argv[4]);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { profiles: { type: 'string' }, cpu: { type: 'boolean', default: false } },
+});
+MachineCpu.isAsked = values.cpu;
+await run(positionals[0] ?? '', positionals[1] ?? '', values.profiles);

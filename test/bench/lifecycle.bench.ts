@@ -7,6 +7,7 @@ import { BareLifecycle } from './bare-lifecycle.js';
 import { BareProvisioner, targetIn } from './bare-provisioner.js';
 import { type Bench, bench, type Measured, type Running, type Size } from './bench.js';
 import { BenchMesh } from './bench-mesh.js';
+import { MachineCpu } from './machine-cpu.js';
 import { Stopwatch } from './stopwatch.js';
 import { within } from './within.js';
 
@@ -94,8 +95,10 @@ async function measureMesh(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await resize(instances.slice(0, first));
     const measured = instances.slice(first);
     const cpuBefore = mesh.cpuMs();
+    const machine = MachineCpu.ifAsked();
     const cyclesPerSecond = await rateOf(n, () => cycle(measured));
     const resizesPerSecond = await rateOf(n, () => resize(measured));
+    machine?.tell('mesh', n);
     return { cyclesPerSecond, resizesPerSecond, cpuMsEach: (mesh.cpuMs() - cpuBefore) / n };
   } finally {
     await asker.close();
@@ -130,9 +133,11 @@ async function measureBare(stack: StackEnv, mesh: BenchMesh, n: number): Promise
     await cycle(specs.slice(0, first));
     await script.resize(specs.slice(0, first), large!);
     const measured = specs.slice(first);
+    const machine = MachineCpu.ifAsked();
     const watch = new Stopwatch();
     const cyclesPerSecond = await rateOf(n, () => cycle(measured));
     const resizesPerSecond = await rateOf(n, () => script.resize(measured, large!));
+    machine?.tell('bare script', n);
     return { cyclesPerSecond, resizesPerSecond, cpuMsEach: watch.stop(n).cpuMicrosEach! / 1_000 };
   } finally {
     await Promise.all([maker.close(), script.close()]);

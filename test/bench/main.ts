@@ -18,6 +18,8 @@ interface Options {
   readonly quick: boolean;
   /** Where CPU profiles are put. */
   readonly profiles: string | undefined;
+  /** Whether it is told which programs of this machine have done the work. */
+  readonly cpu: boolean;
 }
 
 interface Result {
@@ -34,6 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
       only: { type: 'string', multiple: true },
       quick: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      cpu: { type: 'boolean', default: false },
       plan: { type: 'boolean', default: false },
       'real-node': { type: 'boolean', default: false },
     },
@@ -55,6 +58,7 @@ async function main(args: readonly string[]): Promise<number> {
   const options: Options = {
     quick: values.quick,
     profiles: values.profile ? join(stack.MESH_STATE, 'profiles') : undefined,
+    cpu: values.cpu,
   };
   const versions = await versionsOf(stack, root);
   const cores = availableParallelism();
@@ -107,7 +111,7 @@ async function run(bench: Bench, stack: StackEnv, options: Options): Promise<Res
   try {
     for (const [name, { share = 1 }] of Object.entries(bench.contenders)) {
       throwIfInterrupted();
-      const contender = await ContenderProcess.start(bench.name, name, setting, options.profiles);
+      const contender = await ContenderProcess.start(bench.name, name, setting, options);
       processes.set(name, contender);
       measured[name] = [];
       if (warmUp > 0) await contender.round(Math.ceil(warmUp * share));

@@ -9,7 +9,7 @@ import { say } from './terminal.js';
 import { newTestState, removeTestState, sweepTestStates } from './test-state.js';
 
 export const bench = {
-  help: `npm run bench [-- [--only NAME]… [--real-node] [--quick] [--profile] [--yes]]
+  help: `npm run bench [-- [--only NAME]… [--real-node] [--quick] [--cpu] [--profile] [--yes]]
 
 Measures what the mesh costs against bare references, both in the same run and in turn, on a stack of its own that is
 stopped and deleted at the end. Says ratio and goal of each figure and writes test/bench/results/NAME.json. A goal that
@@ -18,6 +18,7 @@ is missed is no failure; the exit code is not 0 when something did not work. Wha
   --real-node   instead of the others, those whose pods have to run (it needs root)
   --only NAME   only this bench; may be given again. A wrong name shows them all
   --quick       small numbers: to see whether it works, not to believe, so nothing is written
+  --cpu         say which programs of this machine did the work of a side (lifecycle, backup), servers included
   --profile     take a CPU profile of each side and say where its time went; the figures suffer
   --yes         install and build what is missing without asking
   --help        this text`,
