@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
+import { context, SpanKind } from '@opentelemetry/api';
 import { newId } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
-import { Log } from '#observability/index.js';
+import { about, Log, Origin } from '#observability/index.js';
 import { isUnavailable, type Lease, LeaseLost, type Outcome } from '#persistence/index.js';
+import type { Instance } from '../domain/instance.js';
 import { policyOf } from '../domain/policy.js';
 import { nextBackupAt, unsavedSince } from '../domain/schedule.js';
 import { BeginBackup } from './begin-backup.js';
@@ -64,10 +66,25 @@ export class ScheduleBackups {
       const instance = await this.instances.lock(tx, instanceId);
       const looked = await this.schedules.lookAt(tx, instanceId);
       if (!instance || !looked || !isDue(looked, new Date())) return;
-      const cause = { traceparent: null, correlationId: backupId, requestId: null };
-      await this.begin.of(tx, instance, { backupId, why: 'scheduled', token: null, cause });
+      await inTraceOf(instance, backupId, async (traceparent) => {
+        const cause = { traceparent, correlationId: backupId, requestId: null };
+        await this.begin.of(tx, instance, { backupId, why: 'scheduled', token: null, cause });
+      });
     });
   }
+}
+
+/** Nobody has asked for it, so its trace begins here; told before anything is committed that points to it (decision 0010). */
+async function inTraceOf(
+  { instanceId, customerId }: Instance,
+  backupId: string,
+  work: (traceparent: string) => Promise<void>,
+): Promise<void> {
+  const origin = new Origin('schedule backup', { kind: SpanKind.INTERNAL, attributes: {}, always: true });
+  await context.with(about({ instanceId, customerId, operationId: backupId }), async () => {
+    await origin.tell();
+    await work(origin.traceparent);
+  });
 }
 
 function isDue(looked: Looked, now: Date): boolean {
