@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { once } from 'node:events';
+import { PassThrough, type Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import type { Backup } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
@@ -49,15 +50,38 @@ export class ReadBackup {
     return await this.get(key, signal);
   }
 
-  /** All of it is read, and is what was written. */
-  async whole(key: string, { sha256, bytes }: Expected, signal: AbortSignal): Promise<void> {
+  /**
+   * All of it is read, once, and is what was written.
+   * @param look is given the content while it comes, and may stop to read it early. What it finds counts only of what was
+   * written: where it is not, that is said.
+   */
+  async whole(
+    key: string,
+    { sha256, bytes }: Expected,
+    signal: AbortSignal,
+    look: (content: Readable) => Promise<void> = async () => {},
+  ): Promise<void> {
+    const content = await this.get(key, signal);
+    const copy = new PassThrough();
+    const looked = look(copy).finally(() => copy.destroy());
+    looked.catch(() => {}); // it is waited for below
     const hash = createHash('sha256');
     let size = 0;
-    for await (const chunk of await this.get(key, signal)) {
-      hash.update(chunk as Buffer);
-      size += (chunk as Buffer).length;
+    try {
+      for await (const chunk of content) {
+        hash.update(chunk as Buffer);
+        size += (chunk as Buffer).length;
+        if (copy.writable && !copy.write(chunk)) await takenFrom(copy);
+      }
+    } catch (error) {
+      copy.destroy(error as Error);
+      await looked.catch(() => {});
+      throw error;
     }
+    copy.end();
+    const found = await Promise.allSettled([looked]);
     if (size !== bytes || hash.digest('hex') !== sha256) throw corrupted(key);
+    if (found[0].status === 'rejected') throw found[0].reason;
   }
 
   /** The names of an index, in their order, all `files` of them. */
@@ -107,6 +131,19 @@ export class ReadBackup {
       if (error instanceof ObjectMissing) throw missing(key);
       throw error;
     }
+  }
+}
+
+/** Resolves when its reader has taken what was written, or reads no more. */
+async function takenFrom(copy: PassThrough): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    await Promise.race(['drain', 'close'].map((event) => once(copy, event, { signal })));
+  } catch {
+    // Its end is said by who reads it.
+  } finally {
+    over.abort();
   }
 }
 

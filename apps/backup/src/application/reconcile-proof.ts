@@ -40,8 +40,7 @@ export class ReconcileProof {
     try {
       const manifest = await this.read.manifest(backup);
       const { database, files } = manifest;
-      await this.read.whole(database.key, database, lease.signal);
-      await this.targets.list(await this.read.content(database.key, lease.signal), lease.signal);
+      await this.read.whole(database.key, database, lease.signal, (dump) => this.targets.list(dump, lease.signal));
       await this.read.text(database.fingerprint.key, database.fingerprint.sha256);
       if (files) await this.read.sample(files, sampleSize, lease.signal);
       const at = new Date().toISOString();
