@@ -55,6 +55,8 @@ export class FollowInstanceHandler extends MessageHandler<typeof InstanceStateCh
     const instance = await placed(this.instances, ctx, instanceId);
     const live = { footprintId, database, volumeClaim, image };
     await this.instances.save(ctx, { ...instance, state, since: new Date(since), plan, live });
+    // Nobody says of the footprint that an instance ended in that it was removed.
+    if (state === 'terminated') await this.instances.forgetFootprint(ctx, footprintId);
     if (state === instance.state) return;
     // Some of them may begin now, and some will have nothing to begin with.
     for (const { backupId } of await this.backups.openOf(ctx, instanceId))
@@ -138,7 +140,7 @@ export class ClearSnapshotsHandler extends MessageHandler<typeof InstancePurgeAp
     if (!place) throw new Error(`footprint ${footprintId} is not known yet`);
     const { traceparent, correlationId } = ctx.message;
     await this.instances.savePurge(ctx, {
-      ...{ approvalId, instanceId, footprintId, namespace: place.namespace, done: false },
+      ...{ approvalId, instanceId, footprintId, namespace: place.namespace },
       ...{ traceparent: traceparent ?? null, correlationId },
     });
     await this.jobs.ask(ctx, { kind: 'snapshots', key: approvalId, traceparent });

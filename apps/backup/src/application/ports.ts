@@ -15,8 +15,12 @@ export abstract class Instances {
   abstract save(tx: Transaction, instance: Instance): Promise<void>;
   abstract footprint(footprintId: string): Promise<MadeFootprint | undefined>;
   abstract saveFootprint(tx: Transaction, footprint: MadeFootprint): Promise<void>;
+  /** There is none any more. */
+  abstract forgetFootprint(tx: Transaction, footprintId: string): Promise<void>;
   abstract purge(approvalId: string): Promise<Purge | undefined>;
   abstract savePurge(tx: Transaction, purge: Purge): Promise<void>;
+  /** It has been done, and told. */
+  abstract forgetPurge(tx: Transaction, approvalId: string): Promise<void>;
 }
 
 /** Whose snapshots are to go, because the volume will. */
@@ -25,7 +29,6 @@ export interface Purge {
   readonly instanceId: string;
   readonly footprintId: string;
   readonly namespace: string;
-  readonly done: boolean;
   readonly traceparent: string | null;
   readonly correlationId: string;
 }

@@ -17,13 +17,13 @@ export class ReconcileSnapshots {
 
   async reconcile(lease: Lease): Promise<Outcome> {
     const purge = await this.instances.purge(lease.key);
-    if (!purge || purge.done) return 'done';
+    if (!purge) return 'done';
     const { namespace, footprintId, instanceId, approvalId, traceparent, correlationId } = purge;
     await lease.check();
     if (!(await this.files.removeSnapshots({ namespace, footprintId }, lease.fence))) return { again: lookAgainMs };
     await this.outbox.transaction({ traceparent: traceparent ?? undefined, correlationId }, async (ctx) => {
       await lease.hold(ctx);
-      await this.instances.savePurge(ctx, { ...purge, done: true });
+      await this.instances.forgetPurge(ctx, approvalId);
       await ctx.publish(BackupSnapshotsRemoved, { instanceId, footprintId, approvalId });
     });
     return 'done';

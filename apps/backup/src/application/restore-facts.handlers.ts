@@ -14,7 +14,7 @@ import { type ConsumeContext, MessageHandler } from '#messaging/index.js';
 import { JobQueue } from '#persistence/index.js';
 import type { Refusal } from '../domain/instance.js';
 import type { Progress, Restore } from '../domain/restore.js';
-import { Restores } from './ports.js';
+import { Instances, Restores } from './ports.js';
 
 type Asked = 'quiesce' | 'release' | 'let go';
 
@@ -92,11 +92,15 @@ export class HearOfFailedFootprintHandler extends MessageHandler<typeof Footprin
 
 @Injectable()
 export class HearOfRemovedFootprintHandler extends MessageHandler<typeof FootprintRemoved> {
-  constructor(private readonly note: NoteAnswer) {
+  constructor(
+    private readonly instances: Instances,
+    private readonly note: NoteAnswer,
+  ) {
     super();
   }
 
   async handle({ footprintId }: PayloadOf<typeof FootprintRemoved>, ctx: ConsumeContext): Promise<void> {
+    await this.instances.forgetFootprint(ctx, footprintId);
     await this.note.toFootprint(ctx, footprintId, () => ({ footprint: null }));
   }
 }

@@ -121,5 +121,19 @@ export class BackupSchedule1764000000061 implements MigrationInterface {
   }
 }
 
+/** What is over is not kept: of snapshots that were removed, and of footprints that there are no more. */
+export class BackupForgets1764000000062 implements MigrationInterface {
+  readonly name = 'BackupForgets1764000000062';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('DELETE FROM purge WHERE done');
+    await runner.query('ALTER TABLE purge DROP COLUMN done');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE purge ADD COLUMN done boolean NOT NULL DEFAULT false');
+  }
+}
+
 /** In this order. */
-export const backupMigrations = [Backup1764000000060, BackupSchedule1764000000061] as const;
+export const backupMigrations = [Backup1764000000060, BackupSchedule1764000000061, BackupForgets1764000000062] as const;

@@ -41,7 +41,6 @@ export const PurgeEntity = new EntitySchema<Purge>({
     instanceId: { name: 'instance_id', type: 'uuid' },
     footprintId: { name: 'footprint_id', type: 'uuid' },
     namespace: { type: 'text' },
-    done: { type: 'boolean' },
     traceparent: { type: 'text', nullable: true },
     correlationId: { name: 'correlation_id', type: 'text' },
   },
@@ -77,11 +76,19 @@ export class InstanceRepository extends Instances {
     await tx.manager.upsert(FootprintEntity, { footprintId: made.footprintId, made }, ['footprintId']);
   }
 
+  async forgetFootprint(tx: Transaction, footprintId: string): Promise<void> {
+    await tx.query('DELETE FROM footprint WHERE footprint_id = $1', [footprintId]);
+  }
+
   async purge(approvalId: string): Promise<Purge | undefined> {
     return (await this.database.dataSource.manager.findOneBy(PurgeEntity, { approvalId })) ?? undefined;
   }
 
   async savePurge(tx: Transaction, purge: Purge): Promise<void> {
     await tx.manager.upsert(PurgeEntity, purge, ['approvalId']);
+  }
+
+  async forgetPurge(tx: Transaction, approvalId: string): Promise<void> {
+    await tx.query('DELETE FROM purge WHERE approval_id = $1', [approvalId]);
   }
 }
