@@ -158,7 +158,8 @@ it('killed in the middle of a save, it brings the rest; thousands of files need 
   attachMany(50);
   const few = await run(saveTask(index));
   expect(few).toMatchObject({ code: 0 });
-  const names = [...(await indexed(index)), ...attachMany(1_950)].sort();
+  // Together more than may be in memory.
+  const names = [...(await indexed(index)), ...attachMany(1_950, 100_000)].sort();
 
   const killed = start(saveTask(`${index}.2`));
   await waitFor('some of them to be there', async () => (await keysBelow(files)).length > 200, { timeoutMs: 60_000 });
@@ -172,8 +173,8 @@ it('killed in the middle of a save, it brings the rest; thousands of files need 
   expect(rest).toMatchObject({ code: 0, result: { files: 2_000, carried: 2_000 - there } });
   expect(await indexed(`${index}.2`)).toEqual(names);
   expect((await keysBelow(files)).length).toBe(2_000);
-  // Not a leak's size: what an engine takes more when it has worked for longer.
-  expect(rest.peak).toBeLessThan(few.peak + 80_000_000);
+  // What an engine takes more when it has worked for longer, and on a busy machine has tidied up later.
+  expect(rest.peak).toBeLessThan(few.peak + 120_000_000);
 });
 
 it('killed in the middle of a fill, it brings the rest', async () => {
