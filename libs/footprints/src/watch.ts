@@ -62,7 +62,9 @@ export class FootprintWatch {
           labelSelector: label,
           strip: (object) => ({ labels: object.metadata?.labels ?? {}, waitedFor: waitedFor[kind](object) }),
           onChange: (_, now, before) => {
-            if ((now ? now.waitedFor : 'gone') !== (before?.waitedFor ?? '')) onChange((now ?? before)!.labels);
+            const comesTo = now ? now.waitedFor : 'gone';
+            // That something is no longer so, nobody waits for.
+            if (comesTo !== '' && comesTo !== (before?.waitedFor ?? '')) onChange((now ?? before)!.labels);
           },
           onTrouble,
         }),

@@ -90,13 +90,17 @@ export class JobQueue {
   /**
    * Makes a waiting job due now; does nothing when there is none. For watches: they say that it is worth a look.
    * @param kind several, where a key can be of any of them.
+   * @param inMs due only then, so that one look sees all that comes until then.
    */
-  async hurry(kind: string | readonly string[], key: string): Promise<void> {
-    await this.database.query(
-      `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now()) WHERE kind = ANY($1) AND key = $2`,
-      [typeof kind === 'string' ? [kind] : kind, key],
+  async hurry(kind: string | readonly string[], key: string, inMs = 0): Promise<void> {
+    const hurried = await this.database.query(
+      `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now() + $3 * interval '1 millisecond')
+       WHERE kind = ANY($1) AND key = $2 RETURNING 1`,
+      [typeof kind === 'string' ? [kind] : kind, key, inMs],
     );
-    this.onAsked();
+    if (hurried.length === 0) return;
+    if (inMs > 0) setTimeout(() => this.onAsked(), inMs).unref();
+    else this.onAsked();
   }
 
   /** @param least jobs of lower priority are left to others. */

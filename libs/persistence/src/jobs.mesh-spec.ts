@@ -135,6 +135,27 @@ test('a job that wants to look again waits, and hurrying it wakes it', async () 
   await waitFor('the second look', () => runs === 2);
 });
 
+test('hurried again and again within a moment, it looks once when that is over', async () => {
+  let runs = 0;
+  work('gathering', async () => {
+    runs += 1;
+    return { again: 3_600_000 };
+  });
+  await ask('gathering', 'a');
+  const waits = async () => {
+    const [row] = await database.query(
+      `SELECT 1 FROM job WHERE kind = 'gathering' AND due_at > now() + interval '1 min' AND lease_until IS NULL`,
+    );
+    return row;
+  };
+  await waitFor('it to wait', waits);
+  for (let change = 0; change < 20; change += 1) await queue.hurry('gathering', 'a', 1_500);
+  expect(runs).toBe(1);
+  await waitFor('the second look', () => runs === 2);
+  await waitFor('it to wait again', waits);
+  expect(runs).toBe(2);
+});
+
 test('what somebody waits for runs before what nobody will miss', async () => {
   const order: string[] = [];
   await ask('lane', 'bulk', { priority: 'bulk' });

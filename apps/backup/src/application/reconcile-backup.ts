@@ -33,6 +33,8 @@ const lookAgainMs = 30_000;
 /** The watch hurries us; this is how long a change may go unseen when the watch is down. */
 const watchAgainMs = 5_000;
 const snapshotAgainMs = 250;
+/** What has changed more often than that, nobody could read. */
+const worthSayingMs = 2_000;
 /** What the store holds goes when its time has come. */
 const lockedAgainMs = 3_600_000;
 
@@ -331,11 +333,13 @@ export class ReconcileBackup {
     backup: Backup,
     condition: { readonly reason: string; readonly message: string },
   ): Promise<void> {
-    // Whatever happens in its cell leads to another look, and most of them see nothing new.
+    // Whatever happens in its cell leads to another look, and most of them see nothing that anybody would wait to read.
+    const now = new Date();
     const { reason, message } = condition;
     const isKept = backup.condition?.reason === reason && backup.condition.message === message;
-    const waits = backup.state === 'waiting';
-    if (isKept && (waits || !isWorthKeeping(backup, new Date(), this.settings.deadlines.backup))) return;
+    const isFresh = backup.seenAt !== null && now.getTime() - backup.seenAt.getTime() < worthSayingMs;
+    if (backup.state === 'waiting' ? isKept : isFresh) return;
+    if (isKept && !isWorthKeeping(backup, now, this.settings.deadlines.backup)) return;
     await this.change(
       lease,
       backup,

@@ -32,7 +32,7 @@ export const subscriptions = [
   on(BackupHoldRequested, HoldBackupHandler),
   on(BackupHoldReleaseRequested, ReleaseBackupHandler),
   on(InstancePlaced, instances.KnowInstanceHandler),
-  on(InstanceStateChanged, instances.FollowInstanceHandler),
+  on(InstanceStateChanged, instances.FollowInstanceHandler, { batch: true }),
   on(InstanceQuiesced, instances.StandBackHandler),
   on(InstanceReleased, instances.GoOnHandler),
   on(FootprintReady, instances.KnowFootprintHandler),

@@ -32,6 +32,8 @@ import { Hopeless } from '../domain/hopeless.js';
 const fieldManager = 'mesh-backup';
 /** Of whatever kind the job is that waits for an object: its label says only the id. */
 const kindsOfJobs = ['backup', 'proof', 'restore'] as const;
+/** What comes together of one backup is looked at together: a Job and its pods, a claim and its volume. */
+const togetherMs = 100;
 /** So long a claim may be without a volume and still get one. */
 const volumeIsMadeWithinMs = 60_000;
 /** Of what Odoo has said, for a person. */
@@ -267,7 +269,7 @@ export class KubernetesCellFiles extends CellFiles implements OnApplicationShutd
 
   private hurry(id: string): void {
     this.jobs
-      .hurry(kindsOfJobs, id)
+      .hurry(kindsOfJobs, id, togetherMs)
       .catch((error) => this.log.warn('a change was seen and could not be noted', { id, error }));
   }
 }

@@ -75,12 +75,16 @@ export class FootprintStages {
     const next = (seen: Seen) => (stage === 'route' ? nextStepOfRoute(seen, to, epoch) : nextStep(seen, stage, epoch));
     let acted = false;
     // After a step of ours we know what it has changed; to look at everything again costs the cluster more than the step.
-    let assumed: Seen | undefined;
+    let known: Seen | undefined;
+    // What a workload's change has set going, others do: that it has come to its end has to be seen.
+    let assumed = false;
     while (!lease.signal.aborted) {
-      const seen = assumed ?? (await inSpan('look', {}, () => this.look(instance, next, asked, lease.signal)));
+      const toAsk = asked && !assumed;
+      const seen: Seen = await this.look(instance, known, toAsk, next, lease.signal);
       const step = next(seen);
       if (!step && assumed) {
-        assumed = undefined;
+        known = undefined;
+        assumed = false;
         continue;
       }
       if (!step && stage === 'up') await this.cluster.dropOldSecrets(instance, lease.fence);
@@ -90,7 +94,8 @@ export class FootprintStages {
       // What is waited for, a watch tells; also what came while we were at work.
       if (step.kind === 'wait') return { ...step, kind: 'waits', acted };
       // Where as many pods are wanted as before, nobody may tell that they are.
-      assumed = step.what === 'workload' && hasAsMany(seen, to) ? undefined : afterStep(seen, step.what, to, epoch);
+      known = step.what === 'workload' && hasAsMany(seen, to) ? undefined : afterStep(seen, step.what, to, epoch);
+      assumed = known !== undefined && (assumed || step.what === 'workload');
       await this.act(lease, operation, `${stage}: ${step.what}`, async () => {
         if (step.what === 'secret') await this.cluster.ensureSecret(instance, 'as before', lease.fence);
         else if (step.what === 'route') await this.cluster.applyRoute(instance, to, seen, lease.fence);
@@ -98,7 +103,8 @@ export class FootprintStages {
       }).catch((error) => {
         // Somebody else has written it meanwhile, a controller for instance: it is looked at again.
         if (!(error instanceof Conflict)) throw error;
-        assumed = undefined;
+        known = undefined;
+        assumed = false;
       });
       acted = true;
     }
@@ -111,13 +117,17 @@ export class FootprintStages {
    */
   private async look(
     instance: Instance,
+    known: Seen | undefined,
+    toAsk: boolean,
     next: (seen: Seen) => Step | undefined,
-    asked: boolean,
     signal: AbortSignal,
   ): Promise<Seen> {
-    const seen: Seen = { ...(await this.cluster.observe(instance)), site: 'unasked' };
-    if (!asked || next(seen)) return seen;
-    return { ...seen, site: await this.site.ask(instance.live.host, signal) };
+    if (known && (!toAsk || next(known))) return known;
+    return await inSpan('look', {}, async () => {
+      const seen: Seen = known ?? { ...(await this.cluster.observe(instance)), site: 'unasked' };
+      if (!toAsk || next(seen)) return seen;
+      return { ...seen, site: await this.site.ask(instance.live.host, signal) };
+    });
   }
 
   /** What the plan says, while it runs still: the pod takes it up when it comes up next. */

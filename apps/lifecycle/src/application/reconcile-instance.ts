@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { hidesTheWorld, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
+import { hidesTheWorld, isWorthKeeping, Obstacle, seen, timeSpentAtFirst, unseen } from '#footprints/index.js';
 import type { PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
 import { footprintNames } from '#odoo/index.js';
@@ -25,6 +25,18 @@ const lookAgainMs = 5_000;
 const askAgainMs = 250;
 /** A wait shorter than this is nobody's business. */
 const worthSayingMs = 2_000;
+
+/** Where the operation under way is, as it was committed or read last: what is done about it is committed only while that is so. */
+interface UnderWay {
+  readonly instance: Instance;
+  readonly operation: Operation;
+}
+
+interface Wait {
+  readonly waitMs: number;
+  /** Something was changed before it had to wait. */
+  readonly acted: boolean;
+}
 
 /**
  * Does what is asked of an instance, one thing after the other: takes the operation under way a step further, begins the
@@ -58,24 +70,30 @@ export class ReconcileInstance {
 
   private async goOn(lease: Lease): Promise<Outcome> {
     let acted = false;
+    let underWay: UnderWay | undefined;
     while (!lease.signal.aborted) {
+      if (underWay) {
+        const outcome: UnderWay | Wait | undefined = await this.work(lease, underWay);
+        if (outcome && 'waitMs' in outcome) {
+          // Who waits is looked at all the time; a trace of minutes of that could not be read.
+          if (!acted && !outcome.acted) forgetThisRun();
+          return { again: outcome.waitMs };
+        }
+        underWay = outcome;
+        acted = true;
+        continue;
+      }
       const instance = await this.instances.get(lease.key);
       if (!instance) return 'done';
       const open = await this.operations.open(undefined, instance.instanceId);
       const active = open.find((one) => one.status === 'active');
       if (active) {
-        const wait = await this.work(lease, instance, active);
-        if (wait) {
-          // Who waits is looked at all the time; a trace of minutes of that could not be read.
-          if (!acted && !wait.acted) forgetThisRun();
-          return { again: wait.ms };
-        }
-        acted = true;
+        underWay = { instance, operation: active };
         continue;
       }
       const next = open.find((one) => mayBegin(instance, one));
       if (next) {
-        await this.begin(lease, next);
+        underWay = await this.begin(lease, next);
         acted = true;
         continue;
       }
@@ -90,23 +108,30 @@ export class ReconcileInstance {
   }
 
   /** Judged now, because what was under way when it was asked for may have changed everything. */
-  private async begin(lease: Lease, waiting: Operation): Promise<void> {
-    await this.changes.make(lease, waiting, async (ctx, instance, operation) => {
-      if (!mayBegin(instance, operation)) return;
+  private async begin(lease: Lease, waiting: Operation): Promise<UnderWay | undefined> {
+    return await this.changes.make(lease, waiting, async (ctx, instance, operation) => {
+      if (!mayBegin(instance, operation)) return undefined;
       // What it has overtaken may have changed the world already, and nothing says so yet.
       const { urgent } = operation;
-      if (!urgent && isSo(instance, operation)) return await this.end.alreadySo(ctx, instance, operation);
+      if (!urgent && isSo(instance, operation)) {
+        await this.end.alreadySo(ctx, instance, operation);
+        return undefined;
+      }
       const now = new Date();
       const { footprintId } = operation.input;
       const footprint = footprintId === undefined ? undefined : await this.footprints.get(ctx, footprintId);
       const refusal = refusalOf(instance, operation, now, footprint);
-      if (refusal) return await this.end.refused(ctx, operation, refusal);
+      if (refusal) {
+        await this.end.refused(ctx, operation, refusal);
+        return undefined;
+      }
       const { kind, input } = operation;
-      if (await this.giveWay(ctx, instance, operation, now)) return;
+      if (await this.giveWay(ctx, instance, operation, now)) return undefined;
       if (kind === 'terminate' && !urgent && instance.state === 'terminating') {
         const termination = { ...instance.termination!, purgeNotBefore: this.purgeNotBefore(input.at, now) };
         await this.instances.save(ctx, { ...instance, termination });
-        return await this.end.alreadySo(ctx, { ...instance, termination }, operation);
+        await this.end.alreadySo(ctx, { ...instance, termination }, operation);
+        return undefined;
       }
       const from = instance.state;
       const held = kind === 'release' ? { held: instance.quiesce! } : {};
@@ -122,6 +147,7 @@ export class ReconcileInstance {
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
       await this.end.tellState(ctx, changed, entered);
+      return { instance: changed, operation: entered };
     });
   }
 
@@ -158,12 +184,8 @@ export class ReconcileInstance {
     return enter(instance, operation, new Date(), { database, formerHostMs });
   }
 
-  /** A step further. @returns what it waits for; undefined: something has changed. */
-  private async work(
-    lease: Lease,
-    instance: Instance,
-    operation: Operation,
-  ): Promise<{ readonly ms: number; readonly acted: boolean } | undefined> {
+  /** A step further. @returns where it is then, or how long it waits; undefined: somebody has to look. */
+  private async work(lease: Lease, { instance, operation }: UnderWay): Promise<UnderWay | Wait | undefined> {
     const stages = stagesOf(operation, instance);
     const stage = stages[operation.stage];
     if (stage === undefined) {
@@ -172,24 +194,18 @@ export class ReconcileInstance {
     }
     const outcome = await this.take(lease, instance, operation, stage);
     switch (outcome.kind) {
-      case 'done': {
-        await this.advance(lease, operation, stages.length, outcome.progress);
-        return undefined;
-      }
-      case 'failed': {
-        await this.turnBack(lease, operation, outcome.failure, outcome.progress);
-        return undefined;
-      }
+      case 'done':
+        return await this.advance(lease, operation, stages.length, outcome.progress);
+      case 'failed':
+        return await this.turnBack(lease, operation, outcome.failure, outcome.progress);
       case 'waits': {
         const limitMs = this.deadlineOf(operation, stage);
         const now = new Date();
         const spent = seen(operation, now, limitMs);
-        if (limitMs !== Number.POSITIVE_INFINITY && spent.spentMs > limitMs) {
-          await this.turnBack(lease, operation, tooLate(stage, outcome));
-          return undefined;
-        }
-        await this.noteWait(lease, operation, outcome, spent);
-        return { ms: outcome.soon ? askAgainMs : lookAgainMs, acted: outcome.acted };
+        if (limitMs !== Number.POSITIVE_INFINITY && spent.spentMs > limitMs)
+          return await this.turnBack(lease, operation, tooLate(stage, outcome));
+        if (isWorthSaying(operation, outcome, now, limitMs)) await this.noteWait(lease, operation, outcome, spent);
+        return { waitMs: outcome.soon ? askAgainMs : lookAgainMs, acted: outcome.acted };
       }
     }
   }
@@ -222,34 +238,54 @@ export class ReconcileInstance {
   }
 
   /** To the next stage; after the last one it is over, in the same transaction. */
-  private async advance(lease: Lease, operation: Operation, stages: number, more: Progress = {}): Promise<void> {
+  private async advance(
+    lease: Lease,
+    operation: Operation,
+    stages: number,
+    more: Progress = {},
+  ): Promise<UnderWay | undefined> {
     const stage = operation.stage + 1;
-    if (stage >= stages) return await this.finish(lease, operation, more);
-    await this.changes.make(lease, operation, async (ctx, instance, current) => {
+    if (stage >= stages) {
+      await this.finish(lease, operation, more);
+      return undefined;
+    }
+    return await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const progress = { ...current.progress, ...more };
       const [changed, entered] = this.enter(instance, { ...current, stage, progress });
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
       if (isShownOtherwise(changed, instance)) await this.end.tellState(ctx, changed, entered);
+      return { instance: changed, operation: entered };
     });
   }
 
   /** What was begun is taken back, stage by stage; what cannot even be taken back stands still. */
-  private async turnBack(lease: Lease, operation: Operation, failure: Failure, more: Progress = {}): Promise<void> {
-    await this.changes.make(lease, operation, async (ctx, instance, current) => {
+  private async turnBack(
+    lease: Lease,
+    operation: Operation,
+    failure: Failure,
+    more: Progress = {},
+  ): Promise<UnderWay | undefined> {
+    return await this.changes.make(lease, operation, async (ctx, instance, current) => {
       const progress = { ...current.progress, ...more };
-      if (progress.fellThrough)
-        return await this.end.failed(ctx, instance, { ...current, progress }, progress.failure!);
+      if (progress.fellThrough) {
+        await this.end.failed(ctx, instance, { ...current, progress }, progress.failure!);
+        return undefined;
+      }
       const back: Operation = {
         ...current,
         stage: 0,
         progress: progress.failure ? { ...progress, fellThrough: true } : { ...progress, failure },
       };
-      if (stagesOf(back, instance).length === 0) return await this.end.failed(ctx, instance, back, failure);
+      if (stagesOf(back, instance).length === 0) {
+        await this.end.failed(ctx, instance, back, failure);
+        return undefined;
+      }
       const [changed, entered] = this.enter(instance, back);
       await this.instances.save(ctx, changed);
       await this.operations.save(ctx, entered);
       if (isShownOtherwise(changed, instance)) await this.end.tellState(ctx, changed, entered);
+      return { instance: changed, operation: entered };
     });
   }
 
@@ -259,8 +295,6 @@ export class ReconcileInstance {
     { reason, message }: { readonly reason: string; readonly message: string },
     spent: { readonly spentMs: number; readonly seenAt: Date | null },
   ): Promise<void> {
-    const waited = Date.now() - (operation.startedAt?.getTime() ?? 0);
-    if (waited < worthSayingMs) return;
     await this.changes.make(
       lease,
       operation,
@@ -306,6 +340,19 @@ export class ReconcileInstance {
     if (stage === 'cancel' || (stage === 'switch' && progress.failure)) return Number.POSITIVE_INFINITY;
     return stage === 'room' || stage === 'host' ? answer : down;
   }
+}
+
+/** Whether a person would ask by now, and would be told something else than what is kept; or time has to be counted. */
+function isWorthSaying(
+  operation: Operation,
+  { reason, message }: { readonly reason: string; readonly message: string },
+  now: Date,
+  limitMs: number,
+): boolean {
+  const { startedAt, condition } = operation;
+  if (now.getTime() - (startedAt?.getTime() ?? 0) < worthSayingMs) return false;
+  const isKept = condition?.reason === reason && condition.message === message;
+  return !isKept || isWorthKeeping(operation, now, limitMs);
 }
 
 /** Whether its turn has come, as far as the others are concerned. */

@@ -89,8 +89,8 @@ function appliedEpoch({ workload, route }: Seen): number {
 }
 
 /**
- * What is known after a step of ours that succeeded, until somebody looks again: enough for the next step, and no reason to
- * be done. What others do (end a pod, make it Ready) is never in it.
+ * What is known after a step of ours that succeeded, until somebody looks again. What others do because of a workload's
+ * change (end a pod, make it Ready) is not in it: enough for the next step, and no reason to be done.
  */
 export function afterStep(
   seen: Seen,
