@@ -17,7 +17,6 @@ interface Row {
 }
 
 const batchSize = 500;
-const pollMs = 250;
 const confirmLimitMs = 10_000;
 /** ACCESS_REFUSED: our broker user may not say it; PRECONDITION_FAILED: it is too large, say. */
 const refusals = [403, 406];
@@ -47,6 +46,8 @@ export class OutboxRelay {
     private readonly onTrouble: (what: string, error: unknown) => void,
     /** Told after each batch, with the routing key of each message in it. */
     private readonly onSent: (keys: readonly string[]) => void = () => {},
+    /** How often to look for what another process of this service has committed. */
+    private readonly pollMs = 250,
   ) {
     this.channel = connection.channel('relay', async (channel) => {
       this.closedBecause = undefined;
@@ -77,36 +78,46 @@ export class OutboxRelay {
 
   private async relay(): Promise<void> {
     let failures = 0;
+    let called = true;
     while (true) {
       const last = this.stopping.signal.aborted;
+      // What is committed from here on wakes us, also when we are still sending what was there.
+      this.wakeUp = new AbortController();
       try {
-        const full = await this.relayBatch();
+        const full = await this.relayBatch(called || last);
         failures = 0;
         this.trouble = undefined;
         if (last && !full) break;
-        if (!full) await this.rest(pollMs);
+        called = full || (await this.isCalled(this.pollMs));
       } catch (error) {
         failures += 1;
         this.trouble = `outbox not sent: ${(error as Error).message}`;
         this.onTrouble('outbox not sent', error);
         if (last) break;
-        await this.rest(Math.random() * Math.min(5_000, 100 * 2 ** failures));
+        const ms = Math.random() * Math.min(5_000, 100 * 2 ** failures);
+        await pause(ms, undefined, { signal: this.stopping.signal }).catch(() => {});
+        called = true;
       }
     }
     await this.lock.release();
   }
 
-  private async rest(ms: number): Promise<void> {
-    if (this.wakeUp.signal.aborted && !this.stopping.signal.aborted) this.wakeUp = new AbortController();
-    await pause(ms, undefined, { signal: this.wakeUp.signal }).catch(() => {});
-    if (!this.stopping.signal.aborted) this.wakeUp = new AbortController();
+  /** Resolves when a commit of this process calls, or after `ms`. @returns whether one has. */
+  private async isCalled(ms: number): Promise<boolean> {
+    const { signal } = this.wakeUp;
+    await pause(ms, undefined, { signal }).catch(() => {});
+    return signal.aborted;
   }
 
-  /** @returns whether there may be more. */
-  private async relayBatch(): Promise<boolean> {
+  /**
+   * @param called nobody else has to be asked whether there is something; a look costs less than a transaction that finds nothing.
+   * @returns whether there may be more.
+   */
+  private async relayBatch(called: boolean): Promise<boolean> {
     const channel = this.channel.current;
     if (!channel || this.connection.trouble) return false;
     if (!(await this.lock.held())) return false;
+    if (!called && !(await this.isDue())) return false;
     const size = this.batch;
     let rows: Row[] = [];
     try {
@@ -131,6 +142,14 @@ export class OutboxRelay {
     this.batch = Math.min(batchSize, size * 2);
     if (rows.length > 0) this.onSent(rows.map((row) => row.routing_key));
     return rows.length === size;
+  }
+
+  /** What another process of this service has committed, or was set aside. */
+  private async isDue(): Promise<boolean> {
+    const [row] = await this.database.query<{ due: boolean }>(
+      'SELECT EXISTS (SELECT FROM outbox WHERE due_at IS NULL OR due_at <= now()) AS due',
+    );
+    return row!.due;
   }
 
   /** It is tried again later, and those behind it go on; its order among them is what it costs. */
