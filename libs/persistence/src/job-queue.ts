@@ -93,12 +93,13 @@ export class JobQueue {
    * @param inMs due only then, so that one look sees all that comes until then.
    */
   async hurry(kind: string | readonly string[], key: string, inMs = 0): Promise<void> {
-    const hurried = await this.database.query(
+    const hurried = await this.database.query<{ free: boolean }>(
       `UPDATE job SET wanted = wanted + 1, due_at = least(due_at, now() + $3 * interval '1 millisecond')
-       WHERE kind = ANY($1) AND key = $2 RETURNING 1`,
+       WHERE kind = ANY($1) AND key = $2 RETURNING lease_holder IS NULL AS free`,
       [typeof kind === 'string' ? [kind] : kind, key, inMs],
     );
-    if (hurried.length === 0) return;
+    // Who works on it looks again when he is done.
+    if (!hurried.some(({ free }) => free)) return;
     if (inMs > 0) setTimeout(() => this.onAsked(), inMs).unref();
     else this.onAsked();
   }

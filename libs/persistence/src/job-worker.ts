@@ -61,6 +61,7 @@ export function jitteredBackoff(attempt: number): number {
 }
 
 const defaultLeaseMs = 30_000;
+const defaultPollMs = 1_000;
 const noJob: ClaimedJob = { kind: '', key: '', fence: '', attempt: 0, wanted: '', traceparent: null, about: null };
 
 /** Claims due jobs and runs their reconcilers, several at a time, each under a lease that is kept alive. */
@@ -109,7 +110,7 @@ export class JobWorker {
   }
 
   private async work(): Promise<void> {
-    const { reconcilers, concurrency = 16, kept = 0, leaseMs = defaultLeaseMs, pollMs = 1_000 } = this.options;
+    const { reconcilers, concurrency = 16, kept = 0, leaseMs = defaultLeaseMs, pollMs = defaultPollMs } = this.options;
     const kinds = Object.keys(reconcilers);
     while (!this.stopping.signal.aborted) {
       this.awake = false;
@@ -131,8 +132,15 @@ export class JobWorker {
         });
         this.running.add(run);
       }
-      if (claimed.length === 0 || claimed.length === room) await this.sleep(pollMs);
+      // What becomes due, or has room again, wakes us; who got fewer than he asked for need not ask at once again.
+      await this.sleep(pollMs);
     }
+  }
+
+  /** What is due earlier than the next look by itself. */
+  private wakeIn(ms: number): void {
+    const { pollMs = defaultPollMs } = this.options;
+    if (ms > 0 && ms < pollMs) setTimeout(this.wake, ms).unref();
   }
 
   private async sleep(ms: number): Promise<void> {
@@ -170,7 +178,10 @@ export class JobWorker {
         hold: (tx, what) => this.queue.hold(tx, job, what),
       });
       if (outcome === 'done') await this.queue.finish(job);
-      else await this.queue.again(job, outcome.again);
+      else {
+        await this.queue.again(job, outcome.again);
+        this.wakeIn(outcome.again);
+      }
       end = outcome === 'done' ? 'done' : 'again';
     } catch (error) {
       if (error instanceof LeaseLost) end = 'lost';
@@ -178,6 +189,7 @@ export class JobWorker {
       const wait = this.stopping.signal.aborted ? 0 : (this.options.backoff ?? jitteredBackoff)(job.attempt);
       // When the database is away this fails too; then the lease runs out and the job is claimed again.
       await this.queue.failed(job, error instanceof Error ? error.message : String(error), wait).catch(() => {});
+      this.wakeIn(wait);
     } finally {
       lost.abort();
       ended(end);

@@ -135,6 +135,26 @@ test('a job that wants to look again waits, and hurrying it wakes it', async () 
   await waitFor('the second look', () => runs === 2);
 });
 
+test('who is to look again soon, or failed, is not made to wait for a look at all that is due', async () => {
+  const outcomes = [{ again: 50 }, 'fails', { again: 50 }, 'done'] as const;
+  let runs = 0;
+  const worker = new JobWorker(queue, {
+    reconcilers: {
+      soon: async () => {
+        const outcome = outcomes[runs++]!;
+        if (outcome === 'fails') throw new Error('the world is away');
+        return outcome;
+      },
+    },
+    backoff: () => 50,
+    pollMs: 3_600_000,
+  });
+  worker.start();
+  workers.push(worker);
+  await ask('soon', 'a');
+  await waitFor('its end', async () => runs === outcomes.length && (await rows('soon')).length === 0);
+});
+
 test('hurried again and again within a moment, it looks once when that is over', async () => {
   let runs = 0;
   work('gathering', async () => {

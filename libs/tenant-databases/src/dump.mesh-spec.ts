@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { createTestShard, type TestShard } from '#testing/test-shard.js';
 import { waitFor } from '#testing/wait-for.js';
 import { dumpDatabase } from './dump.js';
-import { differencesOf } from './fingerprint.js';
+import { differencesOf, type Fingerprint } from './fingerprint.js';
 import { findPostgresPrograms, type PostgresPrograms } from './programs.js';
 import { readDatabase } from './reading.js';
 import { type HeldSnapshot, holdSnapshot } from './snapshot.js';
@@ -127,6 +127,19 @@ test('one other value, one row more and a table more are found and named', async
     'table note has other values in its 5000 rows',
     'table odd has other values in its 2 rows',
   ]);
+});
+
+test('a table out of which all was deleted is as one that never had anything', async () => {
+  const tenant = await newTenant();
+  await asTenant(
+    tenant,
+    `CREATE TABLE never (n int); CREATE TABLE emptied (n int);
+     INSERT INTO emptied SELECT generate_series(1, 5000); DELETE FROM emptied`,
+  );
+  const look = (reading: { fingerprint(): Promise<Fingerprint> }) => reading.fingerprint();
+  const { tables } = await readDatabase(server.readerUrl, tenant.name, look, { longestMs });
+  expect(tables.never).toEqual([0, '0']);
+  expect(tables.emptied).toEqual(tables.never);
 });
 
 test('a role that is there already gets the new password', async () => {
