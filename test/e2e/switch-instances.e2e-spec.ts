@@ -83,27 +83,32 @@ async function whatIsLeftOf({ footprintId, namespace, role }: Place & { footprin
 }
 
 /** Where every route of every cell leads this host. */
-async function routesTo({ host }: Ready): Promise<readonly (readonly [name: string, to: 'edge' | 'instance'])[]> {
+async function routesTo({
+  host,
+}: Pick<Ready, 'host'>): Promise<readonly (readonly [name: string, to: 'edge' | 'instance'])[]> {
   const namespaces = await mesh.sql<{ namespace: string }>('SELECT namespace FROM capacity_planner.cell');
   const routes = await Promise.all(
     // biome-ignore lint/suspicious/noExplicitAny: a stranger's eyes
     namespaces.map(({ namespace }) => mesh.cluster.list<any>('IngressRoute', namespace)),
   );
-  return routes
-    .flat()
-    .filter(({ spec }) => spec.routes[0].match === `Host(\`${host}\`)`)
-    .map(({ metadata, spec }) => [
-      metadata.name,
-      spec.routes[0].services[0].name === 'edge' ? ('edge' as const) : ('instance' as const),
-    ]);
+  return routes.flat().flatMap(({ metadata, spec }) => {
+    const rule = spec.routes.find(({ match }: { match: string }) => match === `Host(\`${host}\`)`);
+    return rule ? [[metadata.name, rule.services[0].name === 'edge' ? 'edge' : 'instance'] as const] : [];
+  });
 }
 
 /** Lives there and nowhere else: it runs, its host leads there alone, and Odoo calls itself by it. */
-async function expectToLiveIn(ready: Ready, there: Place & { database: string }, before: Place): Promise<void> {
+async function expectToLiveIn(
+  ready: Ready,
+  there: Place & { database: string },
+  before: Place,
+  ...domains: string[]
+): Promise<void> {
   const state = lifecycle.stateOf(ready.instanceId);
   expect(await deploymentOf(there)).toMatchObject({ replicas: 1, secret: state.secret });
   expect((await deploymentOf(before)).replicas ?? 0).toBe(0);
-  expect(await routesTo(ready)).toEqual([[there.volumeClaim, 'instance']]);
+  for (const host of [ready.host, ...domains])
+    expect(await routesTo({ host })).toEqual([[there.volumeClaim, 'instance']]);
   const [url] = await mesh.sql<{ value: string }>(
     `SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'`,
     [],
@@ -112,12 +117,15 @@ async function expectToLiveIn(ready: Ready, there: Place & { database: string },
   expect(url!.value).toBe(`http://${ready.host}`);
 }
 
-test('released onto another footprint an instance lives there, in another cell; one request brings it back, and what was written since is kept', async () => {
+test('released onto another footprint an instance lives there, in another cell, and its domains lead there; one request brings it back, and what was written since is kept', async () => {
   const ready = taken();
   const { instanceId } = ready;
   expect((await askedOfApi(instanceId)).body).toMatchObject({ code: 'nothing-before' });
+  const domain = 'switched.acme.example';
+  await lifecycle.do('rename', instanceId, { customDomains: [domain] });
   const there = await footprints.makeElsewhere(ready);
   const { token } = await quiesced(ready);
+  expect(await routesTo({ host: domain })).toEqual([[ready.volumeClaim, 'edge']]);
   let watching = true;
   const led: string[] = [];
   const watched = (async () => {
@@ -139,7 +147,7 @@ test('released onto another footprint an instance lives there, in another cell; 
     ...{ state: 'running', reason: 'released', host: ready.host },
     ...{ footprintId: there.footprintId, previousFootprintId: ready.footprintId },
   });
-  await expectToLiveIn(ready, there, ready);
+  await expectToLiveIn(ready, there, ready, domain);
   expect((await deploymentOf(there)).labels).toMatchObject({ 'instance-id': instanceId, 'customer-id': 'c-1042' });
 
   await mesh.sql('CREATE TABLE written_since ()', [], there.database);
@@ -148,7 +156,7 @@ test('released onto another footprint an instance lives there, in another cell; 
     ...{ fact: 'switched-back', footprintId: ready.footprintId, previousFootprintId: there.footprintId },
     verified: 'pod-condition',
   });
-  await expectToLiveIn(ready, ready, there);
+  await expectToLiveIn(ready, ready, there, domain);
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ state: 'running', previousFootprintId: there.footprintId });
   expect(await mesh.sql(`SELECT to_regclass('written_since') AS kept`, [], there.database)).toEqual([
     { kept: 'written_since' },
@@ -169,7 +177,7 @@ test('released onto another footprint an instance lives there, in another cell; 
   expect(await lifecycle.answerTo(body.operationId)).toMatchObject({
     ...{ fact: 'switched-back', footprintId: there.footprintId },
   });
-  await expectToLiveIn(ready, there, ready);
+  await expectToLiveIn(ready, there, ready, domain);
   expect(lifecycle.stateOf(instanceId)).toMatchObject({ plan: { name: 'business' } });
 });
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Deployment } from '@kubernetes/client-node';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { programs } from '#local/mesh-install.js';
+import type { IngressRoute } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Lifecycle } from './lifecycle.js';
 import { TestMesh } from './test-mesh.js';
@@ -39,6 +40,18 @@ async function deploymentOf({ namespace, volumeClaim: name }: Ready) {
   };
 }
 
+/** To which Service each of its hosts leads. */
+async function routesOf({ namespace, volumeClaim: name }: Ready): Promise<Record<string, string>> {
+  const found = await mesh.cluster.get<IngressRoute & KubernetesObject>({ kind: 'IngressRoute', name, namespace });
+  const hostOf = (match: string) => /^Host\(`([^`]+)`\)$/.exec(match)?.[1];
+  return Object.fromEntries(
+    found!.spec.routes.flatMap(({ match, services }) => {
+      const host = hostOf(match);
+      return host ? [[host, services[0]!.name]] : [];
+    }),
+  );
+}
+
 const databasesOf = async ({ role }: Ready) =>
   (
     await mesh.sql<{ name: string }>(
@@ -52,6 +65,8 @@ const jobsOf = ({ namespace, footprintId }: Ready) =>
 
 test('an upgrade waits for its backup, works on a copy, and runs on it; the old database is kept for its time', async () => {
   const ready = await running('upgrade');
+  const domain = 'upgraded.acme.example';
+  await lifecycle.do('rename', ready.instanceId, { customDomains: [domain] });
   const operation = await lifecycle.ask('upgrade', ready.instanceId, { to });
   const backupId = await lifecycle.backupAskedFor(operation);
   expect(await lifecycle.answerTo(operation)).toMatchObject({
@@ -72,6 +87,7 @@ test('an upgrade waits for its backup, works on a copy, and runs on it; the old 
   expect(state).toMatchObject({ state: 'running', image: to, database: `${ready.database}_1` });
   expect(await deploymentOf(ready)).toEqual({ image: to, secret: state.secret, replicas: 1 });
   expect(await jobsOf(ready)).toEqual([]);
+  expect(await routesOf(ready)).toEqual({ [ready.host]: ready.volumeClaim, [domain]: ready.volumeClaim });
   const states = mesh.said('instance.state-changed.v1', ready.instanceId).map(({ envelope }) => envelope.data);
   expect(states).toContainEqual(
     expect.objectContaining({ state: 'maintenance', reason: 'upgrade', desired: 'running' }),

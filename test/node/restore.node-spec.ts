@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
+import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import type { V1PersistentVolume } from '@kubernetes/client-node';
+import type { V1PersistentVolume, V1Secret } from '@kubernetes/client-node';
 import { newId } from '#contracts/index.js';
 import type { KubernetesObject } from '#kubernetes/index.js';
 import { programs } from '#local/mesh-install.js';
-import { footprintNames, hashPassword } from '#odoo/index.js';
+import { footprintNames, hashPassword, objectStoreSecret } from '#odoo/index.js';
 import { waitFor } from '#testing/wait-for.js';
 import { Backups } from '../e2e/backups.js';
 import { Lifecycle } from '../e2e/lifecycle.js';
@@ -199,6 +200,9 @@ it('a clone answers at a host of its own, is somebody else, does nothing by itse
   expect(await logIn(one)).toBeDefined();
 });
 
+/** A backup that has a damaged content. */
+let spoiled: string;
+
 it('one flipped byte of a file is found, named and set aside, and the instance is as it was', async () => {
   const { ready } = cloned;
   await whileItClones;
@@ -214,7 +218,7 @@ it('one flipped byte of a file is found, named and set aside, and the instance i
   expect((await cloned.page()).status).toBe(200);
 
   // A proof finds it too, and it is set aside; that instance has it still, so that the next backup brings it again.
-  const spoiled = await backups.ask(ready.instanceId, 'pre-upgrade');
+  spoiled = await backups.ask(ready.instanceId, 'pre-upgrade');
   const proof = await backups.heard(spoiled, 'backup.verified', 'backup.failed');
   expect(proof).toMatchObject({ fact: 'backup.failed', code: 'CORRUPTED', message: expect.stringContaining(key) });
   await waitFor('it to be set aside', async () => (await backups.objects(key)).length === 0, { timeoutMs: 60_000 });
@@ -231,7 +235,36 @@ it('the next backup is good; a file that its instance had lost before is counted
   const id = await backups.ask(instanceId, 'pre-upgrade');
   const proof = await backups.heard(id, 'backup.verified', 'backup.failed');
   expect(proof).toMatchObject({ fact: 'backup.verified', depth: 'full', filesSeen: 'read', filesMissing: 1 });
+  // What was damaged was brought again with it.
+  expect(await backups.heard(spoiled, 'backup.verified')).toMatchObject({ depth: 'full', filesSeen: 'read' });
   await cloned.sql('DELETE FROM ir_attachment WHERE store_fname = ANY($1)', [[name, bundle]]);
+});
+
+it('the key by which Jobs carry files reads no dump and removes nothing', async () => {
+  const { namespace } = restored.ready;
+  const secret = await mesh.cluster.get<V1Secret & KubernetesObject>({
+    ...{ kind: 'Secret', name: objectStoreSecret, namespace },
+  });
+  const given = (name: string) => Buffer.from(secret!.data![name]!, 'base64').toString();
+  const store = new S3Client({
+    ...{ endpoint: mesh.installed.backupStorage.endpoint, region: given('MESH_S3_REGION'), forcePathStyle: true },
+    credentials: { accessKeyId: given('MESH_S3_ACCESS_KEY'), secretAccessKey: given('MESH_S3_SECRET_KEY') },
+  });
+  try {
+    const Bucket = given('MESH_S3_BUCKET');
+    const { database, files } = await backups.manifest(restored.ready, backupId);
+    const index = { Bucket, Key: files.index };
+    expect((await store.send(new HeadObjectCommand(index))).ContentLength).toBeGreaterThan(0);
+    const refused = [
+      store.send(new GetObjectCommand({ Bucket, Key: database.key })),
+      store.send(new DeleteObjectCommand({ Bucket, Key: database.key })),
+      store.send(new DeleteObjectCommand(index)),
+    ];
+    for (const one of await Promise.allSettled(refused))
+      expect(one).toMatchObject({ status: 'rejected', reason: { name: 'AccessDenied' } });
+  } finally {
+    store.destroy();
+  }
 });
 
 it('an upgrade is rehearsed on a clone, by exit code and log, while the instance runs on and is not touched', async () => {

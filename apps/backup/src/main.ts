@@ -9,6 +9,9 @@ import { askForStandingJobs } from './entrypoints/jobs.js';
 const config = readConfig();
 const log = new Log({ service: 'backup', level: config.MESH_LOG_LEVEL });
 
+if (!config.MESH_S3_FILES_ACCESS_KEY)
+  log.warn('Jobs in cells have the key that reaches all backups; give them one of their own: MESH_S3_FILES_ACCESS_KEY');
+
 await runService({
   name: 'backup',
   module: AppModule.with(config, log),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { requestKeys, type Service, services } from '#contracts/index.js';
 import { installBroker, rightsOf, rightsOfStranger, uninstallBroker } from '#messaging/index.js';
-import { type BucketAccess, installBucket, uninstallBucket } from '#object-storage/index.js';
+import { type BucketAccess, installBucket, installGuest, uninstallBucket } from '#object-storage/index.js';
 import { backupRole, prepareShard, publishTemplate, Shard, scramVerifier } from '#tenant-databases/index.js';
 import { makeTemplate } from '../../templates/src/make-template.js';
 import type { StackEnv } from './env-file.js';
@@ -151,6 +151,8 @@ export async function installMesh(plan: MeshPlan): Promise<InstalledMesh> {
       ...(service === 'lifecycle' && plan.lifecycle),
       ...(service === 'backup' && {
         MESH_FILES_IMAGE: filesImage(stack),
+        MESH_S3_FILES_ACCESS_KEY: filesKey(plan, secret).accessKey,
+        MESH_S3_FILES_SECRET_KEY: filesKey(plan, secret).secretKey,
         ...(stack.MESH_ROUTER_URL && { MESH_ROUTER_URL: stack.MESH_ROUTER_URL }),
       }),
       ...(keepsBackups(service) && {
@@ -196,7 +198,7 @@ export async function uninstallMesh(mesh: InstalledMesh): Promise<void> {
     uninstallBroker(stack.MESH_RABBITMQ_MANAGEMENT_URL, name, users),
     uninstallCluster(name, stack.MESH_KUBECONFIG),
     uninstallDatabases(name, stack.MESH_POSTGRES_URL),
-    uninstallBucket(storageOf(stack), backupBucket(name), backupUser(name)),
+    uninstallBucket(storageOf(stack), backupBucket(name), backupUser(name), filesUser(name)),
   ]);
 }
 
@@ -214,10 +216,12 @@ async function installUsers({ name, stack }: MeshPlan, secret: (of: string) => s
   });
 }
 
-/** The bucket of the mesh's backups, and a user that reaches nothing else. */
-async function installBackupStorage({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<BucketAccess> {
+/** The bucket of the mesh's backups, a user that reaches nothing else, and one for Jobs in cells, which reaches files alone. */
+async function installBackupStorage(plan: MeshPlan, secret: (of: string) => string): Promise<BucketAccess> {
+  const { name, stack } = plan;
   const user = { accessKey: backupUser(name), secretKey: secret('backup storage') };
   const access = await installBucket(storageOf(stack), backupBucket(name), user);
+  await installGuest(storageOf(stack), access, filesKey(plan, secret), filesGrants);
   if (!stack.MESH_NODE_ADDRESS) return access;
   const endpoint = new URL(access.endpoint);
   endpoint.hostname = stack.MESH_NODE_ADDRESS;
@@ -235,6 +239,20 @@ function storageOf(stack: StackEnv) {
 
 const backupBucket = (meshName: string) => `${meshName}-backups`;
 const backupUser = (meshName: string) => `${meshName}-backup`;
+const filesUser = (meshName: string) => `${meshName}-files`;
+const filesKey = ({ name }: MeshPlan, secret: (of: string) => string) => ({
+  accessKey: filesUser(name),
+  secretKey: secret('backup storage of files'),
+});
+
+/** What a Job in a cell needs (docs/running.md): contents and their indexes, and to remove nothing. No dump, no manifest. */
+const filesGrants = [
+  {
+    actions: ['s3:GetObject', 's3:PutObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'],
+    keys: ['*/files/*', '*/backups/*/files-*'],
+  },
+  { actions: ['s3:ListBucket'] },
+] as const;
 
 /** One database; a schema and a role for each service, and nobody sees another's. */
 async function installDatabase({ name, stack }: MeshPlan, secret: (of: string) => string): Promise<string> {

@@ -5,6 +5,7 @@ import {
   DeleteObjectsCommand,
   ListMultipartUploadsCommand,
   ListObjectVersionsCommand,
+  PutBucketPolicyCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
 
@@ -38,12 +39,7 @@ export async function installBucket(
       await createBucket(client, storage, bucket);
       return { ...storage, bucket };
     }
-    const account = xml('Account', { Access: user.accessKey, Secret: user.secretKey, Role: 'user' });
-    const { status } = await administer(client, storage, '/create-user', {}, { body: account, allowed: [409] });
-    if (status === 409) {
-      const changed = xml('MutableProps', { Secret: user.secretKey });
-      await administer(client, storage, '/update-user', { access: user.accessKey }, { body: changed });
-    }
+    await makeUser(client, storage, user);
     const headers = { 'x-vgw-owner': user.accessKey, 'x-amz-bucket-object-lock-enabled': 'true' };
     const made = await administer(client, storage, `/${bucket}/create`, {}, { headers, allowed: [409] });
     if (made.status === 409 && !made.text.includes('BucketAlreadyOwnedByYou'))
@@ -54,11 +50,68 @@ export async function installBucket(
   }
 }
 
+/** What somebody may do in a bucket that is another's: by S3's own names for it, and below names that may have a `*`. */
+export interface Grant {
+  readonly actions: readonly string[];
+  /** Names of objects; absent: it is about the bucket itself, its list for instance. */
+  readonly keys?: readonly string[];
+}
+
 /**
- * Removes the bucket with all versions in it, those that are held by `governance` too, and its user. Asking twice is fine.
+ * A user that may do so much in the bucket and nothing else anywhere; what the bucket granted to others before is replaced.
+ * As with `installBucket`, another store's administrator does this in that store's own way: then nothing is returned.
+ */
+export async function installGuest(
+  storage: ObjectStorage,
+  { bucket, accessKey: owner }: Pick<BucketAccess, 'bucket' | 'accessKey'>,
+  guest: { readonly accessKey: string; readonly secretKey: string },
+  grants: readonly Grant[],
+): Promise<BucketAccess | undefined> {
+  const client = clientOf(storage);
+  try {
+    if (!(await makesUsers(client, storage))) return undefined;
+    await makeUser(client, storage, guest);
+    await client.send(
+      new PutBucketPolicyCommand({ Bucket: bucket, Policy: policyOf(bucket, owner, guest.accessKey, grants) }),
+    );
+    return { ...storage, ...guest, bucket };
+  } finally {
+    client.destroy();
+  }
+}
+
+/** Where a bucket has a policy, versitygw asks nothing else: its owner is named too, and may no more than before. */
+function policyOf(bucket: string, owner: string, guest: string, grants: readonly Grant[]): string {
+  const itself = `arn:aws:s3:::${bucket}`;
+  const statement = (
+    Effect: 'Allow' | 'Deny',
+    user: string,
+    Action: readonly string[],
+    Resource: readonly string[],
+  ) => ({
+    ...{ Effect, Principal: { AWS: user }, Action, Resource },
+  });
+  return JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [
+      statement('Allow', owner, ['s3:*'], [itself, `${itself}/*`]),
+      statement('Deny', owner, ['s3:BypassGovernanceRetention'], [`${itself}/*`]),
+      ...grants.map(({ actions, keys }) =>
+        statement('Allow', guest, actions, keys?.map((key) => `${itself}/${key}`) ?? [itself]),
+      ),
+    ],
+  });
+}
+
+/**
+ * Removes the bucket with all versions in it, those that are held by `governance` too, and its users. Asking twice is fine.
  * Throws while an object is held by `compliance`.
  */
-export async function uninstallBucket(storage: ObjectStorage, bucket: string, accessKey: string): Promise<void> {
+export async function uninstallBucket(
+  storage: ObjectStorage,
+  bucket: string,
+  ...accessKeys: readonly string[]
+): Promise<void> {
   const client = clientOf(storage);
   try {
     await empty(client, bucket)
@@ -66,10 +119,23 @@ export async function uninstallBucket(storage: ObjectStorage, bucket: string, ac
       .catch((error) => {
         if (error.name !== 'NoSuchBucket') throw error;
       });
-    if (await makesUsers(client, storage)) await administer(client, storage, '/delete-user', { access: accessKey });
+    if (await makesUsers(client, storage))
+      for (const access of accessKeys) await administer(client, storage, '/delete-user', { access });
   } finally {
     client.destroy();
   }
+}
+
+async function makeUser(
+  client: S3Client,
+  storage: ObjectStorage,
+  { accessKey, secretKey }: { readonly accessKey: string; readonly secretKey: string },
+): Promise<void> {
+  const account = xml('Account', { Access: accessKey, Secret: secretKey, Role: 'user' });
+  const { status } = await administer(client, storage, '/create-user', {}, { body: account, allowed: [409] });
+  if (status !== 409) return;
+  const changed = xml('MutableProps', { Secret: secretKey });
+  await administer(client, storage, '/update-user', { access: accessKey }, { body: changed });
 }
 
 async function createBucket(client: S3Client, { region }: ObjectStorage, bucket: string): Promise<void> {

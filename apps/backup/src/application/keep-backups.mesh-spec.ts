@@ -483,7 +483,9 @@ test('a content that was damaged in the store is set aside, and the next save of
   expect(await contentsLeft(of)).toEqual([storedName('shared')]);
   const { instance: prefix, files, index } = keysOf(settings.meshName, { ...of, backupId: newId() });
   expect(await text(await store.get(`${prefix}${keptAside}`))).toBe(spoiled);
-  expect(await backups.get(backup.backupId)).toMatchObject({ state: 'completed', fault: { code: 'CORRUPTED' } });
+  expect(await backups.get(backup.backupId)).toMatchObject({
+    ...{ state: 'completed', fault: { code: 'CORRUPTED', mayHeal: true } },
+  });
 
   const volume = mkdtempSync(join(tmpdir(), 'mesh-files-'));
   try {

@@ -56,6 +56,8 @@ export abstract class Backups {
   abstract byHand(tx: Transaction, instanceId: string): Promise<Backup[]>;
   /** Those of an instance that have not come to an end. */
   abstract openOf(tx: Transaction, instanceId: string): Promise<Backup[]>;
+  /** Those of an instance that are bad, and may be so no more after its next backup; locked until the transaction ends. */
+  abstract lockThatMayHeal(tx: Transaction, instanceId: string): Promise<Backup[]>;
 }
 
 /** What the schedule knows of an instance that is whole, or worked on. */

@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { newId } from '#contracts/index.js';
 import { JobQueue, type Transaction } from '#persistence/index.js';
-import type { Backup } from '../domain/backup.js';
+import { type Backup, faultOf } from '../domain/backup.js';
 import { policyOf } from '../domain/policy.js';
 import type { Progress } from '../domain/restore.js';
 import { type ProofDepth, proofDepth } from '../domain/schedule.js';
 import { BeginRestore } from './begin-restore.js';
-import { Instances, Schedules } from './ports.js';
+import { Backups, Instances, Schedules } from './ports.js';
 
 /** After a proof that could not be brought to its end; then twice as long each time. */
 const againMs = 10 * 60_000;
@@ -16,6 +16,7 @@ const longestMs = 24 * 3_600_000;
 @Injectable()
 export class ProveBackup {
   constructor(
+    private readonly backups: Backups,
     private readonly instances: Instances,
     private readonly schedules: Schedules,
     private readonly restore: BeginRestore,
@@ -37,6 +38,17 @@ export class ProveBackup {
     const instance = await this.instances.get(backup.instanceId);
     if (backup.state !== 'completed' || instance?.state === 'terminated') return;
     await this.restoreIt(tx, backup, Math.min(againMs * 2 ** (failures - 1), longestMs), { failures });
+  }
+
+  /**
+   * A backup of the instance was completed, and has brought what was damaged in the store, if the instance still has it. Those
+   * that were bad for that are restored once more, each once: what then is equal is good again.
+   */
+  async askForHealed(tx: Transaction, instanceId: string): Promise<void> {
+    for (const backup of await this.backups.lockThatMayHeal(tx, instanceId)) {
+      await this.backups.save(tx, { ...backup, fault: faultOf(backup.fault!) });
+      await this.restoreIt(tx, backup);
+    }
   }
 
   private async restoreIt(tx: Transaction, backup: Backup, inMs = 0, progress: Progress = {}): Promise<void> {

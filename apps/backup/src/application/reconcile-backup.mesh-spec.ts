@@ -132,7 +132,7 @@ afterAll(async () => {
 function work(): void {
   [store, sources, files] = [new StoreInMemory(), new Sources(), new Files()];
   const beginRestore = new BeginRestore(restores, queue);
-  const prove = new ProveBackup(instances, new ScheduleRepository(database), beginRestore, queue);
+  const prove = new ProveBackup(backups, instances, new ScheduleRepository(database), beginRestore, queue);
   const backup = new ReconcileBackup(
     ...([backups, instances, restores, begin, sources, store, files, prove, outbox, queue] as const),
     ...([settings, new BackupMetrics()] as const),
@@ -262,4 +262,29 @@ test('who is waited for comes before what nobody asked for', async () => {
   const manual = await asked(of, 'safety');
   work();
   expect(await backups.nextWaiting('local', { perCell: 1, perShard: 1 })).toEqual([manual]);
+});
+
+test('a backup that was bad for a content is restored once more when the next one may have brought that again', async () => {
+  const of = await instance();
+  work();
+  worker.start();
+  const bad = async (mayHeal: boolean) => {
+    const backupId = await asked(of);
+    await become(backupId, 'completed');
+    const fault = { code: 'CORRUPTED', message: 'not what was written', ...(mayHeal && { mayHeal: true as const }) };
+    const backup = (await backups.get(backupId))!;
+    await database.transaction((tx) => backups.save(tx, { ...backup, fault }));
+    return backupId;
+  };
+  const hopeless = await bad(false);
+  const [one, other] = [await bad(true), await bad(true)];
+  await become(await asked(of), 'completed');
+  await become(await asked(of), 'completed');
+  const proofs = await database.query<{ backupId: string }>(
+    `SELECT backup_id AS "backupId" FROM restore WHERE mode = 'proof' ORDER BY 1`,
+  );
+  expect(proofs.map(({ backupId }) => backupId)).toEqual([one, other].sort());
+  // Until that has been seen nobody may count on it.
+  for (const backupId of [hopeless, one, other])
+    expect((await backups.get(backupId))?.fault).toEqual({ code: 'CORRUPTED', message: 'not what was written' });
 });

@@ -262,6 +262,7 @@ export class ReconcileBackup {
         ...(expiresAt && { expiresAt: expiresAt.toISOString() }),
       });
       await this.prove.ask(ctx, completed);
+      await this.prove.askForHealed(ctx, instanceId);
       await this.tellRestores(ctx, completed);
       const size = { databaseBytes: dumped!.bytes, filesBytes: saved!.bytes };
       ctx.afterCommit(() => this.metrics.backupCompleted(why, completed.requestedAt, size));

@@ -62,7 +62,8 @@ export class ReconcileExpired {
         const current = await this.backups.lock(ctx, backupId);
         if (!current?.fault) continue;
         const left = fault!.damaged!.filter((sha1) => unsure.has(sha1));
-        await this.backups.save(ctx, { ...current, fault: faultOf(current.fault, left) });
+        const heals = left.length === 0 && { mayHeal: true as const };
+        await this.backups.save(ctx, { ...current, fault: { ...faultOf(current.fault, left), ...heals } });
       }
     });
     return gone.length < over.length || unsure.size > 0 ? { again: lookAgainMs } : 'done';

@@ -141,7 +141,13 @@ beforeAll(async () => {
 beforeEach(() => {
   [store, targets, files] = [new StoreInMemory(), new Targets(), new Files()];
   const begin = new BeginBackup(instances, backups, queue);
-  const prove = new ProveBackup(instances, new ScheduleRepository(database), new BeginRestore(restores, queue), queue);
+  const prove = new ProveBackup(
+    backups,
+    instances,
+    new ScheduleRepository(database),
+    new BeginRestore(restores, queue),
+    queue,
+  );
   const read = new ReadBackup(store, settings);
   const restore = new ReconcileRestore(
     ...([restores, backups, instances, begin, prove] as const),

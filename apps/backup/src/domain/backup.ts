@@ -63,6 +63,8 @@ export interface Fault {
   readonly message: string;
   /** Contents that a proof has read as something else than their names say, by SHA-1, until somebody has looked at them again. */
   readonly damaged?: readonly string[];
+  /** Somebody has: what was damaged is out of the way, and the next backup of the instance brings it again, if it still has it. */
+  readonly mayHeal?: true;
 }
 
 /** @param damaged contents that are not what their names say, by SHA-1. */

@@ -97,6 +97,15 @@ export class BackupRepository extends Backups {
     return await tx.manager.findBy(BackupEntity, { instanceId, why: 'manual', state });
   }
 
+  async lockThatMayHeal(tx: Transaction, instanceId: string): Promise<Backup[]> {
+    return await tx.manager
+      .createQueryBuilder(BackupEntity, 'b')
+      .where(`b.instanceId = :instanceId AND b.state = 'completed' AND b.fault->>'mayHeal' = 'true'`, { instanceId })
+      .orderBy('b.backupId')
+      .setLock('pessimistic_write')
+      .getMany();
+  }
+
   async openOf(tx: Transaction, instanceId: string): Promise<Backup[]> {
     return await tx.manager.find(BackupEntity, {
       where: { instanceId, state: In(['waiting', 'dumping', 'saving']) },
