@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type About, aboutNow } from '#observability/index.js';
 import { Database, type Transaction } from './database.js';
+import { whenDue } from './when-due.js';
 
 /** Lower runs first. Interactive: somebody waits for it; bulk: nobody will notice a minute. */
 export const priorities = { interactive: 0, normal: 5, bulk: 9 } as const;
@@ -100,7 +101,7 @@ export class JobQueue {
     );
     // Who works on it looks again when he is done.
     if (!hurried.some(({ free }) => free)) return;
-    if (inMs > 0) setTimeout(() => this.onAsked(), inMs).unref();
+    if (inMs > 0) whenDue(inMs, () => this.onAsked());
     else this.onAsked();
   }
 

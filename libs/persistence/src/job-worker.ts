@@ -7,6 +7,7 @@ import { JobMetrics } from './job-metrics.js';
 import { type ClaimedJob, type JobQueue, LeaseLost, type StuckJob } from './job-queue.js';
 import { LeaseClock, thisMoment } from './lease-clock.js';
 import { Periodic } from './periodic.js';
+import { whenDue } from './when-due.js';
 
 /** What a reconciler holds while it works. */
 export interface Lease {
@@ -140,7 +141,7 @@ export class JobWorker {
   /** What is due earlier than the next look by itself. */
   private wakeIn(ms: number): void {
     const { pollMs = defaultPollMs } = this.options;
-    if (ms > 0 && ms < pollMs) setTimeout(this.wake, ms).unref();
+    if (ms > 0 && ms < pollMs) whenDue(ms, this.wake);
   }
 
   private async sleep(ms: number): Promise<void> {
