@@ -1,5 +1,5 @@
 /**
- * Calls when `ms` have really passed since now. A timer of Node's counts from when its loop last looked at the clock, and may
+ * Calls when `ms` have really passed since now. A timer of Node's counts whole milliseconds of its loop's clock, and may
  * come earlier: what the database was told to make due in `ms` is not due then, and nobody would look again.
  */
 export function whenDue(ms: number, call: () => void): void {
