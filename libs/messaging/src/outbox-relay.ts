@@ -123,9 +123,10 @@ export class OutboxRelay {
     try {
       await this.database.transaction(async (tx) => {
         rows = await tx.query<Row>(
-          `DELETE FROM outbox WHERE seq IN (
+          `WITH next AS MATERIALIZED (
              SELECT seq FROM outbox WHERE due_at IS NULL OR due_at <= now() ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED)
-           RETURNING seq, message_id, exchange, routing_key, body, traceparent`,
+           DELETE FROM outbox USING next WHERE outbox.seq = next.seq
+           RETURNING outbox.seq, message_id, exchange, routing_key, body, traceparent`,
           [size],
         );
         rows.sort((a, b) => (BigInt(a.seq) < BigInt(b.seq) ? -1 : 1));

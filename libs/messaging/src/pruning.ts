@@ -17,28 +17,33 @@ const typesAboutRequests = registry
  */
 const statements: readonly { readonly sql: string; readonly types?: readonly string[] }[] = [
   {
-    sql: `DELETE FROM inbox WHERE (source, message_id) IN (
+    sql: `WITH old AS MATERIALIZED (
      SELECT source, message_id FROM inbox WHERE handled_at < now() - $1 * interval '1 day'
      ORDER BY handled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+   DELETE FROM inbox USING old WHERE (inbox.source, inbox.message_id) = (old.source, old.message_id)
    RETURNING 1`,
   },
   {
-    sql: `DELETE FROM answer WHERE (request_id, message_id) IN (
+    sql: `WITH old AS MATERIALIZED (
      SELECT request_id, message_id FROM answer WHERE said_at < now() - $1 * interval '1 day'
      ORDER BY said_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+   DELETE FROM answer USING old WHERE (answer.request_id, answer.message_id) = (old.request_id, old.message_id)
    RETURNING 1`,
   },
   {
-    sql: `DELETE FROM said WHERE subject IN (
+    sql: `WITH old AS MATERIALIZED (
      SELECT subject FROM said WHERE sequence < (extract(epoch FROM now() - $1 * interval '1 day') * 1000)::bigint
      LIMIT $2 FOR UPDATE SKIP LOCKED)
+   DELETE FROM said USING old WHERE said.subject = old.subject
    RETURNING 1`,
   },
   {
-    sql: `DELETE FROM heard WHERE (source, subject, type) IN (
+    sql: `WITH old AS MATERIALIZED (
      SELECT source, subject, type FROM heard
      WHERE type = ANY($3) AND sequence < (extract(epoch FROM now() - $1 * interval '1 day') * 1000)::bigint
      LIMIT $2 FOR UPDATE SKIP LOCKED)
+   DELETE FROM heard USING old
+   WHERE (heard.source, heard.subject, heard.type) = (old.source, old.subject, old.type)
    RETURNING 1`,
     types: typesAboutRequests,
   },

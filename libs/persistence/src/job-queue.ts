@@ -105,7 +105,11 @@ export class JobQueue {
     else this.onAsked();
   }
 
-  /** @param least jobs of lower priority are left to others. */
+  /**
+   * What is chosen stands in a WITH of its own, here and wherever rows are taken by SKIP LOCKED: as a subselect PostgreSQL
+   * may look anew for each row of the table, passes what it has taken already, and takes more than the limit.
+   * @param least jobs of lower priority are left to others.
+   */
   async claim(
     kinds: readonly string[],
     holder: string,
@@ -114,13 +118,14 @@ export class JobQueue {
     least: Priority = 'bulk',
   ): Promise<ClaimedJob[]> {
     return await this.database.query<ClaimedJob>(
-      `UPDATE job SET lease_holder = $1, lease_until = now() + $2 * interval '1 millisecond',
-         fence = nextval('job_fence'), attempt = attempt + 1
-       WHERE (kind, key) IN (
+      `WITH next AS MATERIALIZED (
          SELECT kind, key FROM job
          WHERE kind = ANY($3) AND priority <= $5 AND due_at <= now() AND (lease_until IS NULL OR lease_until + ${rest} < now())
          ORDER BY priority, due_at FOR UPDATE SKIP LOCKED LIMIT $4)
-       RETURNING kind, key, fence, attempt, wanted, traceparent, about`,
+       UPDATE job SET lease_holder = $1, lease_until = now() + $2 * interval '1 millisecond',
+         fence = nextval('job_fence'), attempt = attempt + 1
+       FROM next WHERE (job.kind, job.key) = (next.kind, next.key)
+       RETURNING job.kind, job.key, fence, attempt, wanted, traceparent, about`,
       [holder, leaseMs, kinds, limit, priorities[least]],
     );
   }

@@ -10,9 +10,10 @@ export class RepeatRepository extends Repeats {
   ): Promise<{ fingerprint: string; answer: unknown } | undefined> {
     // A few at a time: more than one call leaves behind.
     await tx.query(
-      `DELETE FROM repeat WHERE (caller, key) IN (
+      `WITH old AS MATERIALIZED (
          SELECT caller, key FROM repeat WHERE noted_at < now() - interval '1 day'
-         ORDER BY noted_at LIMIT 10 FOR UPDATE SKIP LOCKED)`,
+         ORDER BY noted_at LIMIT 10 FOR UPDATE SKIP LOCKED)
+       DELETE FROM repeat USING old WHERE (repeat.caller, repeat.key) = (old.caller, old.key)`,
     );
     const noted = await tx.query(
       'INSERT INTO repeat (caller, key, fingerprint) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1',
