@@ -33,7 +33,7 @@ let later: Contents;
 
 beforeAll(async () => {
   const adminPasswordHash = await hashPassword(password);
-  mesh = await TestMesh.start({ start: programs });
+  mesh = await TestMesh.start({ start: programs, backup: { MESH_S3_OBJECT_LOCK: 'governance' } });
   lifecycle = new Lifecycle(mesh);
   backups = new Backups(mesh);
   const slugs = ['restored', 'cloned', 'rehearsed'];
@@ -151,6 +151,16 @@ it('a backup reads every file, and its proof restores them, lets Odoo open them,
   const proof = await backups.proved(backupId);
   expect(proof).toMatchObject({ fact: 'backup.verified', depth: 'full', filesSeen: 'read', files: names.length });
   expect(proof.rtoMs).toBeGreaterThan(0);
+});
+
+it('nobody removes anything of a backup before its time, not even a content that it shares with others', async () => {
+  const { database, files } = await backups.manifest(restored.ready, backupId);
+  const contents = (await restored.filesIn(restored.ready.database)).map((name) => `${files.prefix}${name}`);
+  expect(backedUp.uploaded.map((name) => `${files.prefix}${name}`).filter((key) => !contents.includes(key))).toEqual(
+    [],
+  );
+  for (const key of [database.key, database.fingerprint.key, files.index, ...contents])
+    await expect(backups.destroy(key)).rejects.toMatchObject({ name: 'AccessDenied' });
 });
 
 it('in place: rows and files are those of the backup, the old password logs in, and its host answers all the time', async () => {

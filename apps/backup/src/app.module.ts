@@ -11,6 +11,7 @@ import { ExpireBackups } from './application/expire-backups.js';
 import { FillFootprint } from './application/fill-footprint.js';
 import { HoldBackupHandler, ReleaseBackupHandler } from './application/hold-backup.handlers.js';
 import * as instances from './application/instance-facts.handlers.js';
+import { LockContents } from './application/lock-contents.js';
 import {
   BackupSettings,
   Backups,
@@ -143,6 +144,7 @@ export class AppModule {
         BeginRestore,
         ProveBackup,
         ReadBackup,
+        LockContents,
         ReconcileBackup,
         ReconcileProof,
         FillFootprint,

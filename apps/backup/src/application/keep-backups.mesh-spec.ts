@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
-import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { GetObjectRetentionCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId } from '#contracts/index.js';
 import { timeSpentAtFirst } from '#footprints/deadline.js';
 import { Asked, type ConsumeContext, messagingMigrations, Outbox } from '#messaging/index.js';
@@ -38,7 +38,8 @@ import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
 import { ExpireBackups } from './expire-backups.js';
 import { HoldBackupHandler } from './hold-backup.handlers.js';
-import { type BackupSettings, type Fence, ObjectStoreError } from './ports.js';
+import { LockContents } from './lock-contents.js';
+import { type BackupSettings, type Fence, ObjectMissing, ObjectStoreError } from './ports.js';
 import { ReconcileExpired } from './reconcile-expired.js';
 import { RequestBackupHandler } from './request-backup.handler.js';
 import { saveFiles } from './save-files.js';
@@ -48,12 +49,19 @@ import { SweepContents } from './sweep-contents.js';
 
 /** One that can be made to die: before the request that would be the next one to remove or hide something. */
 class Store extends S3ObjectStore {
+  /** In the order in which they were asked for. */
+  readonly locked: string[] = [];
   removals = Number.POSITIVE_INFINITY;
   /** What comes of a content, instead of it. */
   answer: (content: Readable, key: string) => Readable = (content) => content;
 
   override async get(key: string, signal?: AbortSignal): Promise<Readable> {
     return this.answer(await super.get(key, signal), key);
+  }
+
+  override async lockUntil(key: string, until: Date, fence?: Fence): Promise<void> {
+    this.locked.push(key);
+    await super.lockUntil(key, until, fence);
   }
 
   override async hide(key: string, fence?: Fence): Promise<void> {
@@ -80,6 +88,8 @@ const log = new Log({ service: 'keep backups spec', destination: new Writable({ 
 let server: TestDatabase;
 let bucket: TestBucket;
 let store: Store;
+/** As the others have it, where locks are to be had. */
+let locking: Store;
 let database: Database;
 let queue: JobQueue;
 let outbox: Outbox;
@@ -93,6 +103,7 @@ let workers: JobWorker[] = [];
 beforeAll(async () => {
   [server, bucket] = await Promise.all([createTestDatabase('backup', 'backup'), createTestBucket('keep')]);
   store = new Store({ ...bucket, encryption: 'none', objectLock: 'none', deadlineMs: 30_000 });
+  locking = new Store({ ...bucket, encryption: 'none', objectLock: 'governance', deadlineMs: 30_000 });
   database = await Database.open({
     ...{ url: server.url, schema: 'backup', applicationName: 'keep backups spec' },
     entities: [InstanceEntity, FootprintEntity, PurgeEntity, BackupEntity, RestoreEntity],
@@ -125,7 +136,7 @@ afterEach(async () => {
     await database.query(`DELETE FROM ${table}`);
 });
 afterAll(async () => {
-  store?.close();
+  for (const one of [store, locking]) one?.close();
   await database?.close();
   await Promise.all([server?.drop(), bucket?.drop()]);
 });
@@ -202,8 +213,7 @@ async function keysLeft({ customerId, instanceId }: Instance): Promise<string[]>
   return found;
 }
 
-/** Also what is hidden. */
-async function versionsLeft({ customerId, instanceId }: Instance): Promise<string[]> {
+async function asked<T>(question: (client: S3Client) => Promise<T>): Promise<T> {
   const { endpoint, region, accessKey: accessKeyId, secretKey: secretAccessKey } = bucket;
   const client = new S3Client({
     endpoint,
@@ -211,11 +221,19 @@ async function versionsLeft({ customerId, instanceId }: Instance): Promise<strin
     forcePathStyle: true,
     credentials: { accessKeyId, secretAccessKey },
   });
+  try {
+    return await question(client);
+  } finally {
+    client.destroy();
+  }
+}
+
+/** Also what is hidden. */
+async function versionsLeft({ customerId, instanceId }: Instance): Promise<string[]> {
   const Prefix = keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).instance;
-  const { Versions = [], DeleteMarkers = [] } = await client.send(
-    new ListObjectVersionsCommand({ Bucket: bucket.bucket, Prefix }),
+  const { Versions = [], DeleteMarkers = [] } = await asked((client) =>
+    client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket, Prefix })),
   );
-  client.destroy();
   return [...Versions, ...DeleteMarkers].map(({ Key }) => Key!);
 }
 
@@ -610,4 +628,103 @@ test('of many who ask by hand at once one gets a backup, the others are told whi
       expect.objectContaining({ code: 'BACKUP_RUNS', message: expect.stringContaining(backupId) }),
     ),
   );
+});
+
+describe('contents in a store with object lock', () => {
+  const until = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + hourMs);
+  const keyOf = ({ customerId, instanceId }: Instance, content: string) =>
+    contentKey(keysOf(settings.meshName, { customerId, instanceId, backupId: '' }).files, storedName(content));
+  const heldUntil = async (of: Instance, content: string) => {
+    const target = { Bucket: bucket.bucket, Key: keyOf(of, content) };
+    const { Retention } = await asked((client) => client.send(new GetObjectRetentionCommand(target)));
+    return Retention!.RetainUntilDate!;
+  };
+  /** What the store has got is no younger than the index that comes now. */
+  const aSecondLater = async () => {
+    const now = Date.now();
+    await waitFor('the next second', () => Math.floor(Date.now() / 1_000) > Math.floor(now / 1_000));
+  };
+  /** As a backup is made that brings `fresh`, and names `files` too, which are there. */
+  const saved = async (of: Instance, fresh: readonly string[], files: readonly string[], until: Date) => {
+    for (const content of fresh) await store.putSmall(keyOf(of, content), content, {});
+    await aSecondLater();
+    const names = [...fresh, ...files];
+    const { instanceId, customerId } = of;
+    const backup = await complete(of, 0, [], { state: 'saving' });
+    const { index } = backup.saved!;
+    const lines = names.map((content) => indexLine({ name: storedName(content), bytes: content.length })).sort();
+    await store.putSmall(index!, gzipSync(lines.join('')), {});
+    locking.locked.length = 0;
+    const lock = new LockContents(locking, backups, settings);
+    const whose = { backupId: backup.backupId, instanceId, customerId };
+    const held = await lock.lock(whose, index!, until, () => {}, AbortSignal.timeout(60_000));
+    const done: Backup = {
+      ...backup,
+      state: 'completed',
+      saved: { ...backup.saved!, lockedUntil: held.toISOString() },
+    };
+    await database.transaction((tx) => backups.save(tx, done));
+    for (const content of names)
+      expect((await heldUntil(of, content)).getTime()).toBeGreaterThanOrEqual(until.getTime());
+    await aSecondLater();
+    const contents = names.filter((content) => locking.locked.includes(keyOf(of, content)));
+    return { held, locked: contents, backup: done };
+  };
+
+  test('are locked once for all backups of the next weeks, and those that are new or written anew by themselves', async () => {
+    const of = await instance();
+    const first = await saved(of, ['a', 'b', 'c'], [], until);
+    expect(first.locked).toEqual(['a', 'b', 'c']);
+    expect(first.held.getTime() - until.getTime()).toBeGreaterThanOrEqual(14 * dayMs);
+    expect(first.held.getTime() - until.getTime()).toBeLessThanOrEqual(28 * dayMs);
+
+    const soon = new Date(until.getTime() + dayMs);
+    const second = await saved(of, ['d'], ['a', 'b'], soon);
+    expect([second.locked, second.held]).toEqual([['d'], first.held]);
+
+    // It was damaged, and set aside: the new one is another version.
+    await store.hide(keyOf(of, 'b'));
+    const third = await saved(of, ['b'], ['a', 'd'], soon);
+    expect(third.locked).toEqual(['b']);
+
+    // The third does not name it, so nobody has looked whether it is the one that was locked.
+    const fourth = await saved(of, [], ['a', 'c'], soon);
+    expect(fourth.locked).toEqual(['c']);
+
+    const late = new Date(first.held.getTime() + dayMs);
+    const last = await saved(of, [], ['a', 'b', 'c', 'd'], late);
+    expect(last.locked).toEqual(['a', 'b', 'c', 'd']);
+    expect(last.held.getTime()).toBeGreaterThan(late.getTime());
+  });
+
+  test('are locked anew when the index that named them is gone', async () => {
+    const of = await instance();
+    const { backup } = await saved(of, ['a'], [], until);
+    await store.remove([backup.saved!.index!]);
+    expect((await saved(of, [], ['a'], until)).locked).toEqual(['a']);
+  });
+
+  test('that are gone when they are to be locked make no backup of it', async () => {
+    const of = await instance();
+    await expect(saved(of, [], ['never sent'], until)).rejects.toThrow(ObjectMissing);
+  });
+
+  test('keep the last backup of an instance from being called gone until the store gives them up', async () => {
+    const of = await instance();
+    const over = await complete(of, 60, ['a', 'b'], { state: 'expiring' });
+    const soon = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 4_000);
+    for (const content of ['a', 'b']) await locking.lockUntil(keyOf(of, content), soon);
+    const saved = { ...over.saved!, lockedUntil: soon.toISOString() };
+    await database.transaction((tx) => backups.save(tx, { ...over, saved }));
+    await ask('expired', of.instanceId);
+    work(['expired']);
+    await waitFor('it to wait', async () => (await backups.get(over.backupId))?.condition?.reason === 'FilesAreLocked');
+    expect(await statesOf([over])).toEqual(['expiring']);
+    expect(await keysLeft(of)).toEqual([storedName('a'), storedName('b')].map((name) => `files/${name}`).sort());
+    expect((await new FiguresRepository(database).figures()).oldest.expiring).toBe(0);
+    expect(await toldExpired([over])).toBe(0);
+    await waitFor('the end', async () => (await statesOf([over]))[0] === 'expired');
+    expect(await versionsLeft(of)).toEqual([]);
+    expect(await toldExpired([over])).toBe(1);
+  });
 });

@@ -52,6 +52,8 @@ export abstract class Backups {
     databaseShard: string,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<string[]>;
+  /** The newest complete one of an instance whose contents are locked until then, or longer. */
+  abstract withContentsLocked(instanceId: string, until: Date): Promise<Backup | undefined>;
   /** Those of an instance that were asked for by hand, and are there or under way. */
   abstract byHand(tx: Transaction, instanceId: string): Promise<Backup[]>;
   /** Those of an instance that have not come to an end. */
@@ -312,17 +314,25 @@ export abstract class ObjectStore {
   abstract putSmall(key: string, content: string | Buffer, options: PutOptions): Promise<Stored>;
   /** Throws ObjectMissing. The stream ends in an error when it is not whole; a connection that broke is taken up again. */
   abstract get(key: string, signal?: AbortSignal): Promise<Readable>;
-  abstract head(key: string): Promise<{ readonly bytes: number } | undefined>;
+  abstract head(key: string): Promise<ObjectSeen | undefined>;
   /** In the order of their keys, page by page. */
-  abstract list(prefix: string): AsyncIterable<{ readonly key: string; readonly bytes: number }>;
+  abstract list(prefix: string): AsyncIterable<ObjectSeen & { readonly key: string }>;
   /** All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up. */
   abstract remove(keys: readonly string[], fence?: Fence): Promise<void>;
   /** Nobody finds it there any more. Where the store keeps versions it stays as an older one, whatever locks it. */
   abstract hide(key: string, fence?: Fence): Promise<void>;
   /** What uploads below the prefix have left that nobody has finished. */
   abstract removeUnfinished(prefix: string, fence?: Fence): Promise<number>;
-  /** No earlier than then may it be removed; nothing where the store knows no locks. */
+  /** Whether it is to lock anything; where not, `lockUntil` does nothing. */
+  abstract readonly locks: boolean;
+  /** No earlier than then may it be removed. Throws ObjectMissing. */
   abstract lockUntil(key: string, until: Date, fence?: Fence): Promise<void>;
+}
+
+export interface ObjectSeen {
+  readonly bytes: number;
+  /** When it was written, by the store's own clock, in whole seconds. */
+  readonly modified: Date;
 }
 
 export interface PutOptions {

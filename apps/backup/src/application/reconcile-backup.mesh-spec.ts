@@ -22,6 +22,7 @@ import { ScheduleRepository } from '../infrastructure/schedule.repository.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
 import { BeginRestore } from './begin-restore.js';
+import { LockContents } from './lock-contents.js';
 import {
   type BackupSettings,
   CellFiles,
@@ -134,7 +135,8 @@ function work(): void {
   const beginRestore = new BeginRestore(restores, queue);
   const prove = new ProveBackup(backups, instances, new ScheduleRepository(database), beginRestore, queue);
   const backup = new ReconcileBackup(
-    ...([backups, instances, restores, begin, sources, store, files, prove, outbox, queue] as const),
+    ...([backups, instances, restores, begin, sources, store, files] as const),
+    ...([new LockContents(store, backups, settings), prove, outbox, queue] as const),
     ...([settings, new BackupMetrics()] as const),
   );
   const reconcilers = { backup: (lease: Parameters<typeof backup.reconcile>[0]) => backup.reconcile(lease) };

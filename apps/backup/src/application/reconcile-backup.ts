@@ -6,7 +6,7 @@ import { isWorthKeeping, type Obstacle, seen, unseen } from '#footprints/index.j
 import { Outbox, type PublishContext } from '#messaging/index.js';
 import { forgetThisRun } from '#observability/index.js';
 import { JobQueue, type Lease, LeaseLost, type Outcome } from '#persistence/index.js';
-import { type Backup, type Dumped, isUnderWay } from '../domain/backup.js';
+import { type Backup, type Dumped, isUnderWay, type SavedFiles } from '../domain/backup.js';
 import { Hopeless } from '../domain/hopeless.js';
 import { inTheWay, nothingToBackUp, type Refusal } from '../domain/instance.js';
 import { type Keys, keysOf } from '../domain/keys.js';
@@ -14,6 +14,7 @@ import { keptUntil, policyOf } from '../domain/policy.js';
 import { actFor } from './act-for.js';
 import { BackupMetrics } from './backup-metrics.js';
 import { BeginBackup } from './begin-backup.js';
+import { LockContents } from './lock-contents.js';
 import { manifestOf } from './manifest.js';
 import {
   BackupSettings,
@@ -21,6 +22,7 @@ import {
   CellFiles,
   Instances,
   ObjectLocked,
+  ObjectMissing,
   ObjectStore,
   Restores,
   TenantSources,
@@ -52,6 +54,7 @@ export class ReconcileBackup {
     private readonly sources: TenantSources,
     private readonly store: ObjectStore,
     private readonly files: CellFiles,
+    private readonly contents: LockContents,
     private readonly prove: ProveBackup,
     private readonly outbox: Outbox,
     private readonly jobs: JobQueue,
@@ -250,8 +253,7 @@ export class ReconcileBackup {
       this.store.putSmall(keys.manifest, text, { contentType: 'application/json', fence: lease.fence }),
     );
     const manifest = createHash('sha256').update(text).digest('hex');
-    const { saved } = backup;
-    await this.lock(lease, backup, keys);
+    const saved = await this.lock(lease, backup, keys);
     await this.change(lease, backup, async (ctx, current) => {
       const completed: Backup = { ...current, saved, manifest, state: 'completed', condition: null };
       await this.backups.save(ctx, completed);
@@ -270,11 +272,21 @@ export class ReconcileBackup {
     await this.hurryNext(backup.source);
   }
 
-  /** What it consists of, as long as its plan says; contents that others share are not locked. */
-  private async lock(lease: Lease, backup: Backup, keys: Keys): Promise<void> {
+  /** What it consists of, as long as its plan says, and the contents that it shares with others. */
+  private async lock(lease: Lease, backup: Backup, keys: Keys): Promise<SavedFiles> {
+    const { fence, signal } = lease;
+    const saved = backup.saved!;
     const { plan } = (await this.instances.get(backup.instanceId))!;
     const until = keptUntil(policyOf(plan.name), { why: backup.why, takenAt: backup.takenAt! });
-    for (const key of objectsOf(backup, keys)) await this.store.lockUntil(key, until, lease.fence);
+    for (const key of objectsOf(backup, keys)) await this.store.lockUntil(key, until, fence);
+    const { index } = saved;
+    if (index === null || !this.store.locks) return saved;
+    const locked = await actFor(lease, backup, 'lock: files', () =>
+      this.contents.lock(backup, index, until, fence, signal),
+    ).catch((error) => {
+      throw error instanceof ObjectMissing ? new Hopeless('OBJECT_MISSING', error.message) : error;
+    });
+    return { ...saved, lockedUntil: locked.toISOString() };
   }
 
   private async fail(lease: Lease, backup: Backup, refusal: Refusal): Promise<void> {

@@ -42,12 +42,18 @@ export class ReconcileExpired {
     const gone: Backup[] = [];
     for (const backup of over) if (await this.remove(lease, backup)) gone.push(backup);
     if (gone.length === 0 && spoiled.length === 0) return { again: lookAgainMs };
+    // Contents that the store holds are found again by the end of the next backup; of the last one by nobody but us.
+    const isLast = gone.length > 0 && (await this.expiries.indexes(instanceId)).length === 0;
+    const lockedUntil = Math.max(0, ...gone.map(({ saved }) => Date.parse(saved?.lockedUntil ?? '') || 0));
+    if (isLast && lockedUntil > Date.now()) return await this.waitForTheStore(lease, gone, lockedUntil);
     let unsure: ReadonlySet<string> = new Set();
+    let locked = 0;
     const alone = await this.whileNoneBegins(lease, instanceId, async () => {
       unsure = await this.setAside(lease, spoiled);
-      if (gone[0]) await this.contents.sweep(gone[0], lease.fence, lease.signal);
+      if (gone[0]) ({ locked } = await this.contents.sweep(gone[0], lease.fence, lease.signal));
     });
     if (!alone) return { again: waitForBackupMs };
+    if (isLast && locked > 0) return await this.waitForTheStore(lease, gone, Date.now() + lookAgainMs);
     await this.outbox.transaction({}, async (ctx) => {
       await lease.hold(ctx);
       for (const { backupId, instanceId, footprintId, why } of gone) {
@@ -67,6 +73,19 @@ export class ReconcileExpired {
       }
     });
     return gone.length < over.length || unsure.size > 0 ? { again: lookAgainMs } : 'done';
+  }
+
+  private async waitForTheStore(lease: Lease, gone: readonly Backup[], until: number): Promise<Outcome> {
+    const message = `the object store holds its files, looked at again ${new Date(until).toISOString()}`;
+    const condition = { reason: 'FilesAreLocked', message };
+    await this.outbox.transaction({}, async (ctx) => {
+      await lease.hold(ctx, 'note');
+      for (const { backupId } of gone) {
+        const current = await this.backups.lock(ctx, backupId);
+        if (current?.state === 'expiring') await this.backups.save(ctx, { ...current, condition });
+      }
+    });
+    return { again: Math.max(0, until - Date.now()) };
   }
 
   /** @returns those of which nobody can say what they are. */

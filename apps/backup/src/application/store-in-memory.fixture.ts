@@ -33,12 +33,12 @@ export class StoreInMemory extends ObjectStore {
 
   async head(key: string) {
     const content = this.objects.get(key);
-    return content && { bytes: content.length };
+    return content && { bytes: content.length, modified: new Date(0) };
   }
 
   async *list(prefix: string) {
     for (const key of [...this.objects.keys()].sort())
-      if (key.startsWith(prefix)) yield { key, bytes: this.objects.get(key)!.length };
+      if (key.startsWith(prefix)) yield { key, bytes: this.objects.get(key)!.length, modified: new Date(0) };
   }
 
   async remove(keys: readonly string[]): Promise<void> {
@@ -52,6 +52,8 @@ export class StoreInMemory extends ObjectStore {
   async removeUnfinished(): Promise<number> {
     return 0;
   }
+
+  readonly locks = false;
 
   async lockUntil(): Promise<void> {}
 }

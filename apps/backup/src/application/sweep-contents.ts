@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { keysOf } from '../domain/keys.js';
-import { isStoredName, keyOfSha1, sha1Of } from '../domain/stored-file.js';
+import { isContent, keyOfSha1, sha1Of } from '../domain/stored-file.js';
 import { UnnamedFiles } from '../domain/unnamed-files.js';
 import { readIndex } from './fill-files.js';
 import { BackupSettings, Expiries, type Fence, ObjectLocked, ObjectStore } from './ports.js';
@@ -41,9 +41,8 @@ export class SweepContents {
     // Contents before indexes: what comes between is not looked at, and stays.
     const unnamed = new UnnamedFiles();
     for await (const { key } of this.store.list(files)) {
-      const sha1 = key.slice(key.lastIndexOf('/') + 1);
-      // Something else that somebody has put there is none of ours.
-      if (isContent(key.slice(files.length))) unnamed.add(sha1);
+      const name = key.slice(files.length);
+      if (isContent(name)) unnamed.add(sha1Of(name));
     }
     const indexes = new Set(await this.expiries.indexes(whose.instanceId));
     for await (const { key } of this.store.list(`${instance}backups/`)) if (isIndex(key)) indexes.add(key);
@@ -87,10 +86,6 @@ export class SweepContents {
     }
     return { removed, locked };
   }
-}
-
-function isContent(name: string): boolean {
-  return /^[0-9a-f]{2}\/[0-9a-f]{40}$/.test(name) && isStoredName(name);
 }
 
 function isIndex(key: string): boolean {

@@ -44,6 +44,8 @@ export interface SavedFiles {
   readonly index: string | null;
   readonly files: number;
   readonly bytes: number;
+  /** All contents that the index names are locked in the store until then, RFC 3339. Absent: the store locks nothing. */
+  readonly lockedUntil?: string;
 }
 
 export interface Verified {

@@ -54,7 +54,7 @@ export function instantAfter(instanceId: string, everyMs: number, after: Date): 
 }
 
 /** In [0, 1), evenly over all ids, also those that differ in one digit: FNV-1a with the last step of MurmurHash3. */
-function spread(id: string): number {
+export function spread(id: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < id.length; at += 1) hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

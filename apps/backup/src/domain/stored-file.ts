@@ -19,6 +19,11 @@ export const contentKey = (files: string, name: string): string => keyOfSha1(fil
 
 export const keyOfSha1 = (files: string, sha1: string): string => `${files}${sha1.slice(0, 2)}/${sha1}`;
 
+/** Whether a key below `files`, without that prefix, is a content's; something else that somebody has put there is none of ours. */
+export function isContent(name: string): boolean {
+  return /^[0-9a-f]{2}\/[0-9a-f]{40}$/.test(name) && isStoredName(name);
+}
+
 /** One of an index: JSON of one line, sorted by name. */
 export const indexLine = ({ name, bytes }: StoredFile): string => `${JSON.stringify({ name, bytes })}\n`;
 

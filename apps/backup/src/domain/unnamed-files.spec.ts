@@ -24,7 +24,9 @@ it('knows which files nothing names, whatever is named and how often', () => {
 it('says whether what is named is there', () => {
   const all = new UnnamedFiles();
   all.add(sha1Of(1));
+  expect([all.isNamed(sha1Of(1)), all.isNamed(sha1Of(2))]).toEqual([false, false]);
   expect([all.name(sha1Of(1)), all.name(sha1Of(2))]).toEqual([true, false]);
+  expect([all.isNamed(sha1Of(1)), all.isNamed(sha1Of(2))]).toEqual([true, false]);
 });
 
 it('of none there is none', () => {

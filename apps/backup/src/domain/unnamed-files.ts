@@ -27,28 +27,42 @@ export class UnnamedFiles {
   /** A backup names it. @returns whether it is there. */
   name(sha1: string): boolean {
     this.seal();
-    const sum = bytesOf(sha1);
-    let [low, high] = [0, this.count - 1];
-    while (low <= high) {
-      const middle = (low + high) >>> 1;
-      const order = this.compare(middle, sum);
-      if (order === 0) {
-        this.named[middle >>> 3]! |= 1 << (middle & 7);
-        return true;
-      }
-      if (order < 0) low = middle + 1;
-      else high = middle - 1;
-    }
-    return false;
+    const at = this.find(sha1);
+    if (at === undefined) return false;
+    this.named[at >>> 3]! |= 1 << (at & 7);
+    return true;
+  }
+
+  /** Whether it is there, and named. */
+  isNamed(sha1: string): boolean {
+    this.seal();
+    const at = this.find(sha1);
+    return at !== undefined && this.isNamedAt(at);
   }
 
   /** Those that nothing has named. */
   *unnamed(): Generator<string> {
     this.seal();
     for (let at = 0; at < this.count; at += 1) {
-      if (this.named[at >>> 3]! & (1 << (at & 7))) continue;
-      yield this.sums.toString('hex', at * length, (at + 1) * length);
+      if (!this.isNamedAt(at)) yield this.sums.toString('hex', at * length, (at + 1) * length);
     }
+  }
+
+  private isNamedAt(at: number): boolean {
+    return (this.named[at >>> 3]! & (1 << (at & 7))) !== 0;
+  }
+
+  private find(sha1: string): number | undefined {
+    const sum = bytesOf(sha1);
+    let [low, high] = [0, this.count - 1];
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const order = this.compare(middle, sum);
+      if (order === 0) return middle;
+      if (order < 0) low = middle + 1;
+      else high = middle - 1;
+    }
+    return undefined;
   }
 
   private seal(): void {

@@ -92,6 +92,17 @@ export class BackupRepository extends Backups {
     return rows.map(({ backupId }) => backupId);
   }
 
+  async withContentsLocked(instanceId: string, until: Date): Promise<Backup | undefined> {
+    const found = await this.database.dataSource.manager
+      .createQueryBuilder(BackupEntity, 'b')
+      .where(`b.instanceId = :instanceId AND b.state = 'completed'`, { instanceId })
+      .andWhere(`b.saved->>'index' IS NOT NULL AND (b.saved->>'lockedUntil')::timestamptz >= :until`, { until })
+      .orderBy('b.takenAt', 'DESC')
+      .limit(1)
+      .getOne();
+    return found ?? undefined;
+  }
+
   async byHand(tx: Transaction, instanceId: string): Promise<Backup[]> {
     const state = In(['waiting', 'dumping', 'saving', 'completed']);
     return await tx.manager.findBy(BackupEntity, { instanceId, why: 'manual', state });

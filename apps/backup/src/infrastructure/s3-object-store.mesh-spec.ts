@@ -90,7 +90,7 @@ describe('an object', () => {
     const content = randomBytes(size);
     const key = `back/${size}`;
     expect(await store.put(key, streamOf(content), {})).toEqual({ bytes: size, sha256: sha256(content) });
-    expect(await store.head(key)).toEqual({ bytes: size });
+    expect(await store.head(key)).toEqual({ bytes: size, modified: expect.any(Date) });
     expect((await buffer(await store.get(key))).equals(content)).toBe(true);
     await nothingBelow(`${key}.`);
   });

@@ -23,6 +23,7 @@ import {
   type Fence,
   ObjectLocked,
   ObjectMissing,
+  type ObjectSeen,
   ObjectStore,
   ObjectStoreError,
   type PutOptions,
@@ -78,13 +79,13 @@ export class S3ObjectStore extends ObjectStore {
     return stream;
   }
 
-  async head(key: string): Promise<{ readonly bytes: number } | undefined> {
+  async head(key: string): Promise<ObjectSeen | undefined> {
     const { Bucket } = this;
     const to = `look for ${key}`;
     try {
       const command = new HeadObjectCommand({ Bucket, Key: key });
-      const { ContentLength } = await this.requests.send(command, { to, expected: ['NotFound'] });
-      return { bytes: Number(ContentLength) };
+      const { ContentLength, LastModified } = await this.requests.send(command, { to, expected: ['NotFound'] });
+      return { bytes: Number(ContentLength), modified: LastModified! };
     } catch (error) {
       if (!isNamed(error, 'NotFound')) throw error;
     }
@@ -99,13 +100,14 @@ export class S3ObjectStore extends ObjectStore {
     return undefined;
   }
 
-  async *list(prefix: string): AsyncGenerator<{ readonly key: string; readonly bytes: number }> {
+  async *list(prefix: string): AsyncGenerator<ObjectSeen & { readonly key: string }> {
     const { Bucket } = this;
     let ContinuationToken: string | undefined;
     do {
       const command = new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken });
       const page = await this.requests.send(command, { to: `list ${prefix}` });
-      for (const { Key, Size } of page.Contents ?? []) yield { key: String(Key), bytes: Number(Size) };
+      for (const { Key, Size, LastModified } of page.Contents ?? [])
+        yield { key: String(Key), bytes: Number(Size), modified: LastModified! };
       ContinuationToken = page.IsTruncated ? page.NextContinuationToken : undefined;
     } while (ContinuationToken !== undefined);
   }
@@ -147,6 +149,10 @@ export class S3ObjectStore extends ObjectStore {
       }
       if (!IsTruncated || Uploads.length === 0) return removed;
     }
+  }
+
+  get locks(): boolean {
+    return this.settings.objectLock !== 'none';
   }
 
   async lockUntil(key: string, until: Date, fence?: Fence): Promise<void> {
