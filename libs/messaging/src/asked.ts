@@ -68,12 +68,18 @@ export class Asked {
     await this.database.query('UPDATE asked SET due_at = now() WHERE routing_key = $1', [routingKey]);
   }
 
-  /** Puts what is due into the outbox once more. @returns how many messages. */
+  /**
+   * Puts what is due into the outbox once more, but for what is being answered just now: who handles several answers and who
+   * asks for several would otherwise wait for each other. @returns how many messages.
+   */
   async askAgain(): Promise<number> {
     const again = await this.database.query(
-      `WITH due AS (
+      `WITH free AS MATERIALIZED (
+         SELECT message_id, owner FROM asked WHERE due_at <= now() FOR UPDATE SKIP LOCKED
+       ), due AS (
          UPDATE asked SET wait_ms = least(wait_ms * 2, $1::int), due_at = now() + least(wait_ms * 2, $1::int) * interval '1 millisecond'
-         WHERE due_at <= now() RETURNING message_id, routing_key, body, traceparent)
+         FROM free WHERE (asked.message_id, asked.owner) = (free.message_id, free.owner)
+         RETURNING asked.message_id, routing_key, body, traceparent)
        INSERT INTO outbox (message_id, exchange, routing_key, body, traceparent)
        SELECT DISTINCT message_id::uuid, $2, routing_key, body, traceparent FROM due RETURNING 1`,
       [longestWaitMs, eventsExchange],

@@ -132,7 +132,7 @@ afterEach(async () => {
   workers = [];
   store.removals = Number.POSITIVE_INFINITY;
   store.answer = (content) => content;
-  for (const table of ['job', 'instance', 'schedule', 'backup', 'restore', 'sweep'])
+  for (const table of ['job', 'instance', 'schedule', 'backup', 'restore', 'sweep', 'held_contents'])
     await database.query(`DELETE FROM ${table}`);
 });
 afterAll(async () => {
@@ -661,14 +661,13 @@ describe('contents in a store with object lock', () => {
     const done: Backup = {
       ...backup,
       state: 'completed',
-      saved: { ...backup.saved!, lockedUntil: held.toISOString() },
+      saved: { ...backup.saved!, locked: held },
     };
     await database.transaction((tx) => backups.save(tx, done));
     for (const content of names)
       expect((await heldUntil(of, content)).getTime()).toBeGreaterThanOrEqual(until.getTime());
-    await aSecondLater();
     const contents = names.filter((content) => locking.locked.includes(keyOf(of, content)));
-    return { held, locked: contents, backup: done };
+    return { held: new Date(held.until), locked: contents, backup: done };
   };
 
   test('are locked once for all backups of the next weeks, and those that are new or written anew by themselves', async () => {
@@ -697,11 +696,31 @@ describe('contents in a store with object lock', () => {
     expect(last.held.getTime()).toBeGreaterThan(late.getTime());
   });
 
-  test('are locked anew when the index that named them is gone', async () => {
+  test.each([
+    ['gone', async (index: string) => await store.remove([index])],
+    ['damaged', async (index: string) => void (await store.putSmall(index, 'nothing that was ever compressed', {}))],
+    [
+      'another one, which names more',
+      async (index: string) => {
+        const names = ['a', 'b'].map((content) => indexLine({ name: storedName(content), bytes: 1 }));
+        await store.putSmall(index, gzipSync(names.sort().join('')), {});
+      },
+    ],
+  ])('are all locked anew when the index that named them is %s', async (_, spoil) => {
     const of = await instance();
     const { backup } = await saved(of, ['a'], [], until);
-    await store.remove([backup.saved!.index!]);
-    expect((await saved(of, [], ['a'], until)).locked).toEqual(['a']);
+    await store.putSmall(keyOf(of, 'b'), 'b', {});
+    await spoil(backup.saved!.index!);
+    expect((await saved(of, [], ['a', 'b'], until)).locked).toEqual(['a', 'b']);
+  });
+
+  test('are not held by a daily backup as long as by one before it that somebody asked for', async () => {
+    const of = await instance();
+    const byHand = await saved(of, ['a'], [], new Date(until.getTime() + 30 * dayMs));
+    const daily = await saved(of, ['b'], ['a'], until);
+    expect(daily.locked).toEqual(['b']);
+    expect(daily.held.getTime()).toBeLessThan(byHand.held.getTime());
+    expect(await heldUntil(of, 'b')).toEqual(daily.held);
   });
 
   test('that are gone when they are to be locked make no backup of it', async () => {
@@ -709,22 +728,42 @@ describe('contents in a store with object lock', () => {
     await expect(saved(of, [], ['never sent'], until)).rejects.toThrow(ObjectMissing);
   });
 
-  test('keep the last backup of an instance from being called gone until the store gives them up', async () => {
+  test('go when the store gives them up, long after their last backup', async () => {
     const of = await instance();
     const over = await complete(of, 60, ['a', 'b'], { state: 'expiring' });
-    const soon = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 4_000);
-    for (const content of ['a', 'b']) await locking.lockUntil(keyOf(of, content), soon);
-    const saved = { ...over.saved!, lockedUntil: soon.toISOString() };
-    await database.transaction((tx) => backups.save(tx, { ...over, saved }));
+    const soon = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 2_000);
+    await locking.lockUntil(keyOf(of, 'a'), soon);
+    // One of them is held longer than its backup knows.
+    await locking.lockUntil(keyOf(of, 'b'), new Date(soon.getTime() + 3_000));
+    const locked = { until: soon.toISOString(), since: soon.toISOString(), names: '' };
+    await database.transaction((tx) => backups.save(tx, { ...over, saved: { ...over.saved!, locked } }));
     await ask('expired', of.instanceId);
     work(['expired']);
-    await waitFor('it to wait', async () => (await backups.get(over.backupId))?.condition?.reason === 'FilesAreLocked');
-    expect(await statesOf([over])).toEqual(['expiring']);
+    await waitFor('it to be told', async () => (await statesOf([over]))[0] === 'expired');
     expect(await keysLeft(of)).toEqual([storedName('a'), storedName('b')].map((name) => `files/${name}`).sort());
-    expect((await new FiguresRepository(database).figures()).oldest.expiring).toBe(0);
-    expect(await toldExpired([over])).toBe(0);
-    await waitFor('the end', async () => (await statesOf([over]))[0] === 'expired');
-    expect(await versionsLeft(of)).toEqual([]);
     expect(await toldExpired([over])).toBe(1);
+    const left = async () => (await versionsLeft(of)).map((key) => key.slice(-40));
+    await waitFor('the one to go', async () => (await left()).join() === sha1Of('b'));
+    await waitFor('the other to go', async () => (await left()).length === 0);
+    await waitFor('nobody to look any more', async () => !(await expiries.heldContents(of.instanceId)));
+    expect(await database.query(`SELECT 1 FROM job WHERE kind = 'expired'`)).toEqual([]);
+  });
+
+  test('wait without a look at each, while no other backup of the instance would find them gone', async () => {
+    const of = await instance();
+    const [over, kept] = [await complete(of, 60, ['a', 'b'], { state: 'expiring' }), await complete(of, 1, ['b'])];
+    const later = new Date(Date.now() + dayMs);
+    const locked = { until: later.toISOString(), since: later.toISOString(), names: '' };
+    await database.transaction((tx) => backups.save(tx, { ...over, saved: { ...over.saved!, locked } }));
+    await ask('expired', of.instanceId);
+    work(['expired']);
+    await waitFor('it to be told', async () => (await statesOf([over]))[0] === 'expired');
+    expect(await expiries.heldContents(of.instanceId)).toEqual({ customerId: of.customerId, sweepAt: later });
+    expect((await contentsLeft(of)).sort()).toEqual([storedName('a'), storedName('b')].sort());
+    // Nobody waits for a day here: its time is over now.
+    await database.query('UPDATE held_contents SET sweep_at = now()');
+    await ask('expired', of.instanceId);
+    await waitFor('what nothing names to go', async () => (await contentsLeft(of)).join() === storedName('b'));
+    expect(await statesOf([kept])).toEqual(['completed']);
   });
 });

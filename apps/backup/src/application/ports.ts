@@ -52,7 +52,7 @@ export abstract class Backups {
     databaseShard: string,
     most: { readonly perCell: number; readonly perShard: number },
   ): Promise<string[]>;
-  /** The newest complete one of an instance whose contents are locked until then, or longer. */
+  /** The newest complete one of an instance that nothing is wrong with, and whose contents are locked until then or longer. */
   abstract withContentsLocked(instanceId: string, until: Date): Promise<Backup | undefined>;
   /** Those of an instance that were asked for by hand, and are there or under way. */
   abstract byHand(tx: Transaction, instanceId: string): Promise<Backup[]>;
@@ -102,6 +102,12 @@ export abstract class Schedules {
 }
 
 /** Backups whose time is over, and contents that nothing names any more. */
+/** To be looked for again then. */
+export interface HeldContents {
+  readonly customerId: string;
+  readonly sweepAt: Date;
+}
+
 export abstract class Expiries {
   /** Instances that have completed backups, by their id. */
   abstract instances(after: string | undefined, limit: number): Promise<string[]>;
@@ -118,6 +124,10 @@ export abstract class Expiries {
    */
   abstract beginSweep(tx: Transaction, instanceId: string): Promise<boolean>;
   abstract endSweep(tx: Transaction, instanceId: string): Promise<void>;
+  /** Contents that the store would not give up, and no backup names. */
+  abstract heldContents(instanceId: string): Promise<HeldContents | undefined>;
+  /** @param held undefined: there are none any more. */
+  abstract noteHeldContents(tx: Transaction, instanceId: string, held: HeldContents | undefined): Promise<void>;
   /** Backups and restores that ended so long ago that nobody asks for them any more. @returns how many backups. */
   abstract forget(olderThanDays: number): Promise<number>;
 }
@@ -317,7 +327,10 @@ export abstract class ObjectStore {
   abstract head(key: string): Promise<ObjectSeen | undefined>;
   /** In the order of their keys, page by page. */
   abstract list(prefix: string): AsyncIterable<ObjectSeen & { readonly key: string }>;
-  /** All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up. */
+  /**
+   * All versions of these objects. What is gone is no error; throws ObjectLocked for what the store will not give up, the one
+   * that it holds longest, when all others are gone. What was hidden and is held stays hidden.
+   */
   abstract remove(keys: readonly string[], fence?: Fence): Promise<void>;
   /** Nobody finds it there any more. Where the store keeps versions it stays as an older one, whatever locks it. */
   abstract hide(key: string, fence?: Fence): Promise<void>;

@@ -246,14 +246,17 @@ export class ReconcileBackup {
     return undefined;
   }
 
-  /** The manifest, and only then the word that there is a backup. */
+  /** The manifest, when the contents cannot go any more, and only then the word that there is a backup. */
   private async complete(lease: Lease, backup: Backup, keys: Keys): Promise<void> {
+    const { plan } = (await this.instances.get(backup.instanceId))!;
+    const until = keptUntil(policyOf(plan.name), { why: backup.why, takenAt: backup.takenAt! });
+    const saved = await this.lockContents(lease, backup, until);
     const text = JSON.stringify(manifestOf(backup, keys.files), undefined, 2);
     await actFor(lease, backup, 'write: manifest', () =>
       this.store.putSmall(keys.manifest, text, { contentType: 'application/json', fence: lease.fence }),
     );
     const manifest = createHash('sha256').update(text).digest('hex');
-    const saved = await this.lock(lease, backup, keys);
+    for (const key of objectsOf(backup, keys)) await this.store.lockUntil(key, until, lease.fence);
     await this.change(lease, backup, async (ctx, current) => {
       const completed: Backup = { ...current, saved, manifest, state: 'completed', condition: null };
       await this.backups.save(ctx, completed);
@@ -272,21 +275,18 @@ export class ReconcileBackup {
     await this.hurryNext(backup.source);
   }
 
-  /** What it consists of, as long as its plan says, and the contents that it shares with others. */
-  private async lock(lease: Lease, backup: Backup, keys: Keys): Promise<SavedFiles> {
-    const { fence, signal } = lease;
+  /** Those that it shares with others; what else it consists of is locked when all of it is there. */
+  private async lockContents(lease: Lease, backup: Backup, until: Date): Promise<SavedFiles> {
     const saved = backup.saved!;
-    const { plan } = (await this.instances.get(backup.instanceId))!;
-    const until = keptUntil(policyOf(plan.name), { why: backup.why, takenAt: backup.takenAt! });
-    for (const key of objectsOf(backup, keys)) await this.store.lockUntil(key, until, fence);
     const { index } = saved;
     if (index === null || !this.store.locks) return saved;
+    const { fence, signal } = lease;
     const locked = await actFor(lease, backup, 'lock: files', () =>
       this.contents.lock(backup, index, until, fence, signal),
     ).catch((error) => {
       throw error instanceof ObjectMissing ? new Hopeless('OBJECT_MISSING', error.message) : error;
     });
-    return { ...saved, lockedUntil: locked.toISOString() };
+    return { ...saved, locked };
   }
 
   private async fail(lease: Lease, backup: Backup, refusal: Refusal): Promise<void> {

@@ -3,9 +3,10 @@ import { BackupExpired } from '#contracts/index.js';
 import { Outbox } from '#messaging/index.js';
 import { Log } from '#observability/index.js';
 import type { Lease, Outcome } from '#persistence/index.js';
-import { type Backup, faultOf } from '../domain/backup.js';
+import { type Backup, faultOf, type SavedFiles } from '../domain/backup.js';
 import { keysOf } from '../domain/keys.js';
-import { BackupSettings, Backups, Expiries, ObjectLocked, ObjectStore } from './ports.js';
+import { weekMs } from '../domain/policy.js';
+import { BackupSettings, Backups, Expiries, type HeldContents, ObjectLocked, ObjectStore } from './ports.js';
 import { SetAsideDamaged } from './set-aside-damaged.js';
 import { SweepContents } from './sweep-contents.js';
 
@@ -16,8 +17,8 @@ const lookAgainMs = 3_600_000;
 /**
  * Sets aside what proofs have found damaged of an instance, and removes what is left of its backups whose time is over:
  * first the manifest of each, so that whatever happens afterwards there is no half a backup, then its other objects, then
- * the contents that no other backup names, then it says that they are gone. A run that dies anywhere is taken up by the
- * next one, from the beginning.
+ * the contents that no other backup names, then it says that they are gone. Contents that the store still holds are looked
+ * for again when it does not. A run that dies anywhere is taken up by the next one, from the beginning.
  */
 @Injectable()
 export class ReconcileExpired {
@@ -36,56 +37,70 @@ export class ReconcileExpired {
     const instanceId = lease.key;
     const over = await this.expiries.expiring(instanceId);
     const spoiled = await this.expiries.damaged(instanceId);
-    if (over.length === 0 && spoiled.length === 0) return 'done';
+    const held = await this.expiries.heldContents(instanceId);
+    if (over.length === 0 && spoiled.length === 0 && !held) return 'done';
     // Whoever had the lease before may have died in the middle of it, and backups wait for that.
     await this.endSweep(lease, instanceId);
     const gone: Backup[] = [];
     for (const backup of over) if (await this.remove(lease, backup)) gone.push(backup);
-    if (gone.length === 0 && spoiled.length === 0) return { again: lookAgainMs };
-    // Contents that the store holds are found again by the end of the next backup; of the last one by nobody but us.
-    const isLast = gone.length > 0 && (await this.expiries.indexes(instanceId)).length === 0;
-    const lockedUntil = Math.max(0, ...gone.map(({ saved }) => Date.parse(saved?.lockedUntil ?? '') || 0));
-    if (isLast && lockedUntil > Date.now()) return await this.waitForTheStore(lease, gone, lockedUntil);
+    // Contents that the store is known to hold are left alone until it does not: each would cost it several requests.
+    const free = gone.find(({ saved }) => lockedUntil(saved) <= Date.now());
+    const whose = held && held.sweepAt <= new Date() ? { customerId: held.customerId, instanceId } : free;
     let unsure: ReadonlySet<string> = new Set();
-    let locked = 0;
-    const alone = await this.whileNoneBegins(lease, instanceId, async () => {
-      unsure = await this.setAside(lease, spoiled);
-      if (gone[0]) ({ locked } = await this.contents.sweep(gone[0], lease.fence, lease.signal));
-    });
-    if (!alone) return { again: waitForBackupMs };
-    if (isLast && locked > 0) return await this.waitForTheStore(lease, gone, Date.now() + lookAgainMs);
+    let heldUntil = 0;
+    if (whose || spoiled.length > 0) {
+      const alone = await this.whileNoneBegins(lease, instanceId, async () => {
+        unsure = await this.setAside(lease, spoiled);
+        if (whose) ({ heldUntil } = await this.contents.sweep(whose, lease.fence, lease.signal));
+      });
+      if (!alone) return { again: waitForBackupMs };
+    }
+    const sweepAt = Math.min(
+      whose ? nextSweep(heldUntil) : (held?.sweepAt.getTime() ?? Number.POSITIVE_INFINITY),
+      ...gone.map(({ saved }) => lockedUntil(saved)).filter((until) => until > Date.now()),
+    );
+    const { customerId } = held ?? over[0] ?? spoiled[0]!;
+    const left = Number.isFinite(sweepAt) ? { customerId, sweepAt: new Date(sweepAt) } : undefined;
+    await this.note(lease, gone, spoiled, unsure, left);
+    const again = Math.min(
+      gone.length < over.length || unsure.size > 0 ? lookAgainMs : Number.POSITIVE_INFINITY,
+      sweepAt - Date.now(),
+    );
+    return Number.isFinite(again) ? { again: Math.max(0, again) } : 'done';
+  }
+
+  private async note(
+    lease: Lease,
+    gone: readonly Backup[],
+    spoiled: readonly Backup[],
+    unsure: ReadonlySet<string>,
+    held: HeldContents | undefined,
+  ): Promise<void> {
     await this.outbox.transaction({}, async (ctx) => {
+      // Rows before the job, as who marks what is over locks them.
+      const current = new Map<string, Backup | undefined>();
+      for (const id of [...gone, ...spoiled].map(({ backupId }) => backupId).sort())
+        current.set(id, await this.backups.lock(ctx, id));
       await lease.hold(ctx);
+      await this.expiries.noteHeldContents(ctx, lease.key, held);
       for (const { backupId, instanceId, footprintId, why } of gone) {
-        const current = await this.backups.lock(ctx, backupId);
-        if (current?.state !== 'expiring') continue;
-        await this.backups.save(ctx, { ...current, state: 'expired', condition: null });
-        const takenAt = current.takenAt!.toISOString();
+        const now = current.get(backupId);
+        if (now?.state !== 'expiring') continue;
+        const expired: Backup = { ...now, state: 'expired', condition: null };
+        current.set(backupId, expired);
+        await this.backups.save(ctx, expired);
+        const takenAt = now.takenAt!.toISOString();
         const expiredAt = new Date().toISOString();
         await ctx.publish(BackupExpired, { backupId, instanceId, footprintId, why, takenAt, expiredAt });
       }
       for (const { backupId, fault } of spoiled) {
-        const current = await this.backups.lock(ctx, backupId);
-        if (!current?.fault) continue;
+        const now = current.get(backupId);
+        if (!now?.fault) continue;
         const left = fault!.damaged!.filter((sha1) => unsure.has(sha1));
         const heals = left.length === 0 && { mayHeal: true as const };
-        await this.backups.save(ctx, { ...current, fault: { ...faultOf(current.fault, left), ...heals } });
+        await this.backups.save(ctx, { ...now, fault: { ...faultOf(now.fault, left), ...heals } });
       }
     });
-    return gone.length < over.length || unsure.size > 0 ? { again: lookAgainMs } : 'done';
-  }
-
-  private async waitForTheStore(lease: Lease, gone: readonly Backup[], until: number): Promise<Outcome> {
-    const message = `the object store holds its files, looked at again ${new Date(until).toISOString()}`;
-    const condition = { reason: 'FilesAreLocked', message };
-    await this.outbox.transaction({}, async (ctx) => {
-      await lease.hold(ctx, 'note');
-      for (const { backupId } of gone) {
-        const current = await this.backups.lock(ctx, backupId);
-        if (current?.state === 'expiring') await this.backups.save(ctx, { ...current, condition });
-      }
-    });
-    return { again: Math.max(0, until - Date.now()) };
   }
 
   /** @returns those of which nobody can say what they are. */
@@ -139,4 +154,19 @@ export class ReconcileExpired {
       await this.expiries.endSweep(tx, instanceId);
     });
   }
+}
+
+/** Unix time in ms; 0: the store locks none of them. */
+function lockedUntil(saved: SavedFiles | null): number {
+  return saved?.locked ? Date.parse(saved.locked.until) : 0;
+}
+
+/**
+ * @param heldUntil of what the last one has met.
+ * @returns Unix time in ms; Infinity: never.
+ */
+function nextSweep(heldUntil: number): number {
+  return heldUntil === 0
+    ? Number.POSITIVE_INFINITY
+    : Math.max(Date.now() + 1_000, Math.min(heldUntil, Date.now() + weekMs));
 }

@@ -9,8 +9,8 @@ const atOnce = 1_000;
 
 export interface Swept {
   readonly removed: number;
-  /** The store does not give them up yet; the next sweep will find them again. */
-  readonly locked: number;
+  /** Until then (Unix time in ms) the store holds others, which a later sweep finds again. 0: none; Infinity: by a legal hold. */
+  readonly heldUntil: number;
 }
 
 /**
@@ -48,43 +48,45 @@ export class SweepContents {
     for await (const { key } of this.store.list(`${instance}backups/`)) if (isIndex(key)) indexes.add(key);
     for (const index of indexes)
       for await (const { name } of readIndex(this.store, index, signal)) unnamed.name(sha1Of(name));
-    const { removed, locked } = await this.remove(files, unnamed, fence, signal);
-    const kept = indexes.size === 0 ? await this.removeSetAside(damaged, files, fence) : 0;
-    return { removed, locked: locked + kept };
+    const { removed, heldUntil } = await this.remove(files, unnamed, fence, signal);
+    const setAside = indexes.size === 0 ? await this.removeSetAside(damaged, files, fence) : 0;
+    return { removed, heldUntil: Math.max(heldUntil, setAside) };
   }
 
   /**
-   * With the last backup goes what was set aside, and what of it is hidden where it was, which no list shows.
-   * @returns how many the store does not give up.
+   * With the last backup goes what was set aside, and what of it is hidden where it was, which no list shows: that first,
+   * because the other tells where to look. @returns until when the store holds some of it.
    */
   private async removeSetAside(damaged: string, files: string, fence: Fence): Promise<number> {
-    const keys: string[] = [];
+    const [kept, hidden]: [string[], string[]] = [[], []];
     for await (const { key } of this.store.list(damaged)) {
       const [sha1 = ''] = key.slice(damaged.length).split('-');
-      keys.push(key, ...(/^[0-9a-f]{40}$/.test(sha1) ? [keyOfSha1(files, sha1)] : []));
+      kept.push(key);
+      if (/^[0-9a-f]{40}$/.test(sha1)) hidden.push(keyOfSha1(files, sha1));
     }
-    try {
-      await this.store.remove(keys, fence);
-    } catch (error) {
-      if (!(error instanceof ObjectLocked)) throw error;
-      return keys.length;
-    }
-    return 0;
+    return (await this.removeAll(hidden, fence)) || (await this.removeAll(kept, fence));
   }
 
   private async remove(files: string, unnamed: UnnamedFiles, fence: Fence, signal: AbortSignal): Promise<Swept> {
-    let [removed, locked] = [0, 0];
+    let [removed, heldUntil] = [0, 0];
     for (const keys of inParts(unnamed.unnamed(), (sha1) => keyOfSha1(files, sha1))) {
       signal.throwIfAborted();
-      try {
-        await this.store.remove(keys, fence);
-        removed += keys.length;
-      } catch (error) {
-        if (!(error instanceof ObjectLocked)) throw error;
-        locked += keys.length;
-      }
+      const held = await this.removeAll(keys, fence);
+      heldUntil = Math.max(heldUntil, held);
+      if (!held) removed += keys.length;
     }
-    return { removed, locked };
+    return { removed, heldUntil };
+  }
+
+  /** @returns until when the store holds some of them; 0: all are gone. */
+  private async removeAll(keys: readonly string[], fence: Fence): Promise<number> {
+    try {
+      await this.store.remove(keys, fence);
+      return 0;
+    } catch (error) {
+      if (!(error instanceof ObjectLocked)) throw error;
+      return error.until?.getTime() ?? Number.POSITIVE_INFINITY;
+    }
   }
 }
 

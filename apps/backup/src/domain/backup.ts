@@ -44,8 +44,18 @@ export interface SavedFiles {
   readonly index: string | null;
   readonly files: number;
   readonly bytes: number;
-  /** All contents that the index names are locked in the store until then, RFC 3339. Absent: the store locks nothing. */
-  readonly lockedUntil?: string;
+  /** Absent: the store locks nothing. */
+  readonly locked?: LockedContents;
+}
+
+/** How the store holds the contents that an index names. */
+export interface LockedContents {
+  /** All of them, or longer. RFC 3339. */
+  readonly until: string;
+  /** When the store got the index, by its own clock: what came later under one of its names is another version. RFC 3339. */
+  readonly since: string;
+  /** SHA-256 of the names, in hex: an index that was written anew says nothing about locks. */
+  readonly names: string;
 }
 
 export interface Verified {

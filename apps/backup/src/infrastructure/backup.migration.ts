@@ -135,5 +135,28 @@ export class BackupForgets1764000000062 implements MigrationInterface {
   }
 }
 
+/** Contents that no backup names any more and that the store did not give up: looked for again at `sweep_at`. */
+export class BackupHeldContents1764000000063 implements MigrationInterface {
+  readonly name = 'BackupHeldContents1764000000063';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE held_contents (
+        instance_id uuid PRIMARY KEY,
+        customer_id text NOT NULL,
+        sweep_at timestamptz NOT NULL
+      )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE held_contents');
+  }
+}
+
 /** In this order. */
-export const backupMigrations = [Backup1764000000060, BackupSchedule1764000000061, BackupForgets1764000000062] as const;
+export const backupMigrations = [
+  Backup1764000000060,
+  BackupSchedule1764000000061,
+  BackupForgets1764000000062,
+  BackupHeldContents1764000000063,
+] as const;

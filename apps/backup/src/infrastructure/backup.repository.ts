@@ -95,8 +95,8 @@ export class BackupRepository extends Backups {
   async withContentsLocked(instanceId: string, until: Date): Promise<Backup | undefined> {
     const found = await this.database.dataSource.manager
       .createQueryBuilder(BackupEntity, 'b')
-      .where(`b.instanceId = :instanceId AND b.state = 'completed'`, { instanceId })
-      .andWhere(`b.saved->>'index' IS NOT NULL AND (b.saved->>'lockedUntil')::timestamptz >= :until`, { until })
+      .where(`b.instanceId = :instanceId AND b.state = 'completed' AND b.fault IS NULL`, { instanceId })
+      .andWhere(`(b.saved->'locked'->>'until')::timestamptz >= :until`, { until })
       .orderBy('b.takenAt', 'DESC')
       .limit(1)
       .getOne();

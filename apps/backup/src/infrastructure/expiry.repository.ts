@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Transaction } from '#persistence/index.js';
-import { Expiries } from '../application/ports.js';
+import { Expiries, type HeldContents } from '../application/ports.js';
 import type { Backup } from '../domain/backup.js';
 import { BackupEntity, oneAtATime } from './backup.repository.js';
 
@@ -62,6 +62,24 @@ export class ExpiryRepository extends Expiries {
 
   async endSweep(tx: Transaction, instanceId: string): Promise<void> {
     await tx.query('DELETE FROM sweep WHERE instance_id = $1', [instanceId]);
+  }
+
+  async heldContents(instanceId: string): Promise<HeldContents | undefined> {
+    const [held] = await this.database.query<HeldContents>(
+      'SELECT customer_id AS "customerId", sweep_at AS "sweepAt" FROM held_contents WHERE instance_id = $1',
+      [instanceId],
+    );
+    return held;
+  }
+
+  async noteHeldContents(tx: Transaction, instanceId: string, held: HeldContents | undefined): Promise<void> {
+    if (held)
+      await tx.query(
+        `INSERT INTO held_contents (instance_id, customer_id, sweep_at) VALUES ($1, $2, $3)
+         ON CONFLICT (instance_id) DO UPDATE SET sweep_at = excluded.sweep_at`,
+        [instanceId, held.customerId, held.sweepAt],
+      );
+    else await tx.query('DELETE FROM held_contents WHERE instance_id = $1', [instanceId]);
   }
 
   async forget(olderThanDays: number): Promise<number> {

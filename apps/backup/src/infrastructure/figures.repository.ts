@@ -42,8 +42,9 @@ export class FiguresRepository extends Figured {
                 AND b.verified->>'depth' = 'full' AND b.fault IS NULL ORDER BY b.taken_at DESC LIMIT 1) proved
              WHERE i.state <> 'terminated' AND (proved.verified->>'filesMissing')::int > 0)::int AS "filesMissing",
            (SELECT ${secondsSince('requested_at')} FROM backup WHERE state = 'waiting') AS waiting,
-           (SELECT ${secondsSince('expires_at')} FROM backup
-             WHERE state = 'expiring' AND condition->>'reason' IS DISTINCT FROM 'FilesAreLocked') AS expiring,
+           (SELECT ${secondsSince('expires_at')} FROM
+             (SELECT expires_at FROM backup WHERE state = 'expiring'
+              UNION ALL SELECT sweep_at FROM held_contents WHERE sweep_at < now()) over (expires_at)) AS expiring,
            (SELECT ${secondsSince('started_at')} FROM restore WHERE status <> 'ended' AND mode <> 'proof') AS restore`,
       ),
     ]);

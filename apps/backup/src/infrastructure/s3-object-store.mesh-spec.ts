@@ -451,6 +451,28 @@ describe('object lock', () => {
     await expect(locking.remove(['hidden/x'])).rejects.toThrow(ObjectLocked);
   });
 
+  test('does not bring back what was hidden: it is not found while it is held, whatever was written after it and is removed', async () => {
+    const locking = storeWith({ objectLock: 'governance' });
+    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000);
+    await locking.putSmall('again/x', 'damaged', { lockedUntil: until });
+    await locking.hide('again/x');
+    await locking.putSmall('again/x', 'anew', {});
+    const refused = await locking.remove(['again/x']).catch((error) => error);
+    expect(refused).toEqual(expect.objectContaining({ key: 'again/x', until }));
+    expect(await keysBelow('again/')).toEqual([]);
+  });
+
+  test('says of several that are held until when the last of them is', async () => {
+    const locking = storeWith({ objectLock: 'governance' });
+    const hour = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000);
+    const two = new Date(hour.getTime() + 3_600_000);
+    await locking.putSmall('several/1', 'x', { lockedUntil: hour });
+    await locking.putSmall('several/2', 'x', { lockedUntil: two });
+    await locking.putSmall('several/3', 'x', { lockedUntil: hour });
+    const refused = await locking.remove(['several/1', 'several/2', 'several/3']).catch((error) => error);
+    expect(refused).toEqual(expect.objectContaining({ key: 'several/2', until: two }));
+  });
+
   test('is not asked for where the settings have none', async () => {
     await store.putSmall('unlocked/x', 'x', { lockedUntil: new Date(Date.now() + 3_600_000) });
     await store.lockUntil('unlocked/x', new Date(Date.now() + 3_600_000));

@@ -17,6 +17,7 @@ import {
   PutObjectCommand,
   type PutObjectCommandInput,
   PutObjectRetentionCommand,
+  type _Error as S3Error,
 } from '@aws-sdk/client-s3';
 import type { StorageSettings } from '#object-storage/index.js';
 import {
@@ -39,6 +40,18 @@ const mostRemoved = 1000;
 const askedAtOnce = 16;
 /** How many connections in a row may break without one byte before the reading of an object is given up. */
 const fruitless = 3;
+
+/** Stores say the same of what is locked and of what we may not do: AWS and versitygw the first, MinIO the second. */
+const refusesLocked = ['AccessDenied', 'InvalidRequest'];
+/** A lock that was over so long ago by our clock may not be by the store's. */
+const clocksDifferMs = 60_000;
+
+interface Version {
+  readonly Key: string;
+  readonly VersionId: string | undefined;
+  /** It is no content, but the mark of a removal. */
+  readonly hides: boolean;
+}
 
 interface Opened {
   readonly body: Readable;
@@ -118,13 +131,19 @@ export class S3ObjectStore extends ObjectStore {
     const to = `remove ${keys.length === 1 ? keys[0] : `${keys.length} objects`}`;
     const { Status } = await this.requests.send(new GetBucketVersioningCommand({ Bucket }), { to });
     const locked: ObjectLocked[] = [];
+    const hidden = new Set<string>();
     for (const some of slices(keys, mostRemoved)) {
       // Without a version's name it would be hidden, and still there.
-      const found = Status ? await this.versionsOf(some) : some.map((Key) => ({ Key }));
-      for (const batch of slices(found, mostRemoved)) locked.push(...(await this.removeBatch(batch, to, fence)));
+      const found = Status ? await this.versionsOf(some) : some.map((Key) => ({ Key, hides: false }));
+      for (const { Key, hides } of found) if (hides) hidden.add(Key);
+      const versions: ObjectIdentifier[] = found.map(({ hides, ...version }) => version);
+      for (const batch of slices(versions, mostRemoved)) locked.push(...(await this.removeBatch(batch, to, fence)));
     }
+    // What hid it is gone, and so is what came after it: the one that was hidden would be found again.
+    for (const key of new Set(locked.map(({ key }) => key))) if (hidden.has(key)) await this.hide(key, fence);
     // One that is held keeps no other.
-    if (locked[0]) throw locked[0];
+    const until = (one: ObjectLocked) => one.until?.getTime() ?? Number.POSITIVE_INFINITY;
+    if (locked.length > 0) throw locked.reduce((longest, one) => (until(one) > until(longest) ? one : longest));
   }
 
   async hide(key: string, fence?: Fence): Promise<void> {
@@ -162,14 +181,15 @@ export class S3ObjectStore extends ObjectStore {
     const target = { Bucket: this.Bucket, Key: key };
     const Retention = { Mode: lockModes[objectLock], RetainUntilDate: until };
     const command = new PutObjectRetentionCommand({ ...target, Retention });
-    await this.requests.send(command, { to, fence, expected: ['NoSuchKey', 'AccessDenied'] }).catch(async (error) => {
+    const expected = ['NoSuchKey', ...refusesLocked];
+    await this.requests.send(command, { to, fence, expected }).catch(async (error) => {
       if (isNamed(error, 'NoSuchKey')) throw new ObjectMissing(key);
-      if (!isNamed(error, 'AccessDenied')) throw error;
+      if (!isNamed(error, ...refusesLocked)) throw error;
       // A store refuses a lock that ends earlier than the one that stands, which is more than was asked for.
       const held = await this.heldUntil(target);
       if (held instanceof Date && held >= until) return;
       throw new ObjectStoreError(
-        `cannot ${to}: the object store refused it (${error.message}); see that the keys may use object lock in the bucket ${this.Bucket}`,
+        `cannot ${to}: the object store refused it (${error.message}); see that the bucket ${this.Bucket} has object lock and the keys may use it`,
         false,
         { cause: error },
       );
@@ -253,23 +273,24 @@ export class S3ObjectStore extends ObjectStore {
   }
 
   /** Of each of them all, and the marks of earlier removals. */
-  private async versionsOf(keys: readonly string[]): Promise<ObjectIdentifier[]> {
-    const found: ObjectIdentifier[] = [];
+  private async versionsOf(keys: readonly string[]): Promise<Version[]> {
+    const found: Version[] = [];
     for (const some of slices(keys, askedAtOnce))
       found.push(...(await Promise.all(some.map((key) => this.versionsOfOne(key)))).flat());
     return found;
   }
 
-  private async versionsOfOne(key: string): Promise<ObjectIdentifier[]> {
+  private async versionsOfOne(key: string): Promise<Version[]> {
     const { Bucket } = this;
-    const found: ObjectIdentifier[] = [];
+    const found: Version[] = [];
     let from: { KeyMarker: string | undefined; VersionIdMarker: string | undefined } | undefined;
     for (;;) {
       const command = new ListObjectVersionsCommand({ Bucket, Prefix: key, ...from });
       const page = await this.requests.send(command, { to: `remove ${key}` });
       const { Versions = [], DeleteMarkers = [] } = page;
-      const here = [...Versions, ...DeleteMarkers].filter(({ Key }) => Key === key);
-      found.push(...here.map(({ Key, VersionId }) => ({ Key, VersionId })));
+      const here = (all: readonly { Key?: string; VersionId?: string }[], hides: boolean) =>
+        all.filter(({ Key }) => Key === key).map(({ VersionId }) => ({ Key: key, VersionId, hides }));
+      found.push(...here(Versions, false), ...here(DeleteMarkers, true));
       // Its own name is the first of those that begin with it.
       if (!page.IsTruncated || page.NextKeyMarker !== key) return found;
       from = { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker };
@@ -286,22 +307,23 @@ export class S3ObjectStore extends ObjectStore {
     const command = new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } });
     const { Errors = [] } = await this.requests.send(command, { to, fence });
     const locked: ObjectLocked[] = [];
-    for (const { Key = '', VersionId, Code = '', Message } of Errors) {
-      if (Code === 'NoSuchKey' || Code === 'NoSuchVersion') continue;
-      // Stores say the same of what is locked and of what we may not do.
-      const held = Code === 'AccessDenied' && (await this.heldUntil({ Bucket, Key, VersionId }));
-      if (held) {
-        locked.push(new ObjectLocked(Key, held instanceof Date ? held : undefined));
-        continue;
-      }
-      const again = ['InternalError', 'SlowDown', 'ServiceUnavailable'].includes(Code);
-      const next = again ? '' : `; see that the keys may remove versions in the bucket ${Bucket}`;
-      throw new ObjectStoreError(`cannot remove ${Key}: ${Code} ${Message}${next}`, again);
-    }
+    for (const some of slices(Errors, askedAtOnce))
+      for (const one of await Promise.all(some.map((error) => this.whyNotRemoved(error)))) if (one) locked.push(one);
     return locked;
   }
 
-  /** Until when the store holds a version; false: it does not. */
+  /** Throws what is not that the store holds it. @returns undefined: it is gone all the same. */
+  private async whyNotRemoved({ Key = '', VersionId, Code = '', Message }: S3Error): Promise<ObjectLocked | undefined> {
+    const { Bucket } = this;
+    if (Code === 'NoSuchKey' || Code === 'NoSuchVersion') return undefined;
+    const held = refusesLocked.includes(Code) && (await this.heldUntil({ Bucket, Key, VersionId }));
+    if (held) return new ObjectLocked(Key, held instanceof Date ? held : undefined);
+    const again = ['InternalError', 'SlowDown', 'ServiceUnavailable'].includes(Code);
+    const next = again ? '' : `; see that the keys may remove versions in the bucket ${Bucket}`;
+    throw new ObjectStoreError(`cannot remove ${Key}: ${Code} ${Message}${next}`, again);
+  }
+
+  /** Until when the store holds a version, from now on; false: it does not. */
   private async heldUntil(target: {
     readonly Bucket: string;
     readonly Key: string;
@@ -319,7 +341,8 @@ export class S3ObjectStore extends ObjectStore {
     const hold = await asked(this.requests.send(new GetObjectLegalHoldCommand(target), how));
     if (hold?.LegalHold?.Status === 'ON') return 'legal hold';
     const retention = await asked(this.requests.send(new GetObjectRetentionCommand(target), how));
-    return retention?.Retention?.RetainUntilDate ?? false;
+    const until = retention?.Retention?.RetainUntilDate;
+    return until && until.getTime() > Date.now() - clocksDifferMs ? until : false;
   }
 }
 

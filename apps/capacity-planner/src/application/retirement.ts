@@ -17,8 +17,10 @@ export class Retirement {
 
   /** Any one of them: spares are the first to give way when somebody lacks room. @returns false when there is none. */
   async makeRoom(ctx: PublishContext): Promise<boolean> {
-    const [any] = await this.spares.free(ctx);
-    return any !== undefined && (await this.retire(ctx, any.footprintId, 'a customer needs its place'));
+    // Somebody else who lacks room at the same time may have taken the first of them.
+    for (const { footprintId } of await this.spares.free(ctx))
+      if (await this.retire(ctx, footprintId, 'a customer needs its place')) return true;
+    return false;
   }
 
   async askAgain(ctx: PublishContext, footprintId: string): Promise<void> {
