@@ -65,8 +65,24 @@ export class Backups {
   /** What was said about it under one of these keys, without version. */
   async heard(id: string, ...facts: string[]) {
     return await this.mesh.explained(
-      waitFor(`${facts.join(' or ')} of ${id}`, () => this.all(id, ...facts)[0], { timeoutMs: this.patienceMs }),
+      waitFor(`${facts.join(' or ')} of ${id}`, () => this.all(id, ...facts)[0], { timeoutMs: this.patienceMs }).catch(
+        async (error) => {
+          throw new Error(`${error.message}\n${await this.standing()}`);
+        },
+      ),
     );
+  }
+
+  /** What keeps those that are under way, for whoever waited in vain. */
+  private async standing(): Promise<string> {
+    const backups = await this.mesh.sql(
+      `SELECT backup_id, state, condition, spent_ms, seen_at FROM backup.backup WHERE state NOT IN ('completed', 'expired')`,
+    );
+    const jobs = await this.mesh.sql(
+      'SELECT kind, key, attempt, due_at, lease_holder, lease_until, last_error FROM backup.job',
+    );
+    const heard = await this.mesh.sql('SELECT count(*)::int AS instances FROM backup.instance');
+    return [...backups, ...jobs, ...heard].map((row) => JSON.stringify(row)).join('\n');
   }
 
   all(id: string, ...facts: string[]) {

@@ -9,5 +9,7 @@ const lockedAheadMs = 2 * weekMs;
  * all of a fleet lock theirs on one day.
  */
 export function contentsLockedUntil(until: Date, instanceId: string): Date {
-  return new Date(until.getTime() + Math.floor(lockedAheadMs * (1 + spread(instanceId))));
+  const ahead = until.getTime() + lockedAheadMs * (1 + spread(instanceId));
+  // Some stores keep no less.
+  return new Date(Math.ceil(ahead / 1_000) * 1_000);
 }

@@ -179,7 +179,9 @@ export class S3ObjectStore extends ObjectStore {
     if (objectLock === 'none') return;
     const to = `lock ${key}`;
     const target = { Bucket: this.Bucket, Key: key };
-    const Retention = { Mode: lockModes[objectLock], RetainUntilDate: until };
+    // Some keep whole seconds: what they have would end a moment earlier than what they were asked for.
+    const whole = new Date(Math.ceil(until.getTime() / 1_000) * 1_000);
+    const Retention = { Mode: lockModes[objectLock], RetainUntilDate: whole };
     const command = new PutObjectRetentionCommand({ ...target, Retention });
     const expected = ['NoSuchKey', ...refusesLocked];
     await this.requests.send(command, { to, fence, expected }).catch(async (error) => {
