@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { V1Deployment } from '@kubernetes/client-node';
 import type { KubernetesObject } from '#kubernetes/index.js';
+import type { ProxiedRequest } from '#testing/http-fault-proxy.js';
 import { completed, frame, statement } from '#testing/process-kit.js';
 import { waitFor } from '#testing/wait-for.js';
 import { longForm } from '../e2e/config.js';
@@ -213,9 +214,19 @@ test.each(overtakings)(
     )(() => {}).then(() => {
       there = true;
     });
+    // Nobody sees that its pod is ready before it is overtaken.
+    let accepted = false;
+    const looks = ({ method, path }: ProxiedRequest) => method === 'GET' && /\/(deployments|pods)\b/.test(path);
+    proxies.cluster.fail(Number.POSITIVE_INFINITY, (request) => there && !accepted && looks(request), { status: 503 });
     const first = await lifecycle.ask(half, instanceId);
     await waitFor(`the Deployment of ${half}`, () => there, { timeoutMs: 30_000, intervalMs: 5 });
-    const last = await lifecycle.do(by, instanceId, why);
+    const second = await lifecycle.ask(by, instanceId, why);
+    await waitFor('it to be accepted', async () => {
+      const rows = await mesh.sql('SELECT 1 FROM lifecycle.operation WHERE operation_id = $1', [second]);
+      return rows.length > 0;
+    });
+    accepted = true;
+    const last = await lifecycle.answerTo(second);
     expect(await lifecycle.answerTo(first)).toMatchObject({ fact: 'operation-failed', code: 'OVERTAKEN' });
     const said = await lifecycle.state(instanceId, state);
     expect(await worldOf(mesh, ready, said.secret)).toMatchObject(worldWhen(state));
