@@ -645,7 +645,13 @@ describe('contents in a store with object lock', () => {
     await waitFor('the next second', () => Math.floor(Date.now() / 1_000) > Math.floor(now / 1_000));
   };
   /** As a backup is made that brings `fresh`, and names `files` too, which are there. */
-  const saved = async (of: Instance, fresh: readonly string[], files: readonly string[], until: Date) => {
+  const saved = async (
+    of: Instance,
+    fresh: readonly string[],
+    files: readonly string[],
+    until: Date,
+    deaths: readonly number[] = [],
+  ) => {
     for (const content of fresh) await store.putSmall(keyOf(of, content), content, {});
     await aSecondLater();
     const names = [...fresh, ...files];
@@ -657,7 +663,15 @@ describe('contents in a store with object lock', () => {
     locking.locked.length = 0;
     const lock = new LockContents(locking, backups, settings);
     const whose = { backupId: backup.backupId, instanceId, customerId };
-    const held = await lock.lock(whose, index!, until, () => {}, AbortSignal.timeout(60_000));
+    const signal = AbortSignal.timeout(60_000);
+    for (const death of deaths) {
+      let left = death;
+      const dies = () => {
+        if (left-- <= 0) throw new Error('died here');
+      };
+      await expect(lock.lock(whose, index!, until, dies, signal)).rejects.toThrow('died here');
+    }
+    const held = await lock.lock(whose, index!, until, () => {}, signal);
     const done: Backup = {
       ...backup,
       state: 'completed',
@@ -721,6 +735,12 @@ describe('contents in a store with object lock', () => {
     expect(daily.locked).toEqual(['b']);
     expect(daily.held.getTime()).toBeLessThan(byHand.held.getTime());
     expect(await heldUntil(of, 'b')).toEqual(daily.held);
+  });
+
+  test('are all locked by who comes after one who died among them', async () => {
+    const of = await instance();
+    const { held } = await saved(of, ['a', 'b', 'c'], [], until, [0, 1, 2]);
+    for (const content of ['a', 'b', 'c']) expect(await heldUntil(of, content)).toEqual(held);
   });
 
   test('that are gone when they are to be locked make no backup of it', async () => {

@@ -101,13 +101,13 @@ export abstract class Schedules {
   abstract provedAt(tx: Transaction, instanceId: string): Promise<Date | null>;
 }
 
-/** Backups whose time is over, and contents that nothing names any more. */
 /** To be looked for again then. */
 export interface HeldContents {
   readonly customerId: string;
   readonly sweepAt: Date;
 }
 
+/** Backups whose time is over, and contents that nothing names any more. */
 export abstract class Expiries {
   /** Instances that have completed backups, by their id. */
   abstract instances(after: string | undefined, limit: number): Promise<string[]>;

@@ -131,16 +131,20 @@ export class S3ObjectStore extends ObjectStore {
     const to = `remove ${keys.length === 1 ? keys[0] : `${keys.length} objects`}`;
     const { Status } = await this.requests.send(new GetBucketVersioningCommand({ Bucket }), { to });
     const locked: ObjectLocked[] = [];
-    const hidden = new Set<string>();
     for (const some of slices(keys, mostRemoved)) {
       // Without a version's name it would be hidden, and still there.
-      const found = Status ? await this.versionsOf(some) : some.map((Key) => ({ Key, hides: false }));
-      for (const { Key, hides } of found) if (hides) hidden.add(Key);
-      const versions: ObjectIdentifier[] = found.map(({ hides, ...version }) => version);
-      for (const batch of slices(versions, mostRemoved)) locked.push(...(await this.removeBatch(batch, to, fence)));
+      const found = Status
+        ? await this.versionsOf(some)
+        : some.map((Key) => ({ Key, VersionId: undefined, hides: false }));
+      const remove = async (versions: readonly Version[]) => {
+        const named = versions.map(({ Key, VersionId }) => ({ Key, VersionId }));
+        for (const batch of slices(named, mostRemoved)) locked.push(...(await this.removeBatch(batch, to, fence)));
+      };
+      await remove(found.filter(({ hides }) => !hides));
+      // What hides a version goes after it, and stays where that is held: it would be found again.
+      const held = new Set(locked.map(({ key }) => key));
+      await remove(found.filter(({ Key, hides }) => hides && !held.has(Key)));
     }
-    // What hid it is gone, and so is what came after it: the one that was hidden would be found again.
-    for (const key of new Set(locked.map(({ key }) => key))) if (hidden.has(key)) await this.hide(key, fence);
     // One that is held keeps no other.
     const until = (one: ObjectLocked) => one.until?.getTime() ?? Number.POSITIVE_INFINITY;
     if (locked.length > 0) throw locked.reduce((longest, one) => (until(one) > until(longest) ? one : longest));
